@@ -1,0 +1,97 @@
+# GNU make: MinGW-w64 gcc, as a cross compiler on Linux (the server then runs
+# under Wine) or natively on Windows (MSYS2, or mingw32-make at a prompt).
+# For Microsoft's compiler there is NMakefile.
+#
+# `make help` lists the targets.
+
+ARCH  = x86_64
+PORT  = 9190
+ARGS  =
+BUILD = build
+
+SOURCES = main options log server registry connection worker
+CFLAGS  = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Werror
+LDLIBS  = -lws2_32
+
+# ------------------------------ where this is -------------------------------
+
+ifeq ($(OS),Windows_NT)
+  CC     = gcc
+  PYTHON = python
+  SETUP  =
+  ARCHES = $(ARCH)
+else
+  CC     = $(ARCH)-w64-mingw32-gcc
+  PYTHON = python3
+  SETUP  = sh scripts/setup.sh
+  ARCHES = x86_64 i686
+endif
+
+# cmd.exe, which mingw32-make uses where there is no sh, keeps the quotes.
+ifeq ($(shell echo "quoted"),"quoted")
+  make_directory   = if not exist $(subst /,\,$(1)) mkdir $(subst /,\,$(1))
+  remove_directory = if exist $(subst /,\,$(1)) rmdir /s /q $(subst /,\,$(1))
+else
+  make_directory   = mkdir -p $(1)
+  remove_directory = rm -rf $(1)
+endif
+
+# The x86-64 build is the one that runs; the other stands beside its objects.
+OBJDIR = $(BUILD)/$(ARCH)
+ifeq ($(ARCH),x86_64)
+  PROGRAM = $(BUILD)/iocp_echo_server.exe
+else
+  PROGRAM = $(OBJDIR)/iocp_echo_server.exe
+endif
+OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o)
+
+# --------------------------------- targets ----------------------------------
+
+.PHONY: all run test clean distclean help setup $(ARCHES)
+
+all: $(PROGRAM)
+
+# Linux only: what is missing is installed first, nothing if all is there.
+setup:
+	@$(if $(SETUP),$(SETUP) $(ARCH),)
+
+$(PROGRAM): $(OBJECTS)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(OBJDIR)/%.o: src/%.c Makefile | setup $(OBJDIR)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OBJDIR):
+	@$(call make_directory,$@)
+
+-include $(OBJECTS:.o=.d)
+
+$(ARCHES):
+	@$(MAKE) --no-print-directory ARCH=$@ all
+
+run: $(PROGRAM)
+	@$(if $(SETUP),$(SETUP) wine,)
+	@$(PYTHON) scripts/launch.py $(PROGRAM) $(PORT) $(ARGS)
+
+test: $(ARCHES)
+	@$(if $(SETUP),$(SETUP) wine pytest,)
+	@$(PYTHON) scripts/run_tests.py $(TESTS)
+
+clean:
+	@$(call remove_directory,$(BUILD)/x86_64)
+	@$(call remove_directory,$(BUILD)/i686)
+	@$(call remove_directory,$(BUILD)/shims)
+
+# Wine's prefix too, which takes a while to make again.
+distclean:
+	@$(call remove_directory,$(BUILD))
+
+help:
+	@echo "make                    build $(BUILD)/iocp_echo_server.exe"
+	@echo "make ARCH=i686          build the 32-bit one, under $(BUILD)/i686"
+	@echo "make run PORT=9190      build and start it; Ctrl+C stops it"
+	@echo "make run ARGS=--help    what else it takes: ARGS=\"-v --workers 4\""
+	@echo "make test               build all, run all tests"
+	@echo "make test TESTS=\"-k stop\"   some of them: arguments for pytest"
+	@echo "make clean              remove what was built"
+	@echo "make distclean          remove Wine's prefix too"

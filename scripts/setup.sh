@@ -1,0 +1,56 @@
+#!/bin/sh
+# Installs what is missing on a Debian or Ubuntu machine, and says so; does
+# nothing, in a few milliseconds, where all is there.
+#
+#   scripts/setup.sh [x86_64] [i686] [wine] [pytest]     default: all of them
+
+set -eu
+
+# find_python_with MODULE: is there any Python here that has it? The first
+# python3 on the path need not be the system's.
+find_python_with() {
+    for python in python3 /usr/bin/python3; do
+        "$python" -c "import $1" 2>/dev/null && return 0
+    done
+    return 1
+}
+
+missing=
+for part in ${*:-x86_64 i686 wine pytest}; do
+    case $part in
+    x86_64) command -v x86_64-w64-mingw32-gcc >/dev/null \
+                || missing="$missing gcc-mingw-w64-x86-64" ;;
+    i686)   command -v i686-w64-mingw32-gcc >/dev/null \
+                || missing="$missing gcc-mingw-w64-i686" ;;
+    wine)   command -v wine >/dev/null || missing="$missing wine wine64"
+            command -v python3 >/dev/null || missing="$missing python3" ;;
+    pytest) find_python_with pytest || missing="$missing python3-pytest" ;;
+    *)      echo "setup.sh: unknown part '$part'" >&2; exit 2 ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "setup.sh: please install (Debian's names):$missing" >&2
+    exit 1
+fi
+sudo=
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "setup.sh: run as root: apt-get install$missing" >&2
+        exit 1
+    fi
+    sudo=sudo
+fi
+echo "installing:$missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# shellcheck disable=SC2086  # a list of packages is meant to be split
+if ! { $sudo apt-get update \
+       && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install --yes \
+              --no-install-recommends $missing; } >"$log" 2>&1 </dev/null
+then
+    tail -n 20 "$log" >&2
+    echo "setup.sh: apt-get could not install:$missing" >&2
+    exit 1
+fi

@@ -1,0 +1,144 @@
+/*
+ * worker.c - EchoThreadMain and the READ/WRITE state machine.
+ *
+ *                  bytes > 0                   all of it sent
+ *         +-- READ -----------> WRITE ----------------------------+
+ *         |    |                 | ^                              |
+ *         |    | 0 bytes: EOF    | | short: the rest              |
+ *         |    v                 +-+                              |
+ *         |   close                                               |
+ *         +-------------------------------------------------------+
+ *
+ * A connection has one operation outstanding, so its packets come one after
+ * the other, each to whichever worker is free. Between two packets the bytes
+ * of a connection are in its buffer or nowhere: a client that does not read
+ * gets no further than its pending WRITE, and is not read from either.
+ */
+#include "worker.h"
+#include "connection.h"
+#include "log.h"
+#include "registry.h"
+#include "server.h"
+
+/* ---------------------------- the state machine -------------------------- */
+
+/* A READ is done: `bytes` bytes are in the buffer; 0 is the end of file. */
+static void read_done(DWORD worker, LPPER_HANDLE_DATA handleInfo, DWORD bytes)
+{
+    log_detail("read conn=%llu worker=%lu bytes=%lu", handleInfo->id, worker,
+               bytes);
+    if (handleInfo->discarding) {
+        if (bytes == 0)
+            connection_close(handleInfo, CLOSE_STOPPED);
+        else
+            connection_read(handleInfo);
+    } else if (bytes == 0) {
+        /* All that came before has been echoed: this READ was posted only
+         * after the last WRITE was done. */
+        connection_shutdown(handleInfo);
+        connection_close(handleInfo, CLOSE_EOF);
+    } else {
+        handleInfo->received += bytes;
+        connection_write(handleInfo, handleInfo->buffer, bytes);
+    }
+}
+
+/* A WRITE is done: `bytes` bytes are sent, perhaps not all it was to send. */
+static void write_done(DWORD worker, LPPER_HANDLE_DATA handleInfo, DWORD bytes)
+{
+    WSABUF wsaBuf = handleInfo->writeIo.wsaBuf;
+
+    log_detail("write conn=%llu worker=%lu bytes=%lu", handleInfo->id, worker,
+               bytes);
+    handleInfo->sent += bytes;
+    if (bytes == 0)
+        /* No WRITE is posted for nothing: it can't get on. */
+        connection_close(handleInfo, CLOSE_ERROR);
+    else if (bytes < wsaBuf.len)
+        connection_write(handleInfo, wsaBuf.buf + bytes, wsaBuf.len - bytes);
+    else if (registry_stopping())
+        connection_finish(handleInfo);
+    else
+        connection_read(handleInfo);
+}
+
+/* An operation failed: this ends its connection, and no other. */
+static void failed(DWORD worker, LPPER_HANDLE_DATA handleInfo,
+                   LPPER_IO_DATA ioInfo, DWORD code)
+{
+    CLOSE_REASON reason = connection_failure(handleInfo);
+
+    log_detail("failed conn=%llu worker=%lu mode=%s code=%lu", handleInfo->id,
+               worker, ioInfo->rwMode == READ ? "READ" : "WRITE", code);
+    if (reason == CLOSE_STOPPED && ioInfo->rwMode == READ
+        && !handleInfo->discarding)
+        connection_finish(handleInfo);  /* cancelled between two messages */
+    else if (reason == CLOSE_ERROR && ioInfo->rwMode == READ
+             && registry_sweeps_idle() && !handleInfo->retried) {
+        /* Perhaps the idle sweep saw it idle, data came, and the cancel hit
+         * the READ after that. A cancelled receive has lost nothing, so try
+         * again: on a broken connection that fails too. */
+        handleInfo->retried = TRUE;
+        connection_read(handleInfo);
+    } else
+        connection_close(handleInfo, reason);
+}
+
+static void succeeded(DWORD worker, LPPER_HANDLE_DATA handleInfo,
+                      LPPER_IO_DATA ioInfo, DWORD bytesTrans)
+{
+    handleInfo->lastActive = (LONG)GetTickCount();
+    handleInfo->retried = FALSE;
+    if (ioInfo->rwMode == READ)
+        read_done(worker, handleInfo, bytesTrans);
+    else
+        write_done(worker, handleInfo, bytesTrans);
+}
+
+/* ------------------------------- the thread ------------------------------ */
+
+unsigned WINAPI EchoThreadMain(LPVOID pWorker)
+{
+    WORKER *worker = pWorker;
+    ULONGLONG completions = 0;  /* here, not in *worker: that lies in one cache
+                                   line with what other workers would count */
+
+    for (;;) {
+        DWORD bytesTrans, code;
+        ULONG_PTR key;
+        LPOVERLAPPED overlapped = NULL;
+        LPPER_HANDLE_DATA handleInfo;
+        LPPER_IO_DATA ioInfo;
+        BOOL ok = GetQueuedCompletionStatus(worker->hComPort, &bytesTrans,
+                                            &key, &overlapped, INFINITE);
+
+        code = ok ? NO_ERROR : GetLastError();
+        if (overlapped == NULL) {
+            if (!ok) {
+                /* (FALSE, NULL): no packet; the wait itself failed, and would
+                 * fail again. */
+                server_worker_lost(worker->id, code);
+                break;
+            }
+            /* (TRUE, NULL): a packet posted by hand. */
+            if (key == SENTINEL_KEY)
+                break;
+            continue;  /* not one of ours: nothing hangs on it */
+        }
+
+        /* A packet of an operation: from here to its next post or its close
+         * this thread is alone with the connection. */
+        ++completions;
+        handleInfo = (LPPER_HANDLE_DATA)key;
+        ioInfo = (LPPER_IO_DATA)overlapped;
+        if (ok)
+            /* (TRUE, overlapped): the operation succeeded. */
+            succeeded(worker->id, handleInfo, ioInfo, bytesTrans);
+        else
+            /* (FALSE, overlapped): it failed, but this is its packet all the
+             * same, and the only one: it has to be consumed. */
+            failed(worker->id, handleInfo, ioInfo, code);
+    }
+    worker->completions = completions;
+    return 0;
+}

@@ -1,0 +1,72 @@
+"""Fixtures: a server that has to end well, and an end for every test."""
+
+import faulthandler
+import threading
+
+import pytest
+
+import support
+
+TEST_TIMEOUT = 120  # seconds; a test that needs longer says so
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "limit(seconds): this test may take so long")
+
+
+@pytest.fixture(autouse=True)
+def limits(request):
+    """Every test ends, and so does every process it started."""
+    marker = request.node.get_closest_marker("limit")
+    seconds = marker.args[0] if marker else TEST_TIMEOUT
+    expired = threading.Event()
+
+    def expire():
+        # Without its processes a test's waits fail one after the other.
+        expired.set()
+        faulthandler.dump_traceback(all_threads=True)
+        support.kill_all()
+    timer = threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    yield
+    timer.cancel()
+    left = support.kill_all()
+    assert not expired.is_set(), f"not done after {seconds} seconds"
+    # One that is left over after a failure is a consequence, not news.
+    outcome = getattr(request.node, "outcome", None)
+    if outcome is not None and outcome.passed:
+        assert not left, f"still running: {[p.args for p in left]}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.when == "call":
+        item.outcome = report
+
+
+@pytest.fixture
+def start_server():
+    """start_server(*arguments): a Server, for tests that stop it themselves.
+
+    It must not have died by itself before the test stopped it.
+    """
+    return support.Server
+
+
+@pytest.fixture
+def server(request):
+    """A server with the default options, or those of the `arguments` marker.
+
+    After the test it is stopped with Ctrl+C, and has to end with status 0 and
+    totals that add up. It must not have died, nor complained, during the test.
+    """
+    running = support.Server()
+    yield running
+    assert running.alive(), f"the server died: {running.errors}"
+    totals = running.stop()
+    assert running.errors == []
+    accepted = len(running.matching(r"^accept "))
+    assert not accepted or accepted == totals["connections"]

@@ -1,0 +1,285 @@
+"""The server as a process, and clients for it: what the tests share."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+import launch  # noqa: E402  (scripts/ is no package)
+
+WINDOWS = launch.WINDOWS
+PROGRAM = pathlib.Path(os.environ.get(
+    "SERVER", ROOT / "build" / "iocp_echo_server.exe")).resolve()
+
+BUF_SIZE = 4096        # src/connection.h
+DRAIN_TIMEOUT = 5      # seconds, the server's default
+START_TIMEOUT = 60     # Wine's first start is slow
+STOP_TIMEOUT = DRAIN_TIMEOUT + 2
+IO_TIMEOUT = 20        # of a client's socket: far more than any echo takes
+
+# Windows sends Ctrl+C to a whole console; a process in a group of its own can
+# be sent Ctrl+Break. Wine turns SIGINT into Ctrl+C.
+STOP_SIGNAL = signal.CTRL_BREAK_EVENT if WINDOWS else signal.SIGINT
+STOP_REASON = "ctrl-break" if WINDOWS else "ctrl-c"
+NEW_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP if WINDOWS else 0
+
+_running = []  # every process a test has started and not yet waited for
+
+
+def kill_all():
+    """End what is still running. Returns what that was."""
+    left = [process for process in _running if process.poll() is None]
+    for process in left:
+        process.kill()
+        process.wait()
+    _running.clear()
+    return left
+
+
+def start_process(line, **options):
+    """subprocess.Popen, but the process ends with the test."""
+    process = subprocess.Popen(line, creationflags=NEW_GROUP, **options)
+    _running.append(process)
+    return process
+
+
+def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT):
+    """Run the server to its end: for --help and wrong command lines."""
+    process = start_process(launch.command(program, *arguments),
+                            env=launch.environment(), text=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+    out, err = process.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def fields(line):
+    """The key=value pairs of an event line."""
+    return dict(re.findall(r"(\S+?)=(\S+)", line))
+
+
+class Server:
+    """A server that was started on a port of the system's choice."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, *arguments, program=PROGRAM, port=0, env=None):
+        self._lines = []
+        self._more = threading.Condition()
+        self._ended = False
+        self.process = start_process(
+            launch.command(program, port, *arguments),
+            env={**launch.environment(), **(env or {})}, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE)
+        self._errors = []
+        self._readers = [
+            threading.Thread(target=self._read_output, daemon=True),
+            threading.Thread(target=self._read_errors, daemon=True)]
+        for reader in self._readers:
+            reader.start()
+        self.ready = fields(self.wait_for(r"^ready ", START_TIMEOUT))
+        self.port = int(self.ready["port"])
+
+    # ------------------------------- output --------------------------------
+
+    def _read_output(self):
+        for line in self.process.stdout:
+            with self._more:
+                self._lines.append(line.rstrip("\n"))
+                self._more.notify_all()
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
+
+    def _read_errors(self):
+        for line in self.process.stderr:
+            self._errors.append(line.rstrip("\n"))
+
+    @property
+    def lines(self):
+        """All event lines so far."""
+        with self._more:
+            return list(self._lines)
+
+    @property
+    def errors(self):
+        """All lines on standard error so far."""
+        return list(self._errors)
+
+    def matching(self, pattern):
+        """The event lines so far that match, in order."""
+        return [line for line in self.lines if re.search(pattern, line)]
+
+    def wait_for(self, pattern, timeout=IO_TIMEOUT, count=1):
+        """Wait until `count` lines match; returns the last of them."""
+        def found():
+            return [x for x in self._lines if re.search(pattern, x)]
+        with self._more:
+            self._more.wait_for(lambda: len(found()) >= count or self._ended,
+                                timeout)
+            lines = found()
+        assert len(lines) >= count, (
+            f"{len(lines)} of {count} lines match {pattern!r}: "
+            f"{self.lines[-20:]} {self.errors[-20:]}")
+        return lines[count - 1]
+
+    # ------------------------------ stopping -------------------------------
+
+    def signal_stop(self):
+        """Press Ctrl+C (on Windows Ctrl+Break), and return at once."""
+        self.process.send_signal(STOP_SIGNAL)
+
+    def wait_end(self, timeout=STOP_TIMEOUT):
+        """Wait for the process to end; returns its exit status."""
+        status = self.process.wait(timeout)
+        for reader in self._readers:
+            reader.join(IO_TIMEOUT)
+            assert not reader.is_alive()
+        return status
+
+    def stop(self, timeout=STOP_TIMEOUT):
+        """Stop it as a person would; it has to end well. Returns totals."""
+        self.signal_stop()
+        assert self.wait_end(timeout) == 0, self.errors
+        return self.check_end()
+
+    def check_end(self):
+        """The last lines are whole, and add up. Returns the totals."""
+        lines = self.lines
+        start = next(i for i, line in enumerate(lines)
+                     if line.startswith("stopping "))
+        workers = int(self.ready["workers"])
+        last = [x for x in lines[start + 1:]
+                if x.startswith(("worker ", "stopped "))]
+        assert len(last) == workers + 1, last
+        assert [fields(x)["id"] for x in last[:-1]] == [
+            str(i + 1) for i in range(workers)]
+        assert lines[-1] == last[-1] and lines[-1].startswith("stopped ")
+        totals = {k: int(v) for k, v in fields(lines[-1]).items()}
+        assert list(totals) == ["connections", "received", "sent", "failed",
+                                "live"]
+        assert totals["live"] == 0
+        assert totals["sent"] <= totals["received"]
+        totals["completions"] = sum(int(fields(x)["completions"])
+                                    for x in last[:-1])
+        return totals
+
+    def alive(self):
+        """Whether it still runs."""
+        return self.process.poll() is None
+
+    # ------------------------------- clients -------------------------------
+
+    def connect(self, host=None, **options):
+        """A connected client socket with a time limit."""
+        return connect(host or self.host, self.port, **options)
+
+    def check_serves(self):
+        """A new client gets its echo."""
+        with self.connect() as client:
+            assert echo(client, b"are you there?") == b"are you there?"
+
+
+# --------------------------------- clients ---------------------------------
+
+def connect(host, port, receive_buffer=None, timeout=IO_TIMEOUT):
+    """Connect; `receive_buffer` bytes for one that will not read much."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    client = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if receive_buffer is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
+                              receive_buffer)
+        client.settimeout(timeout)
+        client.connect((host, port))
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def receive(client, size):
+    """Exactly `size` bytes, or what came before the end of file."""
+    data = bytearray()
+    while len(data) < size:
+        part = client.recv(min(size - len(data), 1 << 20))
+        if not part:
+            break
+        data += part
+    return bytes(data)
+
+
+def receive_all(client):
+    """Everything up to the end of file."""
+    data = bytearray()
+    while True:
+        part = client.recv(1 << 20)
+        if not part:
+            return bytes(data)
+        data += part
+
+
+def echo(client, message):
+    """Send and receive as much: for messages that fit the socket buffers."""
+    client.sendall(message)
+    return receive(client, len(message))
+
+
+def exchange(client, data, cuts=()):
+    """Send all of it in pieces cut at `cuts`, half-close, receive all."""
+    problems = []
+
+    def send():
+        try:
+            start = 0
+            for cut in [*cuts, len(data)]:
+                client.sendall(data[start:cut])
+                start = cut
+            client.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            problems.append(error)
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    received = receive_all(client)
+    sender.join(IO_TIMEOUT)
+    assert not sender.is_alive() and not problems, problems
+    return received
+
+
+def reset(client):
+    """Close with a reset instead of an end of file."""
+    # struct linger: two ints on POSIX, two shorts on Windows.
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                      struct.pack("hh" if WINDOWS else "ii", 1, 0))
+    client.close()
+
+
+@contextlib.contextmanager
+def closing_all():
+    """A list of sockets, all closed at the end."""
+    sockets = []
+    try:
+        yield sockets
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def wait_until(condition, timeout=IO_TIMEOUT, interval=0.02):
+    """Poll for what no event tells (another process's memory, a backlog)."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(interval)
+    return True

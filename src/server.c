@@ -188,9 +188,9 @@ static const char *advice_for(int code)
         return "another program listens there: choose another port, or 0 to "
                "let the system choose";
     case WSAEACCES:
-        return "Windows reserves this port or another program has it for "
-               "itself: choose another one ('netsh interface ipv4 show "
-               "excludedportrange protocol=tcp' lists those reserved)";
+        return "another program has the port for itself, or Windows reserves "
+               "it ('netsh interface ipv4 show excludedportrange "
+               "protocol=tcp' lists those): choose another port";
     case WSAEADDRNOTAVAIL:
         return "--bind takes an address of this computer ('ipconfig' lists "
                "them)";
@@ -341,9 +341,12 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
     connection_read(handleInfo);  /* from here on it is the workers' */
 }
 
-/* What a failed accept is about: most often the client that was waiting, which
- * has gone again; sometimes the whole system; seldom the listener. */
-static void accept_failed(int code, BOOL *warned)
+/*
+ * What a failed accept is about: most often the client that was waiting, which
+ * has gone again; sometimes the whole system; seldom the listener. The same
+ * failure over and over is told once: *told is the code of the last told.
+ */
+static void accept_failed(int code, int *told)
 {
     switch (code) {
     case WSAENOTSOCK:
@@ -356,21 +359,23 @@ static void accept_failed(int code, BOOL *warned)
     case WSAEMFILE:
     case WSAENOBUFS:
     case WSA_NOT_ENOUGH_MEMORY:
-        if (!*warned)
+        if (code != *told)
             log_failure("accept", code,
                         "clients wait until connections have ended");
-        *warned = TRUE;
+        *told = code;
         registry_wait_for_stop(ACCEPT_PAUSE);
         break;
     default:
-        log_failure("accept", code, "this client only; going on");
+        if (code != *told || log_is_verbose())
+            log_failure("accept", code, "this client only; going on");
+        *told = code;
         break;
     }
 }
 
 static void accept_loop(DWORD maxConnections)
 {
-    BOOL warned = FALSE;
+    int told = 0;
 
     /* The limit comes before accept: those over it wait in the backlog, where
      * they cost nothing here, and are served when a place is free. */
@@ -380,16 +385,15 @@ static void accept_loop(DWORD maxConnections)
         SOCKET hClntSock = accept((SOCKET)listener, (SOCKADDR *)&clntAdr,
                                   &size);
 
-        if (hClntSock != INVALID_SOCKET) {
-            warned = FALSE;
+        if (hClntSock != INVALID_SOCKET)
             start_connection(hClntSock, &clntAdr);
-        } else {
+        else {
             int code = WSAGetLastError();
 
             /* By our own flag: the code for a listener closed while accept
              * waits is not the same on every system. */
             if (!registry_stopping())
-                accept_failed(code, &warned);
+                accept_failed(code, &told);
         }
     }
 }

@@ -1,0 +1,92 @@
+"""What a running process has and uses: memory, handles, CPU time."""
+
+import ctypes
+import os
+import pathlib
+import re
+
+WINDOWS = os.name == "nt"
+
+
+def _status(pid, field):
+    """A number of /proc/PID/status."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)[1])
+
+
+class _MemoryCounters(ctypes.Structure):
+    """PROCESS_MEMORY_COUNTERS_EX (psapi.h)."""
+
+    _fields_ = [("cb", ctypes.c_uint32), ("PageFaultCount", ctypes.c_uint32),
+                *((name, ctypes.c_size_t) for name in (
+                    "PeakWorkingSetSize", "WorkingSetSize",
+                    "QuotaPeakPagedPoolUsage", "QuotaPagedPoolUsage",
+                    "QuotaPeakNonPagedPoolUsage", "QuotaNonPagedPoolUsage",
+                    "PagefileUsage", "PeakPagefileUsage", "PrivateUsage"))]
+
+
+def _with_process(pid, ask):
+    """ask(kernel32, handle) for an open handle of the process (Windows)."""
+    query_information = 0x0400  # PROCESS_QUERY_INFORMATION
+    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel32.OpenProcess.restype = ctypes.c_void_p
+    kernel32.OpenProcess.argtypes = [ctypes.c_uint32, ctypes.c_int,
+                                     ctypes.c_uint32]
+    kernel32.CloseHandle.argtypes = [ctypes.c_void_p]
+    handle = kernel32.OpenProcess(query_information, False, pid)
+    if not handle:
+        raise ctypes.WinError(ctypes.get_last_error())
+    try:
+        return ask(kernel32, handle)
+    finally:
+        kernel32.CloseHandle(handle)
+
+
+def memory(pid):
+    """Bytes of memory that are the process's own."""
+    if not WINDOWS:
+        return _status(pid, "RssAnon") * 1024
+
+    def ask(kernel32, handle):
+        counters = _MemoryCounters()
+        counters.cb = ctypes.sizeof(counters)
+        query = kernel32.K32GetProcessMemoryInfo
+        query.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]
+        if not query(handle, ctypes.byref(counters), counters.cb):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return counters.PrivateUsage
+    return _with_process(pid, ask)
+
+
+def handles(pid):
+    """How many handles (on POSIX: file descriptors) it has open."""
+    if not WINDOWS:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+
+    def ask(kernel32, handle):
+        count = ctypes.c_uint32()
+        query = kernel32.GetProcessHandleCount
+        query.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        if not query(handle, ctypes.byref(count)):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return count.value
+    return _with_process(pid, ask)
+
+
+def cpu_time(pid):
+    """Seconds of CPU time it has used, to about a hundredth."""
+    if not WINDOWS:
+        # The name, in brackets, may hold anything: count from its end.
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        numbers = text[text.rindex(")") + 2:].split()
+        return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+    def ask(kernel32, handle):
+        # Creation, exit, kernel, user: in units of 100 ns.
+        times = (ctypes.c_uint64 * 4)()
+        query = kernel32.GetProcessTimes
+        query.argtypes = [ctypes.c_void_p] + 4 * [ctypes.c_void_p]
+        if not query(handle, *(ctypes.byref(times, 8 * i) for i in range(4))):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return (times[2] + times[3]) / 1e7
+    return _with_process(pid, ask)

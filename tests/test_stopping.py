@@ -1,0 +1,255 @@
+"""Ctrl+C, whatever the server is doing: in order, in time, nothing lost.
+
+Every stop has to end with status 0, `live=0` in the last line and totals that
+add up: Server.stop sees to it.
+"""
+
+import threading
+import time
+
+import pytest
+
+from support import (IO_TIMEOUT, STOP_REASON, closing_all, connect, echo,
+                     receive_all)
+from test_hostile_clients import offer
+
+
+class Load:
+    """Clients that do something over and over until the server stops."""
+
+    def __init__(self, server, clients, behaviour):
+        self.server = server
+        self.rounds = 0
+        self._busy = threading.Condition()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=[behaviour])
+                         for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+        with self._busy:
+            assert self._busy.wait_for(lambda: self.rounds >= 3 * clients,
+                                       IO_TIMEOUT)
+
+    def _run(self, behaviour):
+        while not self._stop.is_set():
+            try:
+                behaviour(self._count)
+            except OSError:
+                pass  # the server stops; what clients see then is theirs
+
+    def _count(self):
+        with self._busy:
+            self.rounds += 1
+            self._busy.notify_all()
+        return not self._stop.is_set()
+
+    def end(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(IO_TIMEOUT)
+            assert not thread.is_alive()
+
+
+def test_idle(start_server):
+    server = start_server()
+    totals = server.stop()
+    assert totals == {"connections": 0, "received": 0, "sent": 0, "failed": 0,
+                      "live": 0, "completions": 0}
+    assert server.matching("^stopping ") == [
+        f"stopping reason={STOP_REASON} live=0"]
+    assert server.errors == []
+
+
+def test_idle_connections_are_closed_at_once(start_server):
+    """Nothing is to be drained: the drain time is not waited for."""
+    server = start_server("--drain-timeout", 60)
+    with closing_all() as clients:
+        for _ in range(100):
+            clients.append(server.connect())
+            assert echo(clients[-1], b"hello") == b"hello"
+        totals = server.stop(timeout=10)
+        for client in clients:
+            assert client.recv(1) == b""  # an end of file, not a reset
+    assert totals["failed"] == 0
+    assert totals["received"] == totals["sent"] == 500
+
+
+def test_under_full_load(start_server):
+    server = start_server()
+
+    def ping_pong(again):
+        with connect(server.host, server.port) as client:
+            while again():
+                if echo(client, b"p" * 64) != b"p" * 64:
+                    break
+    load = Load(server, 32, ping_pong)
+    totals = server.stop()
+    load.end()
+    assert totals["received"] == totals["sent"] > 0
+    assert totals["failed"] == 0
+
+
+@pytest.mark.parametrize("clients", [1, 8])
+def test_streams_get_back_what_was_received(start_server, clients):
+    """What the server has received it still echoes, and no reset on close
+    overtakes it: the clients get every byte that the server counted."""
+    server = start_server("--workers", 4)
+    data = bytes(range(256)) * 256
+    got = []
+    problems = []
+
+    def stream():
+        try:
+            with connect(server.host, server.port) as client:
+                def send():
+                    try:
+                        while True:
+                            client.sendall(data)
+                    except OSError:
+                        pass  # the server has closed
+                sender = threading.Thread(target=send, daemon=True)
+                sender.start()
+                received = receive_all(client)
+                got.append(len(received))
+                whole, rest = divmod(len(received), len(data))
+                assert received == data * whole + data[:rest]
+                client.shutdown(2)
+            sender.join(IO_TIMEOUT)
+            assert not sender.is_alive()
+        except Exception as error:  # told by the test, not by the thread
+            problems.append(error)
+    threads = [threading.Thread(target=stream) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    with connect(server.host, server.port) as probe:
+        # Full streams: by the time of some hundred echoes they are.
+        for _ in range(300):
+            assert echo(probe, b"x") == b"x"
+    totals = server.stop()
+    for thread in threads:
+        thread.join(IO_TIMEOUT)
+        assert not thread.is_alive()
+    assert not problems
+    assert totals["received"] == totals["sent"] == sum(got) + 300
+    assert totals["failed"] == 0
+
+
+def test_a_slow_reader_gets_the_rest_while_draining(start_server):
+    """Sends may finish: the stop cancels receives only, at first."""
+    server = start_server("--drain-timeout", 60)
+    with server.connect(receive_buffer=4096) as client:
+        offer(server, [client])
+        client.settimeout(IO_TIMEOUT)
+        server.signal_stop()
+        server.wait_for("^stopping ")
+        received = receive_all(client)
+    assert server.wait_end() == 0
+    totals = server.check_end()
+    assert totals["received"] == totals["sent"] == len(received) > 0
+
+
+def test_two_hundred_clients_that_never_read(start_server):
+    server = start_server("--drain-timeout", 1)
+    with closing_all() as clients:
+        for _ in range(200):
+            clients.append(server.connect(receive_buffer=4096))
+        offer(server, clients)
+        started = time.monotonic()
+        totals = server.stop(timeout=1 + 2)
+        assert time.monotonic() - started >= 1  # they had the time to read
+    assert totals["sent"] < totals["received"]
+    assert totals["failed"] == 0  # the server ended them, not a failure
+
+
+def test_no_time_to_drain(start_server):
+    server = start_server("--drain-timeout", 0)
+    with server.connect(receive_buffer=4096) as client:
+        offer(server, [client])
+        server.stop(timeout=2)
+
+
+def test_second_ctrl_c_cuts_the_drain_short(start_server):
+    server = start_server("--drain-timeout", 3600)
+    with server.connect(receive_buffer=4096) as client:
+        offer(server, [client])
+        server.signal_stop()
+        server.wait_for("^stopping ")
+        assert server.alive()
+        server.signal_stop()
+        assert server.wait_end(5) == 0
+        server.check_end()
+
+
+def test_ctrl_c_over_and_over(start_server):
+    server = start_server()
+    with server.connect() as client:
+        assert echo(client, b"x") == b"x"
+        for _ in range(5):
+            if server.alive():
+                server.signal_stop()
+        assert server.wait_end() == 0
+    server.check_end()
+
+
+@pytest.mark.parametrize("waiting", [0, 20])
+def test_at_the_connection_limit(start_server, waiting):
+    server = start_server("--max-connections", 3)
+    with closing_all() as clients:
+        for _ in range(3):
+            clients.append(server.connect())
+            assert echo(clients[-1], b"hello") == b"hello"
+        for _ in range(waiting):
+            clients.append(server.connect())
+        totals = server.stop()
+    assert totals["connections"] == 3
+
+
+def test_during_a_connect_storm(start_server):
+    server = start_server()
+
+    def come_and_go(again):
+        while again():
+            with connect(server.host, server.port, timeout=5) as client:
+                echo(client, b"x")
+    load = Load(server, 16, come_and_go)
+    server.stop()
+    load.end()
+
+
+def test_with_an_idle_timeout(start_server):
+    """The thread that sweeps idle connections ends too."""
+    server = start_server("--idle-timeout", 3600)
+    server.check_serves()
+    server.stop()
+
+
+def test_with_half_closed_and_reset_clients(start_server):
+    server = start_server("--drain-timeout", 1)
+    with closing_all() as clients:
+        for number in range(30):
+            client = server.connect(receive_buffer=4096)
+            clients.append(client)
+        offer(server, clients)
+        for number, client in enumerate(clients):
+            if number % 3 == 0:
+                client.shutdown(1)
+            elif number % 3 == 1:
+                client.close()
+        server.stop(timeout=1 + 2)
+
+
+@pytest.mark.parametrize("round", range(10))
+def test_again_and_again_under_load(start_server, round):
+    """Stops at any moment of many connections' READ and WRITE."""
+    server = start_server("--workers", 1 + round % 4)
+
+    def ping_pong(again):
+        with connect(server.host, server.port) as client:
+            while again():
+                size = 1 + round * 1000
+                if echo(client, b"p" * size) != b"p" * size:
+                    break
+    load = Load(server, 8, ping_pong)
+    totals = server.stop()
+    load.end()
+    assert totals["received"] == totals["sent"]

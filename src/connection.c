@@ -140,13 +140,11 @@ BOOL connection_shutdown(LPPER_HANDLE_DATA handleInfo)
 
 void connection_finish(LPPER_HANDLE_DATA handleInfo)
 {
-    u_long unread = 0;
-
-    /* Closing a socket that has unread bytes resets the connection, and a
-     * reset overtakes the echo that is still on its way to the client. */
-    if (connection_shutdown(handleInfo)
-        && ioctlsocket(handleInfo->hClntSock, FIONREAD, &unread) == 0
-        && unread > 0 && registry_discard(handleInfo))
+    /* A closed socket answers bytes that were not read, or still come, with a
+     * reset; and a reset overtakes the echo that is on its way to the client:
+     * what was received and sent would be lost all the same. */
+    handleInfo->lastActive = (LONG)GetTickCount();
+    if (connection_shutdown(handleInfo) && registry_discard(handleInfo))
         connection_read(handleInfo);
     else
         connection_close(handleInfo, CLOSE_STOPPED);
@@ -158,7 +156,7 @@ CLOSE_REASON connection_failure(const PER_HANDLE_DATA *handleInfo)
      * 64, 676 or 1236, depending on the system. */
     if (registry_stopping())
         return CLOSE_STOPPED;
-    if (registry_is_idle(handleInfo))
+    if (handleInfo->expired)
         return CLOSE_IDLE;
     return CLOSE_ERROR;
 }

@@ -16,8 +16,11 @@
  *     lock: it may touch, close and free it. It gives this up with its next
  *     post: another worker may have freed the connection before the post
  *     returns to the first.
- *   - The exception are the fields marked below, which belong to the
- *     registry's lock (registry.h).
+ *   - Except for what the registry's sweeps need (registry.h): they use the
+ *     socket and the list under its lock, read lastActive, which the owner
+ *     writes, and write expired, which the owner reads (both are aligned
+ *     LONGs, read and written in one piece). The owner writes discarding under
+ *     that lock.
  */
 #ifndef CONNECTION_H
 #define CONNECTION_H
@@ -47,11 +50,10 @@ typedef struct PER_HANDLE_DATA {
     SOCKADDR_INET clntAdr;
     ULONGLONG id;               /* 1, 2, ... in the order of accept        */
     ULONGLONG received, sent;   /* bytes                                   */
-    volatile LONG lastActive;   /* GetTickCount of the last packet: its
-                                   owner writes, the idle sweep reads      */
-    BOOL retried;               /* this READ was already posted twice      */
-    BOOL discarding;            /* written under the registry's lock       */
-    struct PER_HANDLE_DATA *next, *previous;       /* the registry's lock  */
+    volatile LONG lastActive;   /* GetTickCount of the last packet         */
+    volatile LONG expired;      /* the idle sweep has cancelled it         */
+    BOOL discarding;            /* the stop has ended it, but for the FIN  */
+    struct PER_HANDLE_DATA *next, *previous;  /* in the registry's list    */
     PER_IO_DATA readIo, writeIo;
     char buffer[BUF_SIZE];      /* READ fills it, WRITE sends it: no copy  */
 } PER_HANDLE_DATA, *LPPER_HANDLE_DATA;
@@ -84,10 +86,11 @@ void connection_read(LPPER_HANDLE_DATA handleInfo);
 void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes);
 
 /*
- * Ends a connection the caller owns, and frees it. connection_close does it
- * at once; connection_finish is for a healthy one that the stop ends: if the
- * client has sent more than was read, it is told that nothing more comes, and
- * what it still sends is read and thrown away until it closes.
+ * End a connection the caller owns, who owns it no longer then.
+ * connection_close closes the socket and frees it at once. connection_finish
+ * is for a healthy one that the stop ends: the client is told that nothing
+ * more comes, and what it still sends is thrown away until it closes too,
+ * says nothing for a while, or the drain is over.
  */
 void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason);
 void connection_finish(LPPER_HANDLE_DATA handleInfo);

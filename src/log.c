@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_TEXT 4096  /* bytes of the longest text: the one of --help */
+#define MAX_TEXT 4096  /* bytes; what is longer is cut */
 
 static LOG_LEVEL logLevel = LOG_NORMAL;
 
@@ -60,7 +60,9 @@ static void write_text(DWORD stream, const char *text, size_t length)
     DWORD written;
 
     /* A failure (the reader of the pipe has gone, no console) has nobody left
-     * to be told to, and no client shall suffer from it: it is ignored. */
+     * to be told to, and no client shall suffer from it: it is ignored. But a
+     * reader that does not read, or a console in which text is being selected,
+     * makes this wait, and whoever prints with it. */
     (void)WriteFile(GetStdHandle(stream), text, (DWORD)length, &written, NULL);
 }
 
@@ -132,8 +134,9 @@ void log_error(const char *format, ...)
 static void system_meaning(int code, char *text, DWORD size)
 {
     DWORD length = FormatMessageA(
-        FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL,
-        (DWORD)code, MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US), text, size,
+        FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS
+            | FORMAT_MESSAGE_MAX_WIDTH_MASK,  /* one line */
+        NULL, (DWORD)code, MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US), text, size,
         NULL);
 
     while (length > 0 && strchr("\r\n .", text[length - 1]) != NULL)

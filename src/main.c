@@ -16,26 +16,48 @@
  * wherever it is: the drain is cut short early enough to end in order. */
 #define CLOSE_DRAIN 2500  /* ms */
 
+/* A stop that was cut short and still is not over so much later hangs: most
+ * likely nobody reads what it prints. */
+#define PATIENCE 3000  /* ms */
+
 static HANDLE mainThread;
+
+/* The first time the server drains, the second time it cuts that short. If
+ * even then it does not end, the third time ends the process as it is. */
+static void request_stop(const char *reason)
+{
+    static volatile LONG requests = 0;
+    static volatile LONG cutAt = 0;  /* GetTickCount of the second */
+    LONG since, count = InterlockedIncrement(&requests);
+
+    server_stop(reason);
+    if (count == 2)
+        InterlockedExchange(&cutAt, (LONG)GetTickCount());
+    since = cutAt;
+    if (count > 2 && since != 0
+        && (LONG)(GetTickCount() - (DWORD)since) > PATIENCE
+        && !TerminateProcess(GetCurrentProcess(), 1))
+        log_failure("TerminateProcess", (int)GetLastError(), NULL);
+}
 
 /* The system calls this on a thread of its own. TRUE: handled. */
 static BOOL WINAPI on_console_control(DWORD event)
 {
     switch (event) {
     case CTRL_C_EVENT:
-        server_stop("ctrl-c");
+        request_stop("ctrl-c");
         return TRUE;
     case CTRL_BREAK_EVENT:
-        server_stop("ctrl-break");
+        request_stop("ctrl-break");
         return TRUE;
     case CTRL_CLOSE_EVENT:
-        server_stop("close");
+        request_stop("close");
         break;
     case CTRL_LOGOFF_EVENT:
-        server_stop("logoff");
+        request_stop("logoff");
         break;
     case CTRL_SHUTDOWN_EVENT:
-        server_stop("shutdown");
+        request_stop("shutdown");
         break;
     default:
         return FALSE;
@@ -43,7 +65,7 @@ static BOOL WINAPI on_console_control(DWORD event)
     /* The process ends as soon as this returns. So it does not: main ends the
      * process when it is done, and this thread with it. */
     if (WaitForSingleObject(mainThread, CLOSE_DRAIN) == WAIT_TIMEOUT)
-        server_stop("again");
+        request_stop("again");
     WaitForSingleObject(mainThread, INFINITE);
     return TRUE;
 }

@@ -232,6 +232,7 @@ OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv)
     for (i = 1; i < argc; ++i) {
         const char *arg = argv[i];
         const char *value;
+        char option[32];
         size_t row;
 
         if (!is_option(arg)) {
@@ -250,7 +251,7 @@ OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv)
             return wrong("%s: this option takes no value", arg);
         if (table[row].metavar != NULL && value == NULL) {
             if (++i == argc)
-                return wrong("%s: a value is missing (see --help)", arg);
+                return wrong("%s: its value is missing (see --help)", arg);
             value = argv[i];
         }
         if (table[row].letter == 'h') {
@@ -261,7 +262,8 @@ OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv)
             log_text("%s %s\n", PROGRAM_NAME, PROGRAM_VERSION);
             return OPTIONS_DONE;
         }
-        if (!table[row].set(options, arg, value))
+        snprintf(option, sizeof option, "--%s", table[row].name);
+        if (!table[row].set(options, option, value))
             return OPTIONS_WRONG;
     }
     if (!havePort)

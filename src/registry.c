@@ -3,6 +3,7 @@
 #include "log.h"
 
 #define SWEEP_INTERVAL 20     /* ms between two sweeps of a drain            */
+#define LINGER         1000   /* ms for a client to answer our FIN           */
 #define GIVE_UP        10000  /* ms for cancelled operations to come back    */
 #define NOBODY_WAITS   MAXDWORD
 
@@ -18,12 +19,12 @@ typedef enum {
  * READ, and the next sweep finds it: that is why the drain sweeps more than
  * once. */
 static SRWLOCK lock = SRWLOCK_INIT;
-static CONDITION_VARIABLE changed = CONDITION_VARIABLE_INIT;
+static CONDITION_VARIABLE fewer = CONDITION_VARIABLE_INIT;    /* live     */
+static CONDITION_VARIABLE stopped = CONDITION_VARIABLE_INIT;  /* phase    */
 static volatile LONG phase = RUNNING;
 static PER_HANDLE_DATA *first;
 static REGISTRY_TOTALS totals;
 static DWORD wakeAt = NOBODY_WAITS;  /* the live count main waits for */
-static DWORD idleTimeout;            /* ms, 0: never; set before the start */
 
 /* ------------------------- beginning and ending -------------------------- */
 
@@ -59,7 +60,7 @@ DWORD registry_remove(LPPER_HANDLE_DATA handleInfo, BOOL failed)
     wake = wakeAt != NOBODY_WAITS && live <= wakeAt;
     ReleaseSRWLockExclusive(&lock);
     if (wake)
-        WakeAllConditionVariable(&changed);
+        WakeAllConditionVariable(&fewer);
     return live;
 }
 
@@ -73,10 +74,10 @@ REGISTRY_TOTALS registry_totals(void)
     return copy;
 }
 
-/* Waits under the lock for `changed`, at most so long (ms or INFINITE). */
-static void wait_for_change(DWORD milliseconds)
+/* Waits under the lock for a change, at most so long (ms or INFINITE). */
+static void wait_for(CONDITION_VARIABLE *change, DWORD milliseconds)
 {
-    if (!SleepConditionVariableSRW(&changed, &lock, milliseconds, 0)
+    if (!SleepConditionVariableSRW(change, &lock, milliseconds, 0)
         && GetLastError() != ERROR_TIMEOUT) {
         log_failure("SleepConditionVariableSRW", (int)GetLastError(), NULL);
         ReleaseSRWLockExclusive(&lock);
@@ -85,12 +86,12 @@ static void wait_for_change(DWORD milliseconds)
     }
 }
 
-/* The same, woken also when no more than `live` connections are left. Only
- * main waits for that, so one number is enough. */
+/* The same until no more than `live` connections are left, or for the phase.
+ * Only main waits for that, so one number is enough. */
 static void wait_for_live(DWORD live, DWORD milliseconds)
 {
     wakeAt = live;
-    wait_for_change(milliseconds);
+    wait_for(&fewer, milliseconds);
     wakeAt = NOBODY_WAITS;
 }
 
@@ -98,10 +99,8 @@ BOOL registry_wait_for_place(DWORD limit)
 {
     BOOL running;
 
-    if (limit == 0)
-        return phase == RUNNING;
     AcquireSRWLockExclusive(&lock);
-    while (phase == RUNNING && totals.live >= limit)
+    while (phase == RUNNING && limit != 0 && totals.live >= limit)
         wait_for_live(limit - 1, INFINITE);
     running = phase == RUNNING;
     ReleaseSRWLockExclusive(&lock);
@@ -110,61 +109,70 @@ BOOL registry_wait_for_place(DWORD limit)
 
 /* ------------------------------ cancelling ------------------------------- */
 
-/* The caller holds the lock. `overlapped` NULL: whatever is outstanding. */
-static void cancel(const PER_HANDLE_DATA *handleInfo, OVERLAPPED *overlapped)
+/* The caller holds the lock. `overlapped` NULL: whatever is outstanding. TRUE
+ * if there was something: its packet will come. */
+static BOOL cancel(const PER_HANDLE_DATA *handleInfo, OVERLAPPED *overlapped)
 {
+    static BOOL told = FALSE;
+
+    if (CancelIoEx((HANDLE)handleInfo->hClntSock, overlapped))
+        return TRUE;
     /* ERROR_NOT_FOUND: a worker holds its packet right now. */
-    if (!CancelIoEx((HANDLE)handleInfo->hClntSock, overlapped)
-        && GetLastError() != ERROR_NOT_FOUND)
+    if (GetLastError() != ERROR_NOT_FOUND && !told) {
         log_failure("CancelIoEx", (int)GetLastError(), NULL);
+        told = TRUE;
+    }
+    return FALSE;
 }
 
-void registry_set_idle_timeout(DWORD milliseconds)
+static BOOL quiet_for(const PER_HANDLE_DATA *handleInfo, DWORD milliseconds)
 {
-    idleTimeout = milliseconds;
+    /* The difference is right also when the tick count wraps around; signed,
+     * because the owner may write lastActive after the clock was read here. */
+    return (LONG)(GetTickCount() - (DWORD)handleInfo->lastActive)
+           >= (LONG)milliseconds;
 }
 
-BOOL registry_sweeps_idle(void) { return idleTimeout != 0; }
-
-BOOL registry_is_idle(const PER_HANDLE_DATA *handleInfo)
-{
-    /* Unsigned, so that the difference is right when the tick count wraps
-     * around. The read is of an aligned 32-bit value, which Windows does in
-     * one piece: old or new, never half of each. */
-    return idleTimeout != 0
-           && GetTickCount() - (DWORD)handleInfo->lastActive >= idleTimeout;
-}
-
-void registry_cancel_idle(void)
+void registry_cancel_idle(DWORD milliseconds)
 {
     PER_HANDLE_DATA *handleInfo;
 
     AcquireSRWLockExclusive(&lock);
     for (handleInfo = first; handleInfo != NULL; handleInfo = handleInfo->next)
-        if (registry_is_idle(handleInfo))
-            cancel(handleInfo, NULL);
+        if (quiet_for(handleInfo, milliseconds)) {
+            /* First the reason, then the cancel, whose packet a worker may
+             * have at once. Data that comes in between comes too late. */
+            handleInfo->expired = TRUE;
+            if (!cancel(handleInfo, NULL))
+                handleInfo->expired = FALSE;
+        }
     ReleaseSRWLockExclusive(&lock);
 }
 
 /* -------------------------------- stopping ------------------------------- */
 
+static void enter(PHASE next)
+{
+    phase = next;
+    WakeAllConditionVariable(&fewer);
+    WakeAllConditionVariable(&stopped);
+}
+
 void registry_stop(void)
 {
     AcquireSRWLockExclusive(&lock);
     if (phase == RUNNING)
-        phase = DRAINING;
+        enter(DRAINING);
     else if (phase == DRAINING)
-        phase = CUTTING;
+        enter(CUTTING);
     ReleaseSRWLockExclusive(&lock);
-    WakeAllConditionVariable(&changed);
 }
 
 void registry_abandon(void)
 {
     AcquireSRWLockExclusive(&lock);
-    phase = ABANDONED;
+    enter(ABANDONED);
     ReleaseSRWLockExclusive(&lock);
-    WakeAllConditionVariable(&changed);
 }
 
 BOOL registry_stopping(void) { return phase != RUNNING; }
@@ -175,7 +183,7 @@ BOOL registry_wait_for_stop(DWORD milliseconds)
 
     AcquireSRWLockExclusive(&lock);
     if (phase == RUNNING)
-        wait_for_change(milliseconds);
+        wait_for(&stopped, milliseconds);
     stopping = phase != RUNNING;
     ReleaseSRWLockExclusive(&lock);
     return stopping;
@@ -200,7 +208,7 @@ static void sweep(void)
     for (handleInfo = first; handleInfo != NULL; handleInfo = handleInfo->next)
         if (phase != DRAINING)
             cancel(handleInfo, NULL);
-        else if (!handleInfo->discarding)
+        else if (!handleInfo->discarding || quiet_for(handleInfo, LINGER))
             cancel(handleInfo, &handleInfo->readIo.overlapped);
 }
 

@@ -35,24 +35,22 @@ REGISTRY_TOTALS registry_totals(void);
 BOOL registry_wait_for_place(DWORD limit);
 
 /*
- * After how many milliseconds without a packet a connection is idle; 0, the
- * default, never. registry_cancel_idle cancels the operations of those that
- * are: their workers then close them.
+ * Cancels what is outstanding on every connection without a packet in the last
+ * `milliseconds` (up to 2^31): the worker that gets the packet closes it.
  */
-void registry_set_idle_timeout(DWORD milliseconds);
-BOOL registry_sweeps_idle(void);
-void registry_cancel_idle(void);
-BOOL registry_is_idle(const PER_HANDLE_DATA *handleInfo);
+void registry_cancel_idle(DWORD milliseconds);
 
 /*
  * The stop. registry_stop lets workers know and wakes those that wait here;
- * called again, it cuts a drain short. registry_wait_for_stop is TRUE once it
- * has been called. registry_drain makes every
- * connection end: it cancels receives and lets sends finish for at most
- * `milliseconds`, after that it cancels everything. TRUE when no connection is
- * left; FALSE if some can't end, which it says in one line: because
- * registry_abandon was called (no worker is left to take their packets), or
- * because the system does not give their operations back.
+ * called again, it cuts a drain short. registry_wait_for_stop waits for that,
+ * at most so long (or a little less), and is TRUE once it has happened.
+ *
+ * registry_drain makes every connection end: it cancels receives and lets
+ * sends finish for at most `milliseconds`, after that it cancels everything.
+ * TRUE when no connection is left. FALSE if some can't end, which it says in
+ * one line: because registry_abandon was called (no worker is left to take
+ * their packets), or because the system has not given their operations back
+ * ten seconds after they were cancelled.
  */
 void registry_stop(void);
 BOOL registry_stopping(void);
@@ -61,9 +59,9 @@ BOOL registry_drain(DWORD milliseconds);
 void registry_abandon(void);
 
 /*
- * Marks a connection, which the caller owns, as one whose receives the stop
- * spares because they only wait for the client to close. FALSE if the drain is
- * over and everything is being cancelled.
+ * Marks a connection, which the caller owns, as one that only waits for its
+ * client to close: the drain lets it, as long as something comes. FALSE if the
+ * drain is over and everything is being cancelled.
  */
 BOOL registry_discard(LPPER_HANDLE_DATA handleInfo);
 

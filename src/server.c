@@ -16,13 +16,12 @@
  */
 #include "server.h"
 #include "connection.h"
+#include "listener.h"
 #include "registry.h"
 #include "worker.h"
 
 #include <process.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define IDLE_SWEEP_INTERVAL 250  /* ms: idle connections end this late */
 #define ACCEPT_PAUSE        100  /* ms to wait when out of resources */
@@ -30,49 +29,39 @@
 
 static HANDLE hComPort;
 static WORKER *workers;
+static DWORD workerCount;          /* of them were to be started */
 static DWORD workersStarted;
 static volatile LONG workersLost;
 static HANDLE hIdleThread;
 static volatile LONG exitStatus;
 
-/* Shared with server_stop, which any thread may call: see there. */
 static void *volatile stopReason;  /* const char *; NULL while running */
-static void *volatile listener = (void *)INVALID_SOCKET;
 
 /* -------------------------------- stopping ------------------------------- */
 
-/* Closes the listening socket, exactly once: the exchange gives it to one
- * caller only, whether that is the stop or the end of server_run. */
-static void close_listener(void)
+/* FALSE if somebody else was first. */
+static BOOL begin_stop(const char *reason)
 {
-    SOCKET sock = (SOCKET)InterlockedExchangePointer(&listener,
-                                                     (void *)INVALID_SOCKET);
-
-    if (sock != INVALID_SOCKET && closesocket(sock) != 0)
-        log_failure("closesocket (listener)", WSAGetLastError(), NULL);
+    if (InterlockedCompareExchangePointer(
+            &stopReason, (void *)(ULONG_PTR)reason, NULL) != NULL)
+        return FALSE;
+    registry_stop();
+    listener_close();  /* releases main from accept */
+    return TRUE;
 }
 
 void server_stop(const char *reason)
 {
-    BOOL again = InterlockedCompareExchangePointer(
-                     &stopReason, (void *)(ULONG_PTR)reason, NULL) != NULL;
-
-    registry_stop();
-    if (again)
-        return;
-    /* This releases main from accept. Main alone makes sockets, so no new one
-     * can get the same handle between this and main's next accept, which then
-     * fails too. */
-    close_listener();
+    if (!begin_stop(reason))
+        registry_stop();
 }
 
-/* The server can't go on: stop it as usual, but with exit status 1. */
+/* The server can't go on: it stops as usual, but with exit status 1. If it
+ * stops already this is no second request: the drain goes on. */
 static void fail(const char *reason)
 {
     InterlockedExchange(&exitStatus, 1);
-    /* Not a second request if the user was first: the drain goes on. */
-    if (!registry_stopping())
-        server_stop(reason);
+    begin_stop(reason);
 }
 
 void server_worker_lost(DWORD id, DWORD code)
@@ -80,7 +69,7 @@ void server_worker_lost(DWORD id, DWORD code)
     log_failure("GetQueuedCompletionStatus", (int)code, "the worker ends");
     log_event("worker-lost id=%lu", id);
     fail("worker-lost");
-    if ((DWORD)InterlockedIncrement(&workersLost) == workersStarted)
+    if ((DWORD)InterlockedIncrement(&workersLost) == workerCount)
         registry_abandon();
 }
 
@@ -99,7 +88,8 @@ static BOOL start_workers(DWORD count)
 {
     DWORD i;
 
-    workers = calloc(count, sizeof *workers);
+    workerCount = count;
+    workers = calloc(count, sizeof *workers);  /* the process' to its end */
     if (workers == NULL) {
         log_error("no memory for %lu workers", count);
         return FALSE;
@@ -111,7 +101,7 @@ static BOOL start_workers(DWORD count)
             NULL, WORKER_STACK, EchoThreadMain, &workers[i],
             STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
         if (workers[i].hThread == NULL) {
-            log_failure("_beginthreadex", (int)GetLastError(),
+            log_failure("_beginthreadex", (int)_doserrno,
                         "try fewer --workers");
             return FALSE;
         }
@@ -135,8 +125,9 @@ static void close_port(void)
     hComPort = NULL;
 }
 
-/* Ends the workers: no connection is left, so the only packets from here on
- * are these. */
+/* Ends the workers. No connection is left, so the only packets from here on
+ * are these (or some could not be ended: those are lost, and stay unfreed, as
+ * the system may still write to them until the process ends). */
 static void stop_workers(void)
 {
     DWORD i;
@@ -157,163 +148,48 @@ static void stop_workers(void)
 
 /* ---------------------------- idle connections --------------------------- */
 
-static unsigned WINAPI IdleThreadMain(LPVOID unused)
+static unsigned WINAPI IdleThreadMain(LPVOID pOptions)
 {
-    (void)unused;
+    const OPTIONS *options = pOptions;
+
     while (!registry_wait_for_stop(IDLE_SWEEP_INTERVAL))
-        registry_cancel_idle();
+        registry_cancel_idle(options->idleTimeout * 1000);
     return 0;
 }
 
-static BOOL start_idle_thread(DWORD seconds)
+static BOOL start_idle_thread(const OPTIONS *options)
 {
-    registry_set_idle_timeout(seconds * 1000);
-    if (seconds == 0)
+    if (options->idleTimeout == 0)
         return TRUE;
     hIdleThread = (HANDLE)_beginthreadex(NULL, WORKER_STACK, IdleThreadMain,
-                                         NULL,
+                                         (LPVOID)(ULONG_PTR)options,
                                          STACK_SIZE_PARAM_IS_A_RESERVATION,
                                          NULL);
     if (hIdleThread == NULL)
-        log_failure("_beginthreadex (idle sweep)", (int)GetLastError(), NULL);
+        log_failure("_beginthreadex (idle sweep)", (int)_doserrno, NULL);
     return hIdleThread != NULL;
 }
 
-/* -------------------------------- listening ------------------------------ */
+/* --------------------------------- ready --------------------------------- */
 
-static const char *advice_for(int code)
-{
-    switch (code) {
-    case WSAEADDRINUSE:
-        return "another program listens there: choose another port, or 0 to "
-               "let the system choose";
-    case WSAEACCES:
-        return "another program has the port for itself, or Windows reserves "
-               "it ('netsh interface ipv4 show excludedportrange "
-               "protocol=tcp' lists those): choose another port";
-    case WSAEADDRNOTAVAIL:
-        return "--bind takes an address of this computer ('ipconfig' lists "
-               "them)";
-    default:
-        return NULL;
-    }
-}
-
-static socklen_t address_size(const SOCKADDR_INET *address)
-{
-    return address->si_family == AF_INET ? (socklen_t)sizeof address->Ipv4
-                                         : (socklen_t)sizeof address->Ipv6;
-}
-
-/*
- * A socket that listens on the address, or INVALID_SOCKET with the name of the
- * call that failed in *call and its code in *code.
- */
-static SOCKET listen_on(const SOCKADDR_INET *address, const char **call,
-                        int *code)
-{
-    const int on = 1, off = 0;
-    SOCKET sock = WSASocketW(address->si_family, SOCK_STREAM, IPPROTO_TCP,
-                             NULL, 0, WSA_FLAG_OVERLAPPED);
-
-    if (sock == INVALID_SOCKET) {
-        *call = "WSASocket";
-        *code = WSAGetLastError();
-        return INVALID_SOCKET;
-    }
-    *call = NULL;
-    /* Never SO_REUSEADDR: on Windows it lets any other program take the same
-     * port. This does the opposite. */
-    if (setsockopt(sock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&on,
-                   sizeof on) != 0)
-        *call = "setsockopt(SO_EXCLUSIVEADDRUSE)";
-    /* Dual-stack: IPv4 clients reach [::] as ::ffff:a.b.c.d. */
-    else if (address->si_family == AF_INET6
-             && setsockopt(sock, IPPROTO_IPV6, IPV6_V6ONLY, (const char *)&off,
-                           sizeof off) != 0)
-        *call = "setsockopt(IPV6_V6ONLY)";
-    else if (bind(sock, (const SOCKADDR *)address, address_size(address)) != 0)
-        *call = "bind";
-    else if (listen(sock, SOMAXCONN) != 0)
-        *call = "listen";
-    else
-        return sock;
-    *code = WSAGetLastError();
-    if (closesocket(sock) != 0)
-        log_failure("closesocket", WSAGetLastError(), NULL);
-    return INVALID_SOCKET;
-}
-
-/* Whether these failures mean that this computer has no IPv6. */
-static BOOL no_ipv6(const char *call, int code)
-{
-    return code == WSAEAFNOSUPPORT || code == WSAEADDRNOTAVAIL
-           || strcmp(call, "setsockopt(IPV6_V6ONLY)") == 0;
-}
-
-static BOOL open_listener(const OPTIONS *options)
-{
-    SOCKADDR_INET address = options->address;
-    const char *call;
-    int code;
-    SOCKET sock = listen_on(&address, &call, &code);
-
-    if (sock == INVALID_SOCKET && options->anyAddress && no_ipv6(call, code)) {
-        u_short port = address.Ipv6.sin6_port;
-
-        ZeroMemory(&address, sizeof address);  /* INADDR_ANY */
-        address.si_family = AF_INET;
-        address.Ipv4.sin_port = port;
-        sock = listen_on(&address, &call, &code);
-    }
-    if (sock == INVALID_SOCKET) {
-        log_failure(call, code, advice_for(code));
-        return FALSE;
-    }
-    InterlockedExchangePointer(&listener, (void *)sock);
-    /* A stop may have come before there was a listener for it to close. */
-    if (registry_stopping())
-        close_listener();
-    return TRUE;
-}
-
-/* "127.0.0.1" or "[::1]", and its port; IPv4 also where IPv6 wraps it, as
- * ::ffff:127.0.0.1 (RFC 4291, 2.5.5.2). */
-static void format_address(const SOCKADDR_INET *from, char *text, size_t size,
-                           u_short *port)
-{
-    static const u_char wrap[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255};
-    SOCKADDR_INET address = *from;
-    const u_char *bytes = from->Ipv6.sin6_addr.s6_addr;
-    char host[NI_MAXHOST];
-
-    *port = ntohs(from->Ipv4.sin_port);
-    if (from->si_family == AF_INET6 && memcmp(bytes, wrap, 12) == 0) {
-        ZeroMemory(&address, sizeof address);
-        address.si_family = AF_INET;
-        memcpy(&address.Ipv4.sin_addr, bytes + 12, 4);
-    }
-    if (getnameinfo((const SOCKADDR *)&address, address_size(&address), host,
-                    sizeof host, NULL, 0, NI_NUMERICHOST) != 0)
-        snprintf(host, sizeof host, "unknown");
-    snprintf(text, size, address.si_family == AF_INET ? "%s" : "[%s]", host);
-}
-
-/* Prints the ready line with the address and port that the system gave. */
+/* Prints the ready line, with the address and the port that the system gave. */
 static BOOL report_ready(const OPTIONS *options, DWORD cpus)
 {
     SOCKADDR_INET address;
-    socklen_t size = sizeof address;
-    char text[NI_MAXHOST];
+    char text[ADDRESS_TEXT];
     u_short port;
+    int code;
 
-    if (getsockname((SOCKET)listener, (SOCKADDR *)&address, &size) != 0) {
+    /* A stop may have come before there was a listener for it to close. */
+    if (registry_stopping())
+        listener_close();
+    if (!listener_address(&address, &code)) {
         if (registry_stopping())
-            return TRUE;  /* it was closed before it was ready */
-        log_failure("getsockname", WSAGetLastError(), NULL);
+            return TRUE;
+        log_failure("getsockname", code, NULL);
         return FALSE;
     }
-    format_address(&address, text, sizeof text, &port);
+    port = address_text(&address, text);
     log_event("ready port=%u address=%s workers=%lu concurrency=%lu", port,
               text, workersStarted,
               options->concurrency != 0 ? options->concurrency : cpus);
@@ -331,10 +207,9 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
     if (handleInfo == NULL)
         return;
     if (log_is_verbose()) {
-        char text[NI_MAXHOST];
-        u_short port;
+        char text[ADDRESS_TEXT];
+        u_short port = address_text(&handleInfo->clntAdr, text);
 
-        format_address(clntAdr, text, sizeof text, &port);
         log_detail("accept conn=%llu peer=%s:%u live=%lu", handleInfo->id,
                    text, port, registry_totals().live);
     }
@@ -369,6 +244,7 @@ static void accept_failed(int code, int *told)
         if (code != *told || log_is_verbose())
             log_failure("accept", code, "this client only; going on");
         *told = code;
+        registry_wait_for_stop(1);  /* should it not be the client after all */
         break;
     }
 }
@@ -381,20 +257,15 @@ static void accept_loop(DWORD maxConnections)
      * they cost nothing here, and are served when a place is free. */
     while (registry_wait_for_place(maxConnections)) {
         SOCKADDR_INET clntAdr;
-        socklen_t size = sizeof clntAdr;
-        SOCKET hClntSock = accept((SOCKET)listener, (SOCKADDR *)&clntAdr,
-                                  &size);
+        int code;
+        SOCKET hClntSock = listener_accept(&clntAdr, &code);
 
         if (hClntSock != INVALID_SOCKET)
             start_connection(hClntSock, &clntAdr);
-        else {
-            int code = WSAGetLastError();
-
-            /* By our own flag: the code for a listener closed while accept
-             * waits is not the same on every system. */
-            if (!registry_stopping())
-                accept_failed(code, &told);
-        }
+        /* By our own flag: the code for a listener closed while accept waits
+         * is not the same on every system. */
+        else if (!registry_stopping())
+            accept_failed(code, &told);
     }
 }
 
@@ -424,10 +295,12 @@ int server_run(const OPTIONS *options)
     }
     ready = create_port(options->concurrency)
             && start_workers(options->workers != 0 ? options->workers : cpus)
-            && start_idle_thread(options->idleTimeout)
-            && open_listener(options) && report_ready(options, cpus);
+            && start_idle_thread(options)
+            && listener_open(&options->address, options->anyAddress)
+            && report_ready(options, cpus);
     if (ready) {
         accept_loop(options->maxConnections);
+        listener_close();  /* the handler may be just about to */
         log_event("stopping reason=%s live=%lu", (const char *)stopReason,
                   registry_totals().live);
     } else {

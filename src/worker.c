@@ -25,13 +25,16 @@
 /* A READ is done: `bytes` bytes are in the buffer; 0 is the end of file. */
 static void read_done(DWORD worker, LPPER_HANDLE_DATA handleInfo, DWORD bytes)
 {
-    log_detail("read conn=%llu worker=%lu bytes=%lu", handleInfo->id, worker,
-               bytes);
+    log_detail("%s conn=%llu worker=%lu bytes=%lu",
+               handleInfo->discarding ? "discard" : "read", handleInfo->id,
+               worker, bytes);
     if (handleInfo->discarding) {
-        if (bytes == 0)
-            connection_close(handleInfo, CLOSE_STOPPED);
-        else
+        /* Asked anew each time: where data never runs out, every READ is done
+         * at once, and there is none for the sweep to cancel. */
+        if (bytes > 0 && registry_discard(handleInfo))
             connection_read(handleInfo);
+        else
+            connection_close(handleInfo, CLOSE_STOPPED);
     } else if (bytes == 0) {
         /* All that came before has been echoed: this READ was posted only
          * after the last WRITE was done. */
@@ -73,14 +76,7 @@ static void failed(DWORD worker, LPPER_HANDLE_DATA handleInfo,
     if (reason == CLOSE_STOPPED && ioInfo->rwMode == READ
         && !handleInfo->discarding)
         connection_finish(handleInfo);  /* cancelled between two messages */
-    else if (reason == CLOSE_ERROR && ioInfo->rwMode == READ
-             && registry_sweeps_idle() && !handleInfo->retried) {
-        /* Perhaps the idle sweep saw it idle, data came, and the cancel hit
-         * the READ after that. A cancelled receive has lost nothing, so try
-         * again: on a broken connection that fails too. */
-        handleInfo->retried = TRUE;
-        connection_read(handleInfo);
-    } else
+    else
         connection_close(handleInfo, reason);
 }
 
@@ -88,7 +84,6 @@ static void succeeded(DWORD worker, LPPER_HANDLE_DATA handleInfo,
                       LPPER_IO_DATA ioInfo, DWORD bytesTrans)
 {
     handleInfo->lastActive = (LONG)GetTickCount();
-    handleInfo->retried = FALSE;
     if (ioInfo->rwMode == READ)
         read_done(worker, handleInfo, bytesTrans);
     else

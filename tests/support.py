@@ -171,7 +171,8 @@ class Server:
             lines = found()
         assert len(lines) >= count, (
             f"{len(lines)} of {count} lines match {pattern!r}: "
-            f"{self.lines[-20:]} {self.errors[-20:]}")
+            f"{self.lines[-20:]} {self.errors[-20:]}, "
+            f"status {self.process.poll()}")
         return lines[count - 1]
 
     # ------------------------------ stopping -------------------------------

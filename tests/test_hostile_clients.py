@@ -40,7 +40,7 @@ def offer(server, clients):
         now = process_info.cpu_time(server.process.pid)
         quiet = 0 if push() or now > used else quiet + 1
         used = now
-        return quiet >= 8
+        return quiet >= 20
     assert wait_until(stuck, 60, interval=0.05)
     return taken
 

@@ -4,13 +4,16 @@ Every stop has to end with status 0, `live=0` in the last line and totals that
 add up: Server.stop sees to it.
 """
 
+import subprocess
 import threading
 import time
 
 import pytest
 
-from support import (IO_TIMEOUT, STOP_REASON, closing_all, connect, echo,
-                     receive_all)
+import launch
+from support import (IO_TIMEOUT, PROGRAM, STOP_REASON, STOP_SIGNAL,
+                     closing_all, connect, echo, exchange, fields,
+                     receive_all, start_process, wait_until)
 from test_hostile_clients import offer
 
 
@@ -60,8 +63,9 @@ def test_idle(start_server):
     assert server.errors == []
 
 
-def test_idle_connections_are_closed_at_once(start_server):
-    """Nothing is to be drained: the drain time is not waited for."""
+def test_idle_connections_do_not_hold_the_stop(start_server):
+    """Nothing is to be drained: the drain time is not waited for, even for
+    clients that don't answer an end of file."""
     server = start_server("--drain-timeout", 60)
     with closing_all() as clients:
         for _ in range(100):
@@ -148,6 +152,50 @@ def test_a_slow_reader_gets_the_rest_while_draining(start_server):
     assert totals["received"] == totals["sent"] == len(received) > 0
 
 
+def test_a_client_that_sends_on_gets_its_echo(start_server):
+    """Bytes that arrive after the server has closed are answered with a reset,
+    which would overtake the echo still under way to a slow reader."""
+    server = start_server("--drain-timeout", 60)
+    enough = threading.Event()
+    with server.connect(receive_buffer=4096) as client:
+        def send():
+            try:
+                while not enough.wait(0.002):  # the pace of the client
+                    client.sendall(b"s" * 1000)
+            except OSError:
+                pass  # the server has closed
+        sender = threading.Thread(target=send)
+        sender.start()
+        enough.wait(0.4)  # its pace makes that some hundred messages
+        server.signal_stop()
+        server.wait_for("^stopping ")
+        received = receive_all(client)
+        enough.set()
+        sender.join(IO_TIMEOUT)
+    assert server.wait_end() == 0
+    totals = server.check_end()
+    assert totals["received"] == totals["sent"] == len(received) > 4096
+
+
+def test_clients_that_never_stop_sending(start_server):
+    """Their bytes are thrown away once the server stops; but where they never
+    run out, no READ ever waits for the sweep to cancel it."""
+    server = start_server("--drain-timeout", 1)
+
+    def flood(again):
+        with connect(server.host, server.port) as client:
+            client.settimeout(0.1)
+            while again():
+                client.sendall(b"f" * 65536)
+                try:
+                    client.recv(1 << 20)
+                except TimeoutError:
+                    pass  # the server's end of file does not end this client
+    load = Load(server, 4, flood)
+    server.stop(timeout=1 + 2)
+    load.end()
+
+
 def test_two_hundred_clients_that_never_read(start_server):
     server = start_server("--drain-timeout", 1)
     with closing_all() as clients:
@@ -189,6 +237,30 @@ def test_ctrl_c_over_and_over(start_server):
                 server.signal_stop()
         assert server.wait_end() == 0
     server.check_end()
+
+
+def test_ctrl_c_again_ends_what_hangs():
+    """Nobody reads what the server prints: its threads wait in the pipe."""
+    process = start_process(
+        launch.command(PROGRAM, 0, "-v"), env=launch.environment(), text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    port = int(fields(process.stdout.readline())["port"])
+    with closing_all() as clients:
+        def blocked():
+            """More lines than a pipe holds: some echo never comes."""
+            clients.append(connect("127.0.0.1", port, timeout=1))
+            try:
+                return len(exchange(clients[-1], bytes(8 << 20))) == 0
+            except (OSError, AssertionError):
+                return True
+        assert wait_until(blocked)
+
+        def pressed_once_more():
+            process.send_signal(STOP_SIGNAL)
+            return process.poll() is not None
+        assert wait_until(pressed_once_more, interval=1)
+        assert process.wait() == 1
+    process.stdout.close()
 
 
 @pytest.mark.parametrize("waiting", [0, 20])

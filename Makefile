@@ -13,7 +13,8 @@ SOURCES = main options log server registry connection worker
 CFLAGS  = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Werror
 LDLIBS  = -lws2_32
 
-# Microsoft's flags, the same as in NMakefile.
+# For Microsoft's compiler and linker. NMakefile has the same, but for the
+# linker's default there, /highentropyva.
 MSVC_CFLAGS  = /nologo /W4 /WX /std:c11 /O2 /guard:cf
 MSVC_LDFLAGS = /nologo /guard:cf /dynamicbase /nxcompat /highentropyva
 MSVC_LIBS    = ws2_32.lib

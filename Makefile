@@ -13,18 +13,24 @@ SOURCES = main options log server listener registry connection worker
 CFLAGS  = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Werror
 LDLIBS  = -lws2_32
 
+# For Microsoft's compiler and linker. NMakefile has the same, but for the
+# linker's default there, /highentropyva.
+MSVC_CFLAGS  = /nologo /W4 /WX /std:c11 /O2 /guard:cf
+MSVC_LDFLAGS = /nologo /guard:cf /dynamicbase /nxcompat /highentropyva
+MSVC_LIBS    = ws2_32.lib
+
 # ------------------------------ where this is -------------------------------
 
 ifeq ($(OS),Windows_NT)
   CC     = gcc
   PYTHON = python
   SETUP  =
-  ARCHES = $(ARCH)
+  BUILDS = $(ARCH)
 else
   CC     = $(ARCH)-w64-mingw32-gcc
   PYTHON = python3
   SETUP  = sh scripts/setup.sh
-  ARCHES = x86_64 i686
+  BUILDS = x86_64 i686 msvc
 endif
 
 # cmd.exe, which mingw32-make uses where there is no sh, keeps the quotes.
@@ -36,18 +42,25 @@ else
   remove_directory = rm -rf $(1)
 endif
 
-# The x86-64 build is the one that runs; the other stands beside its objects.
+# The x86-64 build is the one that runs; another stands beside its objects.
+# Recent linkers do by default what HARDEN asks for, older ones do not.
 OBJDIR = $(BUILD)/$(ARCH)
 ifeq ($(ARCH),x86_64)
   PROGRAM = $(BUILD)/iocp_echo_server.exe
+  HARDEN  = -Wl,--dynamicbase,--nxcompat,--high-entropy-va
 else
   PROGRAM = $(OBJDIR)/iocp_echo_server.exe
+  HARDEN  = -Wl,--dynamicbase,--nxcompat
 endif
 OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o)
 
+MSVC_OBJDIR  = $(BUILD)/msvc
+MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe
+MSVC_OBJECTS = $(SOURCES:%=$(MSVC_OBJDIR)/%.obj)
+
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all run test clean distclean help setup $(ARCHES)
+.PHONY: all run test clean distclean help setup setup-msvc x86_64 i686 msvc
 
 all: $(PROGRAM)
 
@@ -56,30 +69,45 @@ setup:
 	@$(if $(SETUP),$(SETUP) $(ARCH),)
 
 $(PROGRAM): $(OBJECTS)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(CC) $(HARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(OBJDIR)/%.o: src/%.c Makefile | setup $(OBJDIR)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(OBJDIR):
+$(OBJDIR) $(MSVC_OBJDIR):
 	@$(call make_directory,$@)
 
 -include $(OBJECTS:.o=.d)
 
-$(ARCHES):
+x86_64 i686:
 	@$(MAKE) --no-print-directory ARCH=$@ all
+
+# What NMakefile builds with Microsoft's compiler, as far as that can be had on
+# Linux: clang in its place, Wine's headers and libraries.
+msvc: $(MSVC_PROGRAM)
+
+setup-msvc:
+	@$(if $(SETUP),$(SETUP) msvc,)
+
+$(MSVC_PROGRAM): $(MSVC_OBJECTS)
+	$(PYTHON) scripts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $^ $(MSVC_LIBS)
+
+$(MSVC_OBJDIR)/%.obj: src/%.c $(wildcard src/*.h) scripts/msvc.py Makefile \
+                      | setup-msvc $(MSVC_OBJDIR)
+	$(PYTHON) scripts/msvc.py cl $(MSVC_CFLAGS) /c /Fo$@ $<
 
 run: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/launch.py $(PROGRAM) $(PORT) $(ARGS)
 
-test: $(ARCHES)
+test: $(BUILDS)
 	@$(if $(SETUP),$(SETUP) wine pytest,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
 
 clean:
 	@$(call remove_directory,$(BUILD)/x86_64)
 	@$(call remove_directory,$(BUILD)/i686)
+	@$(call remove_directory,$(MSVC_OBJDIR))
 	@$(call remove_directory,$(BUILD)/shims)
 
 # Wine's prefix too, which takes a while to make again.
@@ -89,6 +117,7 @@ distclean:
 help:
 	@echo "make                    build $(BUILD)/iocp_echo_server.exe"
 	@echo "make ARCH=i686          build the 32-bit one, under $(BUILD)/i686"
+	@echo "make msvc               in clang's MSVC mode, under $(BUILD)/msvc"
 	@echo "make run PORT=9190      build and start it; Ctrl+C stops it"
 	@echo "make run ARGS=--help    what else it takes: ARGS=\"-v --workers 4\""
 	@echo "make test               build all, run all tests"

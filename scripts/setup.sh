@@ -2,7 +2,7 @@
 # Installs what is missing on a Debian or Ubuntu machine, and says so; does
 # nothing, in a few milliseconds, where all is there.
 #
-#   scripts/setup.sh [x86_64] [i686] [wine] [pytest]     default: all of them
+#   scripts/setup.sh [x86_64] [i686] [msvc] [wine] [pytest]    default: all
 
 set -eu
 
@@ -16,12 +16,17 @@ find_python_with() {
 }
 
 missing=
-for part in ${*:-x86_64 i686 wine pytest}; do
+for part in ${*:-x86_64 i686 msvc wine pytest}; do
     case $part in
     x86_64) command -v x86_64-w64-mingw32-gcc >/dev/null \
                 || missing="$missing gcc-mingw-w64-x86-64" ;;
     i686)   command -v i686-w64-mingw32-gcc >/dev/null \
                 || missing="$missing gcc-mingw-w64-i686" ;;
+    msvc)   command -v clang >/dev/null || missing="$missing clang"
+            command -v lld-link >/dev/null || missing="$missing lld"
+            [ -e /usr/include/wine/wine/windows/winsock2.h ] \
+                || missing="$missing libwine-dev"
+            command -v python3 >/dev/null || missing="$missing python3" ;;
     wine)   command -v wine >/dev/null || missing="$missing wine wine64"
             command -v python3 >/dev/null || missing="$missing python3" ;;
     pytest) find_python_with pytest || missing="$missing python3-pytest" ;;

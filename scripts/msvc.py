@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Microsoft's cl and link, as far as they can be had on Linux.
+
+usage: msvc.py cl ARGUMENTS...
+       msvc.py link ARGUMENTS...
+
+clang understands cl's command line and makes objects with Microsoft's ABI;
+lld does the same for link. Headers and import libraries, of the universal C
+runtime too, are Wine's. All that this needs and the real ones do not is here,
+so that a makefile can say what it would say to Microsoft's.
+"""
+
+import pathlib
+import subprocess
+import sys
+
+HEADERS = pathlib.Path("/usr/include/wine/wine")
+LIBRARIES = pathlib.Path("/usr/lib/x86_64-linux-gnu/wine/x86_64-windows")
+RUNTIME = ["kernel32.lib", "ucrtbase.lib", "winecrt0.lib"]
+TIMEOUT = 120  # seconds
+
+# Wine's C runtime has none of what these two need at run time: neither the
+# cookie of /GS, which cl turns on by itself, nor the checks of /guard:cf.
+NO_COOKIE = "/GS-"
+NO_GUARD = "/guard:cf"
+
+# Of what cl warns of at /W4 clang has some under other names: hidden names
+# (C4456 to C4459), conversions that lose bits (C4244, C4267), unreachable
+# code (C4702). And cl has none of GNU's extensions.
+WARNINGS = ["-Wshadow", "-Wconversion", "-Wno-sign-conversion",
+            "-Wunreachable-code", "-Wpedantic"]
+
+
+def compile_line(arguments):
+    """The clang command for cl's arguments."""
+    return ["clang", "--driver-mode=cl", "--target=x86_64-pc-windows-msvc",
+            "/imsvc", str(HEADERS / "msvcrt"),
+            "/imsvc", str(HEADERS / "windows"),
+            *arguments, *WARNINGS, NO_COOKIE]
+
+
+def library(name):
+    """What stands for a Windows library here: ws2_32.lib, libws2_32.a."""
+    return str(LIBRARIES / f"lib{name[:-len('.lib')]}.a")
+
+
+def link_line(arguments):
+    """The lld-link command for link's arguments."""
+    named = [library(x) if x.endswith(".lib") else x for x in arguments]
+    # By itself lld would ask for Microsoft's libraries, and can't tell from
+    # Wine's, which have a start for each, whether this is main or wmain.
+    return ["lld-link", "/nodefaultlib", "/subsystem:console",
+            "/entry:mainCRTStartup", *named, *map(library, RUNTIME)]
+
+
+TOOLS = {"cl": compile_line, "link": link_line}
+
+
+def main():
+    """Run one of the two. Returns its exit status."""
+    if len(sys.argv) < 3 or sys.argv[1] not in TOOLS:
+        print(__doc__, file=sys.stderr)
+        return 2
+    arguments = [x.replace("\\", "/") for x in sys.argv[2:] if x != NO_GUARD]
+    line = TOOLS[sys.argv[1]](arguments)
+    try:
+        return subprocess.run(line, timeout=TIMEOUT).returncode
+    except FileNotFoundError:
+        print(f"msvc.py: {line[0]} is not installed: sh scripts/setup.sh msvc",
+              file=sys.stderr)
+    except subprocess.TimeoutExpired:
+        print(f"msvc.py: {line[0]} not done after {TIMEOUT} seconds",
+              file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -37,9 +37,11 @@ endif
 ifeq ($(shell echo "quoted"),"quoted")
   make_directory   = if not exist $(subst /,\,$(1)) mkdir $(subst /,\,$(1))
   remove_directory = if exist $(subst /,\,$(1)) rmdir /s /q $(subst /,\,$(1))
+  remove_file      = if exist $(subst /,\,$(1)) del $(subst /,\,$(1))
 else
   make_directory   = mkdir -p $(1)
   remove_directory = rm -rf $(1)
+  remove_file      = rm -f $(1)
 endif
 
 # The x86-64 build is the one that runs; another stands beside its objects.
@@ -108,7 +110,8 @@ clean:
 	@$(call remove_directory,$(BUILD)/x86_64)
 	@$(call remove_directory,$(BUILD)/i686)
 	@$(call remove_directory,$(MSVC_OBJDIR))
-	@$(call remove_directory,$(BUILD)/shims)
+	@$(call remove_directory,$(BUILD)/faults)
+	@$(call remove_file,$(BUILD)/iocp_echo_server.exe)
 
 # Wine's prefix too, which takes a while to make again.
 distclean:

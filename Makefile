@@ -56,13 +56,19 @@ else
 endif
 OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o)
 
+# The same sources with calls that can be made to fail: see tests/faults.
+FAULTS_OBJDIR  = $(BUILD)/faults
+FAULTS_PROGRAM = $(FAULTS_OBJDIR)/iocp_echo_server.exe
+FAULTS_OBJECTS = $(SOURCES:%=$(FAULTS_OBJDIR)/%.o) $(FAULTS_OBJDIR)/faults.o
+
 MSVC_OBJDIR  = $(BUILD)/msvc
 MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe
 MSVC_OBJECTS = $(SOURCES:%=$(MSVC_OBJDIR)/%.obj)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all run test clean distclean help setup setup-msvc x86_64 i686 msvc
+.PHONY: all run test clean distclean help setup setup-msvc x86_64 i686 msvc \
+        faults
 
 all: $(PROGRAM)
 
@@ -76,10 +82,22 @@ $(PROGRAM): $(OBJECTS)
 $(OBJDIR)/%.o: src/%.c Makefile | setup $(OBJDIR)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(OBJDIR) $(MSVC_OBJDIR):
+faults: $(FAULTS_PROGRAM)
+
+$(FAULTS_PROGRAM): $(FAULTS_OBJECTS)
+	$(CC) -o $@ $^ $(LDLIBS)
+
+$(FAULTS_OBJDIR)/%.o: src/%.c Makefile | setup $(FAULTS_OBJDIR)
+	$(CC) $(CFLAGS) -include tests/faults/faults.h -MMD -MP -c -o $@ $<
+
+$(FAULTS_OBJDIR)/faults.o: tests/faults/faults.c Makefile \
+                           | setup $(FAULTS_OBJDIR)
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OBJDIR) $(FAULTS_OBJDIR) $(MSVC_OBJDIR):
 	@$(call make_directory,$@)
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(FAULTS_OBJECTS:.o=.d)
 
 x86_64 i686:
 	@$(MAKE) --no-print-directory ARCH=$@ all
@@ -102,7 +120,7 @@ run: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/launch.py $(PROGRAM) $(PORT) $(ARGS)
 
-test: $(BUILDS)
+test: $(BUILDS) faults
 	@$(if $(SETUP),$(SETUP) wine pytest,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
 
@@ -110,7 +128,7 @@ clean:
 	@$(call remove_directory,$(BUILD)/x86_64)
 	@$(call remove_directory,$(BUILD)/i686)
 	@$(call remove_directory,$(MSVC_OBJDIR))
-	@$(call remove_directory,$(BUILD)/faults)
+	@$(call remove_directory,$(FAULTS_OBJDIR))
 	@$(call remove_file,$(BUILD)/iocp_echo_server.exe)
 
 # Wine's prefix too, which takes a while to make again.

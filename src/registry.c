@@ -77,13 +77,18 @@ REGISTRY_TOTALS registry_totals(void)
 /* Waits under the lock for a change, at most so long (ms or INFINITE). */
 static void wait_for(CONDITION_VARIABLE *change, DWORD milliseconds)
 {
-    if (!SleepConditionVariableSRW(change, &lock, milliseconds, 0)
-        && GetLastError() != ERROR_TIMEOUT) {
-        log_failure("SleepConditionVariableSRW", (int)GetLastError(), NULL);
-        ReleaseSRWLockExclusive(&lock);
-        Sleep(SWEEP_INTERVAL);  /* it never should; then at least no spinning */
-        AcquireSRWLockExclusive(&lock);
-    }
+    static BOOL told = FALSE;
+
+    if (SleepConditionVariableSRW(change, &lock, milliseconds, 0)
+        || GetLastError() == ERROR_TIMEOUT)
+        return;
+    if (!told)
+        log_failure("SleepConditionVariableSRW", (int)GetLastError(),
+                    "looking again and again instead");
+    told = TRUE;
+    ReleaseSRWLockExclusive(&lock);
+    Sleep(SWEEP_INTERVAL);
+    AcquireSRWLockExclusive(&lock);
 }
 
 /* The same until no more than `live` connections are left, or for the phase.

@@ -25,6 +25,9 @@
 
 #define IDLE_SWEEP_INTERVAL 250  /* ms: idle connections end this late */
 #define ACCEPT_PAUSE        100  /* ms to wait when out of resources */
+#define POST_TRIES          10   /* for a sentinel, */
+#define POST_PAUSE          100  /* ms apart */
+#define JOIN_LIMIT          1000 /* ms, for workers without a sentinel */
 #define WORKER_STACK        (256u * 1024u)  /* reserved; it needs a fraction */
 
 static HANDLE hComPort;
@@ -32,6 +35,7 @@ static WORKER *workers;
 static DWORD workerCount;          /* of them were to be started */
 static DWORD workersStarted;
 static volatile LONG workersLost;
+static volatile LONG portClosed;
 static HANDLE hIdleThread;
 static volatile LONG exitStatus;
 
@@ -66,6 +70,8 @@ static void fail(const char *reason)
 
 void server_worker_lost(DWORD id, DWORD code)
 {
+    if (portClosed)
+        return;  /* as it was meant: see stop_workers */
     log_failure("GetQueuedCompletionStatus", (int)code, "the worker ends");
     log_event("worker-lost id=%lu", id);
     fail("worker-lost");
@@ -110,9 +116,14 @@ static BOOL start_workers(DWORD count)
     return TRUE;
 }
 
-static void join(HANDLE hThread)
+static void join(HANDLE hThread, DWORD milliseconds)
 {
-    if (WaitForSingleObject(hThread, INFINITE) != WAIT_OBJECT_0)
+    DWORD result = WaitForSingleObject(hThread, milliseconds);
+
+    if (result == WAIT_TIMEOUT) {
+        log_error("a worker does not end");
+        exitStatus = 1;
+    } else if (result != WAIT_OBJECT_0)
         log_failure("WaitForSingleObject", (int)GetLastError(), NULL);
     if (!CloseHandle(hThread))
         log_failure("CloseHandle (thread)", (int)GetLastError(), NULL);
@@ -120,9 +131,26 @@ static void join(HANDLE hThread)
 
 static void close_port(void)
 {
+    InterlockedExchange(&portClosed, TRUE);
     if (hComPort != NULL && !CloseHandle(hComPort))
         log_failure("CloseHandle (port)", (int)GetLastError(), NULL);
     hComPort = NULL;
+}
+
+/* Memory may be short for a moment, and no worker ends without its sentinel. */
+static BOOL post_sentinel(void)
+{
+    int tries;
+
+    for (tries = 0; tries < POST_TRIES; ++tries) {
+        if (PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL))
+            return TRUE;
+        if (tries == 0)
+            log_failure("PostQueuedCompletionStatus", (int)GetLastError(),
+                        "trying again");
+        Sleep(POST_PAUSE);
+    }
+    return FALSE;
 }
 
 /* Ends the workers. No connection is left, so the only packets from here on
@@ -130,19 +158,18 @@ static void close_port(void)
  * the system may still write to them until the process ends). */
 static void stop_workers(void)
 {
-    DWORD i;
+    DWORD i, limit = INFINITE;
 
     for (i = 0; i < workersStarted; ++i)
-        if (!PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL)) {
-            /* Then the other way out: without its port, every wait fails. */
-            log_failure("PostQueuedCompletionStatus", (int)GetLastError(),
-                        "closing the port instead");
+        if (!post_sentinel()) {
+            /* The other way out: the wait on a port that is closed fails. */
             close_port();
+            limit = JOIN_LIMIT;
             break;
         }
     /* One handle at a time: WaitForMultipleObjects stops at 64. */
     for (i = 0; i < workersStarted; ++i)
-        join(workers[i].hThread);
+        join(workers[i].hThread, limit);
     close_port();
 }
 
@@ -311,7 +338,7 @@ int server_run(const OPTIONS *options)
         exitStatus = 1;
     stop_workers();
     if (hIdleThread != NULL)
-        join(hIdleThread);
+        join(hIdleThread, INFINITE);
     if (ready)
         report_totals();
     return (int)exitStatus;

@@ -1,0 +1,357 @@
+/* faults.c - calls that fail when they are told to. See faults.h. */
+#define FAULTS_REAL
+#include "faults.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SHORT (-1)  /* the code of "short" */
+
+typedef struct {
+    const char *name;
+    char when;  /* '\0' never, '=' the nth, '+' from the nth on, '/' every nth */
+    LONG n;
+    int code;
+    volatile LONG calls;
+} RULE;
+
+enum {
+#define NUMBER(call) CALL_##call,
+    FAULT_CALLS(NUMBER)
+#undef NUMBER
+    CALL_COUNT
+};
+
+static RULE rules[CALL_COUNT] = {
+#define ROW(call) {#call, '\0', 0, 0, 0},
+    FAULT_CALLS(ROW)
+#undef ROW
+};
+
+static INIT_ONCE once = INIT_ONCE_STATIC_INIT;
+
+/* --------------------------------- rules --------------------------------- */
+
+/* A wrong FAULTS would be a test that tests nothing. */
+static void give_up(const char *text)
+{
+    fprintf(stderr, "faults: can't read '%s'\n", text);
+    TerminateProcess(GetCurrentProcess(), 99);
+}
+
+static void read_rule(char *text)
+{
+    char *when = strchr(text, ':');
+    char *code = when != NULL ? strchr(when + 1, ':') : NULL;
+    char *end;
+    size_t i;
+
+    if (code == NULL) {
+        give_up(text);
+        return;
+    }
+    *when++ = '\0';
+    *code++ = '\0';
+    for (i = 0; i < CALL_COUNT && strcmp(rules[i].name, text) != 0; ++i)
+        ;
+    if (i == CALL_COUNT) {
+        give_up(text);
+        return;
+    }
+    rules[i].when = *when == '/' ? '/' : '=';
+    rules[i].n = strtol(when + (*when == '/'), &end, 10);
+    if (*end == '+')
+        rules[i].when = '+';
+    rules[i].code = strcmp(code, "short") == 0 ? SHORT : atoi(code);
+    if (rules[i].n <= 0 || (rules[i].code == 0 && *code != '0'))
+        give_up(when);
+}
+
+static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
+                                void **context)
+{
+    static char text[1024];
+    DWORD length = GetEnvironmentVariableA("FAULTS", text, sizeof text);
+    char *rule, *next;
+
+    (void)unused, (void)argument, (void)context;
+    if (length >= sizeof text)
+        give_up("FAULTS, which is too long");
+    for (rule = length > 0 ? text : NULL; rule != NULL; rule = next) {
+        next = strchr(rule, ',');
+        if (next != NULL)
+            *next++ = '\0';
+        read_rule(rule);
+    }
+    return TRUE;
+}
+
+/* Counts a call; TRUE if it is to fail (or be short, with *code SHORT). */
+static BOOL due(size_t call, int *code)
+{
+    RULE *rule = &rules[call];
+    LONG n;
+
+    InitOnceExecuteOnce(&once, read_rules, NULL, NULL);
+    if (rule->when == '\0')
+        return FALSE;
+    n = InterlockedIncrement(&rule->calls);
+    *code = rule->code;
+    return rule->when == '=' ? n == rule->n
+         : rule->when == '+' ? n >= rule->n
+                             : n % rule->n == 0;
+}
+
+/* The same, and sets both last errors, which are one on Windows. */
+static BOOL fails(size_t call)
+{
+    int code;
+
+    if (!due(call, &code))
+        return FALSE;
+    WSASetLastError(code);
+    SetLastError((DWORD)code);
+    return TRUE;
+}
+
+/* -------------------------------- Winsock -------------------------------- */
+
+int WSAAPI fault_WSAStartup(WORD version, WSADATA *data)
+{
+    int code;
+
+    return due(CALL_WSAStartup, &code) ? code : WSAStartup(version, data);
+}
+
+/* What gives something back does it even when it then says that it failed:
+ * else the test would find the leak that it made. */
+int WSAAPI fault_WSACleanup(void)
+{
+    int result = WSACleanup();
+
+    return fails(CALL_WSACleanup) ? SOCKET_ERROR : result;
+}
+
+int WSAAPI fault_closesocket(SOCKET sock)
+{
+    int result = closesocket(sock);
+
+    return fails(CALL_closesocket) ? SOCKET_ERROR : result;
+}
+
+SOCKET WSAAPI fault_WSASocketW(int family, int type, int protocol,
+                               LPWSAPROTOCOL_INFOW info, GROUP group,
+                               DWORD flags)
+{
+    return fails(CALL_WSASocketW)
+               ? INVALID_SOCKET
+               : WSASocketW(family, type, protocol, info, group, flags);
+}
+
+int WSAAPI fault_setsockopt(SOCKET sock, int level, int name,
+                            const char *value, int size)
+{
+    return fails(CALL_setsockopt) ? SOCKET_ERROR
+                                  : setsockopt(sock, level, name, value, size);
+}
+
+int WSAAPI fault_bind(SOCKET sock, const SOCKADDR *address, int size)
+{
+    return fails(CALL_bind) ? SOCKET_ERROR : bind(sock, address, size);
+}
+
+int WSAAPI fault_listen(SOCKET sock, int backlog)
+{
+    return fails(CALL_listen) ? SOCKET_ERROR : listen(sock, backlog);
+}
+
+SOCKET WSAAPI fault_accept(SOCKET sock, SOCKADDR *address, int *size)
+{
+    return fails(CALL_accept) ? INVALID_SOCKET : accept(sock, address, size);
+}
+
+int WSAAPI fault_getsockname(SOCKET sock, SOCKADDR *address, int *size)
+{
+    return fails(CALL_getsockname) ? SOCKET_ERROR
+                                   : getsockname(sock, address, size);
+}
+
+int WSAAPI fault_getnameinfo(const SOCKADDR *address, socklen_t size,
+                             char *host, DWORD hostSize, char *service,
+                             DWORD serviceSize, int flags)
+{
+    int code;
+
+    return due(CALL_getnameinfo, &code)
+               ? code
+               : getnameinfo(address, size, host, hostSize, service,
+                             serviceSize, flags);
+}
+
+int WSAAPI fault_getaddrinfo(const char *name, const char *service,
+                             const ADDRINFOA *hints, ADDRINFOA **found)
+{
+    int code;
+
+    return due(CALL_getaddrinfo, &code)
+               ? code
+               : getaddrinfo(name, service, hints, found);
+}
+
+int WSAAPI fault_shutdown(SOCKET sock, int how)
+{
+    return fails(CALL_shutdown) ? SOCKET_ERROR : shutdown(sock, how);
+}
+
+/* Half of a buffer, rounded up: its WSABUF is captured before a post returns,
+ * so the short one may be on the stack. */
+static WSABUF half(const WSABUF *buffer)
+{
+    WSABUF part = *buffer;
+
+    part.len = (part.len + 1) / 2;
+    return part;
+}
+
+int WSAAPI fault_WSARecv(SOCKET sock, WSABUF *buffers, DWORD count,
+                         DWORD *bytes, DWORD *flags, OVERLAPPED *overlapped,
+                         LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
+{
+    WSABUF part = half(buffers);
+    int code;
+
+    if (!due(CALL_WSARecv, &code))
+        return WSARecv(sock, buffers, count, bytes, flags, overlapped,
+                       routine);
+    if (code == SHORT)
+        return WSARecv(sock, &part, 1, bytes, flags, overlapped, routine);
+    WSASetLastError(code);
+    return SOCKET_ERROR;
+}
+
+int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
+                         DWORD *bytes, DWORD flags, OVERLAPPED *overlapped,
+                         LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
+{
+    WSABUF part = half(buffers);
+    int code;
+
+    if (!due(CALL_WSASend, &code))
+        return WSASend(sock, buffers, count, bytes, flags, overlapped,
+                       routine);
+    if (code == SHORT)
+        return WSASend(sock, &part, 1, bytes, flags, overlapped, routine);
+    WSASetLastError(code);
+    return SOCKET_ERROR;
+}
+
+/* ------------------------ port, threads, handles ------------------------- */
+
+HANDLE WINAPI fault_CreateIoCompletionPort(HANDLE file, HANDLE port,
+                                           ULONG_PTR key, DWORD threads)
+{
+    return fails(CALL_CreateIoCompletionPort)
+               ? NULL
+               : CreateIoCompletionPort(file, port, key, threads);
+}
+
+BOOL WINAPI fault_GetQueuedCompletionStatus(HANDLE port, DWORD *bytes,
+                                            ULONG_PTR *key,
+                                            OVERLAPPED **overlapped,
+                                            DWORD milliseconds)
+{
+    if (fails(CALL_GetQueuedCompletionStatus)) {
+        *overlapped = NULL;
+        return FALSE;
+    }
+    return GetQueuedCompletionStatus(port, bytes, key, overlapped,
+                                     milliseconds);
+}
+
+BOOL WINAPI fault_PostQueuedCompletionStatus(HANDLE port, DWORD bytes,
+                                             ULONG_PTR key,
+                                             OVERLAPPED *overlapped)
+{
+    return !fails(CALL_PostQueuedCompletionStatus)
+           && PostQueuedCompletionStatus(port, bytes, key, overlapped);
+}
+
+BOOL WINAPI fault_CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
+{
+    return !fails(CALL_CancelIoEx) && CancelIoEx(file, overlapped);
+}
+
+uintptr_t fault__beginthreadex(void *security, unsigned stack,
+                               unsigned(WINAPI *start)(void *), void *arg,
+                               unsigned flags, unsigned *id)
+{
+    int code;
+
+    if (!due(CALL__beginthreadex, &code))
+        return _beginthreadex(security, stack, start, arg, flags, id);
+    _doserrno = (unsigned long)code;
+    return 0;
+}
+
+DWORD WINAPI fault_WaitForSingleObject(HANDLE handle, DWORD milliseconds)
+{
+    DWORD result = WaitForSingleObject(handle, milliseconds);
+
+    return fails(CALL_WaitForSingleObject) ? WAIT_FAILED : result;
+}
+
+BOOL WINAPI fault_CloseHandle(HANDLE handle)
+{
+    BOOL result = CloseHandle(handle);
+
+    return !fails(CALL_CloseHandle) && result;
+}
+
+BOOL WINAPI fault_DuplicateHandle(HANDLE fromProcess, HANDLE from,
+                                  HANDLE toProcess, HANDLE *to, DWORD access,
+                                  BOOL inherit, DWORD options)
+{
+    return !fails(CALL_DuplicateHandle)
+           && DuplicateHandle(fromProcess, from, toProcess, to, access,
+                              inherit, options);
+}
+
+BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
+{
+    return !fails(CALL_SetConsoleCtrlHandler)
+           && SetConsoleCtrlHandler(handler, add);
+}
+
+DWORD WINAPI fault_GetActiveProcessorCount(WORD group)
+{
+    return fails(CALL_GetActiveProcessorCount)
+               ? 0
+               : GetActiveProcessorCount(group);
+}
+
+BOOL WINAPI fault_SleepConditionVariableSRW(CONDITION_VARIABLE *variable,
+                                            SRWLOCK *lock, DWORD milliseconds,
+                                            ULONG flags)
+{
+    return !fails(CALL_SleepConditionVariableSRW)
+           && SleepConditionVariableSRW(variable, lock, milliseconds, flags);
+}
+
+BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
+                            DWORD *written, OVERLAPPED *overlapped)
+{
+    return !fails(CALL_WriteFile)
+           && WriteFile(file, data, size, written, overlapped);
+}
+
+/* --------------------------------- memory -------------------------------- */
+
+void *fault_malloc(size_t size)
+{
+    return fails(CALL_malloc) ? NULL : malloc(size);
+}
+
+void *fault_calloc(size_t count, size_t size)
+{
+    return fails(CALL_calloc) ? NULL : calloc(count, size);
+}

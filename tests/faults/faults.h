@@ -1,0 +1,116 @@
+/*
+ * faults.h - makes the server's calls fail, for tests.
+ *
+ * Forced in front of every source of a test build (gcc's -include, cl's /FI),
+ * it renames each call of Windows, Winsock and the C runtime that can fail to
+ * one of faults.c, which calls it or fails in its place. The environment
+ * variable FAULTS says when:
+ *
+ *     FAULTS="WSASend:/3:10055,accept:2:10024"
+ *
+ * is a list of CALL:WHEN:CODE. WHEN is N (the Nth call only), N+ (the Nth and
+ * all after it) or /N (every Nth). CODE is what GetLastError or
+ * WSAGetLastError is to say; "short" for WSASend and WSARecv transfers half.
+ */
+#ifndef FAULTS_H
+#define FAULTS_H
+
+#include "../../src/platform.h"
+
+#include <process.h>
+#include <stdlib.h>
+
+#define FAULT_CALLS(X)                                                       \
+    X(WSAStartup) X(WSACleanup) X(WSASocketW) X(setsockopt) X(bind)          \
+    X(listen) X(accept) X(getsockname) X(getnameinfo) X(getaddrinfo)         \
+    X(shutdown) X(closesocket) X(WSARecv) X(WSASend)                         \
+    X(CreateIoCompletionPort) X(GetQueuedCompletionStatus)                   \
+    X(PostQueuedCompletionStatus) X(CancelIoEx) X(_beginthreadex)            \
+    X(WaitForSingleObject) X(CloseHandle) X(DuplicateHandle)                 \
+    X(SetConsoleCtrlHandler) X(GetActiveProcessorCount)                      \
+    X(SleepConditionVariableSRW) X(WriteFile) X(malloc) X(calloc)
+
+int WSAAPI fault_WSAStartup(WORD version, WSADATA *data);
+int WSAAPI fault_WSACleanup(void);
+SOCKET WSAAPI fault_WSASocketW(int family, int type, int protocol,
+                               LPWSAPROTOCOL_INFOW info, GROUP group,
+                               DWORD flags);
+int WSAAPI fault_setsockopt(SOCKET sock, int level, int name,
+                            const char *value, int size);
+int WSAAPI fault_bind(SOCKET sock, const SOCKADDR *address, int size);
+int WSAAPI fault_listen(SOCKET sock, int backlog);
+SOCKET WSAAPI fault_accept(SOCKET sock, SOCKADDR *address, int *size);
+int WSAAPI fault_getsockname(SOCKET sock, SOCKADDR *address, int *size);
+int WSAAPI fault_getnameinfo(const SOCKADDR *address, socklen_t size,
+                             char *host, DWORD hostSize, char *service,
+                             DWORD serviceSize, int flags);
+int WSAAPI fault_getaddrinfo(const char *name, const char *service,
+                             const ADDRINFOA *hints, ADDRINFOA **found);
+int WSAAPI fault_shutdown(SOCKET sock, int how);
+int WSAAPI fault_closesocket(SOCKET sock);
+int WSAAPI fault_WSARecv(SOCKET sock, WSABUF *buffers, DWORD count,
+                         DWORD *bytes, DWORD *flags, OVERLAPPED *overlapped,
+                         LPWSAOVERLAPPED_COMPLETION_ROUTINE routine);
+int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
+                         DWORD *bytes, DWORD flags, OVERLAPPED *overlapped,
+                         LPWSAOVERLAPPED_COMPLETION_ROUTINE routine);
+HANDLE WINAPI fault_CreateIoCompletionPort(HANDLE file, HANDLE port,
+                                           ULONG_PTR key, DWORD threads);
+BOOL WINAPI fault_GetQueuedCompletionStatus(HANDLE port, DWORD *bytes,
+                                            ULONG_PTR *key,
+                                            OVERLAPPED **overlapped,
+                                            DWORD milliseconds);
+BOOL WINAPI fault_PostQueuedCompletionStatus(HANDLE port, DWORD bytes,
+                                             ULONG_PTR key,
+                                             OVERLAPPED *overlapped);
+BOOL WINAPI fault_CancelIoEx(HANDLE file, OVERLAPPED *overlapped);
+uintptr_t fault__beginthreadex(void *security, unsigned stack,
+                               unsigned(WINAPI *start)(void *), void *arg,
+                               unsigned flags, unsigned *id);
+DWORD WINAPI fault_WaitForSingleObject(HANDLE handle, DWORD milliseconds);
+BOOL WINAPI fault_CloseHandle(HANDLE handle);
+BOOL WINAPI fault_DuplicateHandle(HANDLE fromProcess, HANDLE from,
+                                  HANDLE toProcess, HANDLE *to, DWORD access,
+                                  BOOL inherit, DWORD options);
+BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add);
+DWORD WINAPI fault_GetActiveProcessorCount(WORD group);
+BOOL WINAPI fault_SleepConditionVariableSRW(CONDITION_VARIABLE *variable,
+                                            SRWLOCK *lock, DWORD milliseconds,
+                                            ULONG flags);
+BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
+                            DWORD *written, OVERLAPPED *overlapped);
+void *fault_malloc(size_t size);
+void *fault_calloc(size_t count, size_t size);
+
+#ifndef FAULTS_REAL  /* faults.c itself calls the real ones */
+#define WSAStartup                 fault_WSAStartup
+#define WSACleanup                 fault_WSACleanup
+#define WSASocketW                 fault_WSASocketW
+#define setsockopt                 fault_setsockopt
+#define bind                       fault_bind
+#define listen                     fault_listen
+#define accept                     fault_accept
+#define getsockname                fault_getsockname
+#define getnameinfo                fault_getnameinfo
+#define getaddrinfo                fault_getaddrinfo
+#define shutdown                   fault_shutdown
+#define closesocket                fault_closesocket
+#define WSARecv                    fault_WSARecv
+#define WSASend                    fault_WSASend
+#define CreateIoCompletionPort     fault_CreateIoCompletionPort
+#define GetQueuedCompletionStatus  fault_GetQueuedCompletionStatus
+#define PostQueuedCompletionStatus fault_PostQueuedCompletionStatus
+#define CancelIoEx                 fault_CancelIoEx
+#define _beginthreadex             fault__beginthreadex
+#define WaitForSingleObject        fault_WaitForSingleObject
+#define CloseHandle                fault_CloseHandle
+#define DuplicateHandle            fault_DuplicateHandle
+#define SetConsoleCtrlHandler      fault_SetConsoleCtrlHandler
+#define GetActiveProcessorCount    fault_GetActiveProcessorCount
+#define SleepConditionVariableSRW  fault_SleepConditionVariableSRW
+#define WriteFile                  fault_WriteFile
+#define malloc                     fault_malloc
+#define calloc                     fault_calloc
+#endif
+
+#endif

@@ -1,0 +1,342 @@
+"""Every call the server makes fails, in a build where calls can be told to.
+
+See tests/faults/faults.h. The server goes on, or ends with the right status;
+says in one line what failed; and the other clients keep getting their bytes.
+"""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import launch
+from support import (BUF_SIZE, IO_TIMEOUT, ROOT, START_TIMEOUT, STOP_TIMEOUT, WINDOWS,
+                     Server, closing_all, echo, exchange,
+                     receive_all, start_process)
+
+FAULTY = ROOT / "build" / "faults" / "iocp_echo_server.exe"
+NO_RESOURCES = 1450  # ERROR_NO_SYSTEM_RESOURCES
+
+if WINDOWS and not FAULTY.exists():
+    pytest.skip("GNU make builds the server with faults: make faults",
+                allow_module_level=True)
+
+
+@pytest.fixture
+def faulty():
+    """faulty(faults, *arguments): a server whose calls fail like that."""
+    def start(faults, *arguments):
+        return Server(*arguments, program=FAULTY, env={"FAULTS": faults})
+    return start
+
+
+def complaints(server, call):
+    """The error lines about this call."""
+    return [x for x in server.errors
+            if re.search(rf"{call}( \(.+\))? failed", x)]
+
+
+# ------------------------ short and failing transfers ----------------------
+
+
+@pytest.mark.parametrize("faults", [
+    "WSASend:/1:short", "WSARecv:/1:short", "WSASend:/2:short",
+    "WSASend:/3:short,WSARecv:/2:short"])
+def test_short_transfers_are_continued(faulty, faults):
+    """A WRITE that completes short goes on with the rest, until it is done."""
+    server = faulty(faults)
+    with server.connect() as client:
+        for size in (1, 2, 3, 100, BUF_SIZE - 1, BUF_SIZE):
+            message = bytes(range(256)) * 16
+            assert echo(client, message[:size]) == message[:size]
+    data = bytes(range(251)) * 10_000
+    with server.connect() as client:
+        assert exchange(client, data) == data
+    totals = server.stop()
+    assert totals["received"] == totals["sent"]
+    assert totals["failed"] == 0
+
+
+@pytest.mark.parametrize("call, when", [
+    ("WSASend", "/3"), ("WSARecv", "/3"), ("WSASend", "1"), ("WSARecv", "1"),
+    ("WSARecv", "2"), ("WSARecv", "/1")])
+@pytest.mark.parametrize("code", [10054, 10055])
+def test_a_post_that_fails_retires_its_connection_once(faulty, call, when,
+                                                       code):
+    """No packet comes for it, so the poster closes the connection: twice and
+    the totals do not add up, never and it stays."""
+    server = faulty(f"{call}:{when}:{code}", "-v")
+    whole = 0
+    for _ in range(20):
+        with server.connect() as client:
+            try:
+                whole += echo(client, b"hello") == b"hello"
+                client.shutdown(1)
+                receive_all(client)
+            except OSError:
+                pass  # this one was hit
+    assert whole > 0 or when == "/1"
+    server.wait_for("^close ", count=20)
+    totals = server.stop()
+    hit = len(server.matching(rf"^failed .* code={code} at-once=1$"))
+    assert hit > 0
+    assert totals["connections"] == 20
+    assert totals["failed"] == hit
+
+
+# ------------------------------ it goes on ---------------------------------
+
+GOES_ON = {
+    # FAULTS, what is said at least once, how many clients it may cost
+    "accept, this client": ("accept:2:10054", "accept failed", 1),
+    "accept, aborted": ("accept:/3:10053", "accept failed", 0),
+    "accept, unknown": ("accept:/2:12345", "accept failed", 0),
+    "accept, no descriptors": ("accept:2:10024", "accept failed", 0),
+    "accept, no buffers": ("accept:/2:10055", "accept failed", 0),
+    "no memory": ("malloc:/4:8", "out of memory", 7),
+    "associate": (f"CreateIoCompletionPort:4:{NO_RESOURCES}",
+                  "CreateIoCompletionPort (associate) failed", 1),
+    "socket options": ("setsockopt:/3:10022", None, 0),
+    "shutdown": ("shutdown:/1:10057", None, 0),
+    "closesocket": ("closesocket:/2:10038", "closesocket failed", 0),
+    "shared names": ("getnameinfo:/1:11001", None, 0),
+    "console output": ("WriteFile:3+:232", None, 0),
+}
+
+
+@pytest.mark.parametrize("faults, said, cost", GOES_ON.values(),
+                         ids=GOES_ON.keys())
+def test_goes_on(faulty, faults, said, cost):
+    server = faulty(faults)
+    served = 0
+    with server.connect() as client:
+        client.settimeout(IO_TIMEOUT)
+        try:
+            first = echo(client, b"first") == b"first"
+        except OSError:
+            first = False
+        for _ in range(20):
+            try:
+                with server.connect() as other:
+                    served += echo(other, b"other") == b"other"
+            except OSError:
+                pass  # closed before it was served
+        if first:
+            assert echo(client, b"still here") == b"still here"
+    assert served >= 20 - cost
+    server.signal_stop()
+    assert server.wait_end() == 0
+    if said is not None:
+        assert any(said in line for line in server.errors), server.errors
+        assert all(line.startswith("iocp_echo_server: ")
+                   for line in server.errors)
+    if "WriteFile" not in faults:
+        totals = server.check_end()
+        assert totals["live"] == 0 and totals["failed"] <= cost
+
+
+def test_no_memory_for_a_line(faulty):
+    server = faulty("getnameinfo:/1:11001", "-v")
+    server.check_serves()
+    server.wait_for(r"^accept conn=1 peer=\[?unknown\]?:\d+ live=1$")
+    server.stop()
+
+
+def test_out_of_descriptors_is_said_once_and_waited_out(faulty):
+    server = faulty("accept:2+:10024")
+    with server.connect() as client:
+        assert echo(client, b"first") == b"first"
+        with server.connect() as waiting:
+            waiting.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                waiting.recv(1)
+            assert echo(client, b"still here") == b"still here"
+            server.stop()  # while it waits to accept again
+    assert len(complaints(server, "accept")) == 1
+    assert "WSAEMFILE 10024" in server.errors[0]
+
+
+# ------------------------------ it can't start -----------------------------
+
+FALLS_BACK = ["WSASocketW:1:10047", "setsockopt:2:10042", "bind:1:10049",
+              "bind:1:10047"]
+
+
+@pytest.mark.parametrize("faults", FALLS_BACK)
+def test_no_ipv6_here(faulty, faults):
+    """All addresses are then those of IPv4."""
+    server = faulty(faults)
+    assert server.ready["address"] == "0.0.0.0"
+    server.check_serves()
+    server.stop()
+    assert server.errors == []
+
+
+CANNOT_RUN = {
+    "WSAStartup": ("WSAStartup:1:10091", []),
+    "DuplicateHandle": ("DuplicateHandle:1:5", []),
+    "SetConsoleCtrlHandler": ("SetConsoleCtrlHandler:1:87", []),
+    "GetActiveProcessorCount": ("GetActiveProcessorCount:1:87", []),
+    "CreateIoCompletionPort": (f"CreateIoCompletionPort:1:{NO_RESOURCES}", []),
+    "no memory for 3 workers": ("calloc:1:8", []),
+    "_beginthreadex": ("_beginthreadex:1:8", []),
+    "_beginthreadex, third": ("_beginthreadex:3:8", []),
+    "_beginthreadex (idle sweep)": ("_beginthreadex:4:8", ["-i", "5"]),
+    "WSASocket": ("WSASocketW:1:10055", []),
+    "WSASocket, both": ("WSASocketW:1+:10047", []),
+    "setsockopt(SO_EXCLUSIVEADDRUSE)": ("setsockopt:1:10013", []),
+    "setsockopt(IPV6_V6ONLY)": ("setsockopt:2:10042", ["--bind", "::1"]),
+    "bind": ("bind:1:10048", []),
+    "bind, both": ("bind:1+:10049", []),
+    "listen": ("listen:1:10055", []),
+    "getsockname": ("getsockname:1:10050", []),
+}
+
+
+def run_faulty(faults, *arguments):
+    process = start_process(
+        launch.command(FAULTY, 0, "-w", 3, *arguments), text=True,
+        env={**launch.environment(), "FAULTS": faults},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    out, err = process.communicate(timeout=START_TIMEOUT)
+    return process.returncode, out, err.splitlines()
+
+
+@pytest.mark.parametrize("call", CANNOT_RUN)
+def test_cannot_run(call):
+    """One line: the call, its code and what it means. And status 1."""
+    faults, arguments = CANNOT_RUN[call]
+    status, out, lines = run_faulty(faults, *arguments)
+    code = faults.rsplit(":", 1)[1]
+    assert status == 1
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("iocp_echo_server: " + call.split(",")[0])
+    assert "no memory" in call or re.search(rf"failed: .+\(\w+ {code}\)",
+                                            lines[0])
+    assert "ready " not in out
+
+
+def test_an_address_that_can_not_be_read():
+    status, _, lines = run_faulty("getaddrinfo:1:11001", "--bind", "127.0.0.1")
+    assert status == 2 and len(lines) == 1
+
+
+# ----------------------------- workers, the end ----------------------------
+
+
+@pytest.mark.parametrize("when", ["5", "8"])
+def test_a_lost_worker_ends_the_server_in_order(faulty, when):
+    """A failed wait would fail again: status 1, but nobody's bytes are lost
+    and nothing hangs."""
+    server = faulty(f"GetQueuedCompletionStatus:{when}:6", "--workers", 4)
+    with closing_all() as clients:
+        for _ in range(3):
+            clients.append(server.connect())
+            try:
+                echo(clients[-1], b"hello")
+            except OSError:
+                pass  # the server has stopped already
+        assert server.wait_end(STOP_TIMEOUT) == 1
+    totals = server.check_end()
+    assert totals["received"] == totals["sent"]
+    assert len(complaints(server, "GetQueuedCompletionStatus")) == 1
+    assert server.matching("^stopping reason=worker-lost")
+
+
+def test_all_workers_lost(faulty):
+    """Nobody takes packets any more: the drain must not wait for them."""
+    server = faulty("GetQueuedCompletionStatus:3+:6", "--workers", 2)
+    with server.connect() as client:
+        client.sendall(b"hello")
+        assert server.wait_end(STOP_TIMEOUT) == 1
+    assert len(complaints(server, "GetQueuedCompletionStatus")) == 2
+
+
+def test_a_sentinel_is_posted_again(faulty):
+    server = faulty(f"PostQueuedCompletionStatus:2:{NO_RESOURCES}", "-w", 4)
+    server.check_serves()
+    server.stop()
+    assert len(complaints(server, "PostQueuedCompletionStatus")) == 1
+
+
+def test_no_sentinel_can_be_posted(faulty):
+    """The port is closed instead, which ends the waits on Windows; where it
+    does not, the server ends all the same."""
+    server = faulty(f"PostQueuedCompletionStatus:1+:{NO_RESOURCES}", "-w", 2)
+    server.check_serves()
+    server.signal_stop()
+    status = server.wait_end(STOP_TIMEOUT)
+    stuck = [x for x in server.errors if "does not end" in x]
+    assert status == (1 if stuck else 0)
+    assert len(complaints(server, "PostQueuedCompletionStatus")) == 1
+    assert not complaints(server, "GetQueuedCompletionStatus")
+    assert server.lines[-1].endswith("live=0")
+
+
+@pytest.mark.parametrize("faults, call", [
+    ("CancelIoEx:1:31", "CancelIoEx"), ("CancelIoEx:/2:31", "CancelIoEx"),
+    ("WaitForSingleObject:1:6", "WaitForSingleObject"),
+    ("CloseHandle:1:6", "CloseHandle"), ("WSACleanup:1:10093", "WSACleanup"),
+    ("SleepConditionVariableSRW:/1:87", "SleepConditionVariableSRW")])
+def test_a_failure_while_stopping_is_told(faulty, faults, call):
+    server = faulty(faults, "--max-connections", 4)
+    with closing_all() as clients:
+        for _ in range(4):
+            clients.append(server.connect())
+            assert echo(clients[-1], b"hello") == b"hello"
+        server.stop()
+    assert len(complaints(server, call)) == 1
+
+
+def test_idle_sweep_without_its_wait(faulty):
+    """Where the condition variable fails it looks again and again."""
+    server = faulty("SleepConditionVariableSRW:/1:87", "-i", 1,
+                    "--max-connections", 1)
+    with server.connect() as client:
+        assert echo(client, b"hello") == b"hello"
+        assert client.recv(1) == b""
+    server.check_serves()
+    server.stop()
+    assert len(complaints(server, "SleepConditionVariableSRW")) == 1
+
+
+# ------------------------------ completeness -------------------------------
+
+CANNOT_FAIL = {
+    # Windows documents no failure for these, or the server does not depend
+    # on it.
+    "AcquireSRWLockExclusive", "AcquireSRWLockShared",
+    "ReleaseSRWLockExclusive", "ReleaseSRWLockShared",
+    "WakeAllConditionVariable", "GetTickCount", "GetTickCount64",
+    "GetLastError", "WSAGetLastError", "GetCurrentProcess",
+    "GetCurrentThread", "GetStdHandle", "Sleep", "TerminateProcess",
+    "FormatMessageA", "freeaddrinfo", "htons", "ntohs",
+    # C runtime, on memory of the caller's
+    "free", "memcmp", "memcpy", "memset", "strchr", "strcmp", "strcspn",
+    "strlen", "strncmp", "__mingw_vsnprintf", "__mingw_snprintf",
+    "__doserrno", "_vsnprintf", "vsnprintf", "snprintf", "__main",
+    "___chkstk_ms",
+}
+
+
+def test_every_call_has_a_fault():
+    """A new call is noticed here: it needs a fault, or a reason for none."""
+    nm = shutil.which("x86_64-w64-mingw32-nm") or shutil.which("nm")
+    assert nm is not None, "binutils' nm lists the calls"
+    objects = sorted((ROOT / "build" / "x86_64").glob("*.o"))
+    assert len(objects) >= 8
+    listing = subprocess.run([nm, *map(str, objects)], capture_output=True,
+                             text=True, timeout=60, check=True).stdout
+    defined = set(re.findall(r"^\S+ [A-TV-Z] (\S+)$", listing, re.MULTILINE))
+    used = {name[len("__imp_"):] if name.startswith("__imp_") else name
+            for name in re.findall(r"^\s+U (\S+)$", listing, re.MULTILINE)}
+    header = (ROOT / "tests" / "faults" / "faults.h").read_text()
+    faulty_calls = set(re.findall(r"X\((\w+)\)", header)) - {"call"}
+    calls = used - defined - CANNOT_FAIL
+    assert calls <= faulty_calls, calls - faulty_calls
+    assert faulty_calls <= calls, faulty_calls - calls
+    tested = set(re.findall(r'[",](\w+):[/\d{]', open(__file__).read()))
+    tested |= {"WSASend", "WSARecv"}  # as parameters
+    assert faulty_calls <= tested, faulty_calls - tested

@@ -153,6 +153,9 @@ BROKEN = {
         "        handleInfo->received += bytes;\n"
         "        ((char *)handleInfo)[sizeof *handleInfo] = 0;\n"),
     "not freed": ("connection.c", "    free(handleInfo);\n", ""),
+    "half a pointer as key": (  # the chapter's (DWORD) cast
+        "connection.c", "(ULONG_PTR)handleInfo, 0)",
+        "(DWORD)(ULONG_PTR)handleInfo, 0)"),
     "freed while the kernel owns it": (
         "worker.c",
         "        connection_write(handleInfo, handleInfo->buffer, bytes);\n"

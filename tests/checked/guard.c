@@ -55,8 +55,9 @@ void *guard_allocate(size_t size)
 
     if (!on())
         return calloc(1, size);
-    header = VirtualAlloc(NULL, PAGE + room + PAGE, MEM_RESERVE,
-                          PAGE_NOACCESS);
+    /* From the top: addresses that do not fit 32 bits, where they can. */
+    header = VirtualAlloc(NULL, PAGE + room + PAGE,
+                          MEM_RESERVE | MEM_TOP_DOWN, PAGE_NOACCESS);
     if (header == NULL
         || VirtualAlloc(header, PAGE + room, MEM_COMMIT, PAGE_READWRITE)
                == NULL)

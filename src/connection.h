@@ -27,7 +27,9 @@
 
 #include "platform.h"
 
+#ifndef BUF_SIZE
 #define BUF_SIZE 4096  /* bytes read at once, and all a connection can hold */
+#endif
 
 #define READ  3  /* rwMode, with the chapter's values */
 #define WRITE 5

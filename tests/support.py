@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -103,6 +104,26 @@ def raise_descriptor_limit():
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def build(directory, program, *flags, sources=ROOT / "src", forced=None,
+          extra=()):
+    """Compile another server: the sources with other flags. Returns it.
+
+    `forced` is a header in front of all of them, `extra` are sources that do
+    without it.
+    """
+    compiler = (shutil.which("x86_64-w64-mingw32-gcc") or shutil.which("gcc"))
+    assert compiler is not None
+    objects = []
+    for path in [*sorted(sources.glob("*.c")), *extra]:
+        front = ["-include", str(forced)] if forced and path not in extra else []
+        objects.append(str(directory / f"{path.stem}.o"))
+        subprocess.run([compiler, "-std=c11", "-O2", *flags, *front, "-c",
+                        "-o", objects[-1], str(path)], check=True, timeout=120)
+    subprocess.run([compiler, "-o", str(directory / program), *objects,
+                    "-lws2_32"], check=True, timeout=120)
+    return directory / program
 
 
 def fields(line):

@@ -8,13 +8,13 @@ purpose are caught.
 """
 
 import shutil
-import subprocess
 import threading
 
 import pytest
 
-from support import (CHECKED, IO_TIMEOUT, ROOT, WINDOWS, Server, closing_all,
-                     connect, echo, exchange, fields, receive, reset)
+from support import (CHECKED, IO_TIMEOUT, ROOT, WINDOWS, Server, build,
+                     closing_all, connect, echo, exchange, fields, receive,
+                     reset)
 from test_hostile_clients import offer
 from test_stopping import Load
 
@@ -167,25 +167,15 @@ BROKEN = {
 
 def build_broken(directory, source, old, new):
     """The checked server with one change. Returns the program."""
-    compiler = shutil.which("x86_64-w64-mingw32-gcc") or shutil.which("gcc")
-    assert compiler is not None
-    for part in ("src", "tests/checked"):
-        shutil.copytree(ROOT / part, directory / part)
-    text = (directory / "src" / source).read_text()
+    sources = shutil.copytree(ROOT / "src", directory / "src")
+    shutil.copytree(ROOT / "tests" / "checked", directory / "tests" / "checked")
+    text = (sources / source).read_text()
     assert text.count(old) == 1, old
-    (directory / "src" / source).write_text(text.replace(old, new))
-    program = directory / "broken.exe"
-    extra = sorted((directory / "tests" / "checked").glob("*.c"))
-    objects = []
-    for path in sorted((directory / "src").glob("*.c")) + extra:
-        forced = [] if path in extra else [
-            "-include", str(directory / "tests" / "checked" / "checked.h")]
-        objects.append(str(path.with_suffix(".o")))
-        subprocess.run([compiler, "-std=c11", "-O1", *forced, "-c", "-o",
-                        objects[-1], str(path)], check=True, timeout=60)
-    subprocess.run([compiler, "-o", str(program), *objects, "-lws2_32"],
-                   check=True, timeout=60)
-    return program
+    (sources / source).write_text(text.replace(old, new))
+    checked = directory / "tests" / "checked"
+    return build(directory, "broken.exe", sources=sources,
+                 forced=checked / "checked.h",
+                 extra=sorted(checked.glob("*.c")))
 
 
 @pytest.mark.parametrize("mistake", BROKEN)

@@ -100,6 +100,7 @@ GOES_ON = {
     "shutdown": ("shutdown:/1:10057", None, 0),
     "closesocket": ("closesocket:/2:10038", "closesocket failed", 0),
     "shared names": ("getnameinfo:/1:11001", None, 0),
+    "number of CPUs": ("GetActiveProcessorCount:1:87", None, 0),
     "console output": ("WriteFile:3+:232", None, 0),
 }
 
@@ -176,7 +177,6 @@ CANNOT_RUN = {
     "WSAStartup": ("WSAStartup:1:10091", []),
     "DuplicateHandle": ("DuplicateHandle:1:5", []),
     "SetConsoleCtrlHandler": ("SetConsoleCtrlHandler:1:87", []),
-    "GetActiveProcessorCount": ("GetActiveProcessorCount:1:87", []),
     "CreateIoCompletionPort": (f"CreateIoCompletionPort:1:{NO_RESOURCES}", []),
     "no memory for 3 workers": ("calloc:1:8", []),
     "_beginthreadex": ("_beginthreadex:1:8", []),
@@ -309,7 +309,7 @@ CANNOT_FAIL = {
     "AcquireSRWLockExclusive", "AcquireSRWLockShared",
     "ReleaseSRWLockExclusive", "ReleaseSRWLockShared",
     "WakeAllConditionVariable", "GetTickCount", "GetTickCount64",
-    "GetLastError", "WSAGetLastError", "GetCurrentProcess",
+    "GetSystemInfo", "GetLastError", "WSAGetLastError", "GetCurrentProcess",
     "GetCurrentThread", "GetStdHandle", "Sleep", "TerminateProcess",
     "FormatMessageA", "freeaddrinfo", "htons", "ntohs",
     # C runtime, on memory of the caller's

@@ -14,6 +14,7 @@
 #define MAX_WORKERS     1024u
 #define MAX_CONNECTIONS 1000000u
 #define MAX_SECONDS     86400u
+#define MAX_POSTED      1000u
 
 typedef BOOL (*VALIDATOR)(OPTIONS *, const char *option, const char *value);
 
@@ -103,6 +104,11 @@ static BOOL set_drain_timeout(OPTIONS *options, const char *option,
     return parse_number(option, value, 0, MAX_SECONDS, &options->drainTimeout);
 }
 
+static BOOL set_post(OPTIONS *options, const char *option, const char *value)
+{
+    return parse_number(option, value, 0, MAX_POSTED, &options->posted);
+}
+
 static BOOL set_verbose(OPTIONS *options, const char *option, const char *value)
 {
     (void)option, (void)value;
@@ -138,6 +144,8 @@ static const struct {
      "close a connection idle so long (0: never)"},
     {'\0', "drain-timeout", "SECONDS", set_drain_timeout,
      "when stopping, let sends finish so long (5)"},
+    {'\0', "post", "N", set_post,
+     "post N packets by hand at start, 0-1000 (0)"},
     {'v', "verbose", NULL, set_verbose, "print every connection and packet"},
     {'q', "quiet", NULL, set_quiet, "print nothing but errors"},
     {'h', "help", NULL, NULL, "print this and exit"},

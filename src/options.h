@@ -14,6 +14,7 @@ typedef struct {
     DWORD maxConnections;    /* at once; 0: no limit                   */
     DWORD idleTimeout;       /* seconds; 0: never                      */
     DWORD drainTimeout;      /* seconds                                */
+    DWORD posted;            /* packets to post by hand                */
     LOG_LEVEL logLevel;
 } OPTIONS;
 

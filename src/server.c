@@ -172,6 +172,20 @@ static BOOL start_idle_thread(const OPTIONS *options)
 
 /* --------------------------------- ready --------------------------------- */
 
+/* A packet need not come from an operation: whoever has the port can post one,
+ * with any key and any number of bytes. */
+static void post_by_hand(DWORD count)
+{
+    DWORD bytes;
+
+    for (bytes = 1; bytes <= count; ++bytes)
+        if (!PostQueuedCompletionStatus(hComPort, bytes, POSTED_KEY, NULL)) {
+            log_failure("PostQueuedCompletionStatus", (int)GetLastError(),
+                        NULL);
+            break;
+        }
+}
+
 /* Prints the ready line, with the address and the port that the system gave. */
 static BOOL report_ready(const OPTIONS *options, DWORD cpus)
 {
@@ -299,6 +313,7 @@ int server_run(const OPTIONS *options)
             && listener_open(&options->address, options->anyAddress)
             && report_ready(options, cpus);
     if (ready) {
+        post_by_hand(options->posted);
         accept_loop(options->maxConnections);
         listener_close();  /* the handler may be just about to */
         log_event("stopping reason=%s live=%lu", (const char *)stopReason,

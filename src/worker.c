@@ -115,10 +115,12 @@ unsigned WINAPI EchoThreadMain(LPVOID pWorker)
                 server_worker_lost(worker->id, code);
                 break;
             }
-            /* (TRUE, NULL): a packet posted by hand. */
+            /* (TRUE, NULL): a packet posted by hand. Key and bytes are what
+             * the poster made them; nothing else hangs on it. */
             if (key == SENTINEL_KEY)
                 break;
-            continue;  /* not one of ours: nothing hangs on it */
+            log_detail("posted worker=%lu bytes=%lu", worker->id, bytesTrans);
+            continue;
         }
 
         /* A packet of an operation: from here to its next post or its close

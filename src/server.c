@@ -18,6 +18,8 @@
 #include "connection.h"
 #include "listener.h"
 #include "registry.h"
+#include "trace.h"
+#include "work.h"
 #include "worker.h"
 
 #include <process.h>
@@ -45,6 +47,7 @@ static BOOL begin_stop(const char *reason)
     if (InterlockedCompareExchangePointer(
             &stopReason, (void *)(ULONG_PTR)reason, NULL) != NULL)
         return FALSE;
+    TRACE(trace_stop(reason));
     registry_stop();
     listener_close();  /* releases main from accept */
     return TRUE;
@@ -132,7 +135,9 @@ static void stop_workers(void)
 {
     DWORD i;
 
-    for (i = 0; i < workersStarted; ++i)
+    for (i = 0; i < workersStarted; ++i) {
+        LONGLONG began = trace_clock();
+
         if (!PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL)) {
             /* Then the other way out: without its port, every wait fails. */
             log_failure("PostQueuedCompletionStatus", (int)GetLastError(),
@@ -140,6 +145,8 @@ static void stop_workers(void)
             close_port();
             break;
         }
+        TRACE(trace_sentinel(began, i + 1));
+    }
     /* One handle at a time: WaitForMultipleObjects stops at 64. */
     for (i = 0; i < workersStarted; ++i)
         join(workers[i].hThread);
@@ -152,6 +159,7 @@ static unsigned WINAPI IdleThreadMain(LPVOID pOptions)
 {
     const OPTIONS *options = pOptions;
 
+    TRACE(trace_thread(workerCount + 1));
     while (!registry_wait_for_stop(IDLE_SWEEP_INTERVAL))
         registry_cancel_idle(options->idleTimeout * 1000);
     return 0;
@@ -307,6 +315,8 @@ int server_run(const OPTIONS *options)
         log_failure("GetActiveProcessorCount", (int)GetLastError(), NULL);
         return 1;
     }
+    work_set(options->workTime, options->workSpins);
+    trace_open(options, cpus);
     ready = create_port(options->concurrency)
             && start_workers(options->workers != 0 ? options->workers : cpus)
             && start_idle_thread(options)
@@ -327,6 +337,7 @@ int server_run(const OPTIONS *options)
     stop_workers();
     if (hIdleThread != NULL)
         join(hIdleThread);
+    trace_close();
     if (ready)
         report_totals();
     return (int)exitStatus;

@@ -1,7 +1,6 @@
 /* listener.c - socket, bind, listen, accept. See listener.h. */
 #include "listener.h"
 #include "log.h"
-#include "trace.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -108,11 +107,8 @@ void listener_close(void)
     SOCKET sock = (SOCKET)InterlockedExchangePointer(&listener,
                                                      (void *)INVALID_SOCKET);
 
-    if (sock == INVALID_SOCKET)
-        return;
-    if (closesocket(sock) != 0)
+    if (sock != INVALID_SOCKET && closesocket(sock) != 0)
         log_failure("closesocket (listener)", WSAGetLastError(), NULL);
-    TRACE(trace_moment("listener closed"));
 }
 
 /* --------------------------------- using --------------------------------- */

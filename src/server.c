@@ -326,6 +326,7 @@ int server_run(const OPTIONS *options)
         post_by_hand(options->posted);
         accept_loop(options->maxConnections);
         listener_close();  /* the handler may be just about to */
+        TRACE(trace_moment("listener closed"));
         log_event("stopping reason=%s live=%lu", (const char *)stopReason,
                   registry_totals().live);
     } else {

@@ -2,6 +2,7 @@
 #include "connection.h"
 #include "log.h"
 #include "registry.h"
+#include "trace.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -50,6 +51,7 @@ LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
     handleInfo->readIo.rwMode = READ;
     handleInfo->writeIo.rwMode = WRITE;
     set_options(hClntSock);
+    TRACE(trace_accepted(handleInfo));
     registry_add(handleInfo);
     /* The key is ULONG_PTR, as wide as a pointer. The chapter's (DWORD) cast
      * cuts a 64-bit address in half. */
@@ -77,6 +79,7 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
     int result, code;
 
     ZeroMemory(&ioInfo->overlapped, sizeof ioInfo->overlapped);
+    TRACE(trace_post(handleInfo->id, ioInfo->rwMode, ioInfo->wsaBuf.len));
     if (ioInfo->rwMode == READ)
         result = WSARecv(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL,
                          &flags, &ioInfo->overlapped, NULL);
@@ -85,6 +88,7 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
                          &ioInfo->overlapped, NULL);
     if (result == 0 || (code = WSAGetLastError()) == WSA_IO_PENDING)
         return;  /* handleInfo may be gone already: no touching it here */
+    TRACE(trace_post_failed(handleInfo->id, ioInfo->rwMode, code));
     log_detail("failed conn=%llu mode=%s code=%d at-once=1", handleInfo->id,
                ioInfo->rwMode == READ ? "READ" : "WRITE", code);
     connection_close(handleInfo, connection_failure(handleInfo));
@@ -116,6 +120,7 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
     static const char *const names[] = {"eof", "error", "idle", "stopped"};
     DWORD live;
 
+    TRACE(trace_closing(handleInfo, names[reason]));
     /* Off the list first: who holds the registry's lock may use the socket of
      * every connection listed. After this nobody else knows of it, and it has
      * no operation outstanding (its last packet brought us here, or its post

@@ -17,6 +17,13 @@ static const struct {
     const char *name;
     const char *meaning;
 } knownCodes[] = {
+    {ERROR_FILE_NOT_FOUND, "ERROR_FILE_NOT_FOUND", "no such file"},
+    {ERROR_PATH_NOT_FOUND, "ERROR_PATH_NOT_FOUND", "no such directory"},
+    {ERROR_ACCESS_DENIED, "ERROR_ACCESS_DENIED", "access is denied"},
+    {ERROR_SHARING_VIOLATION, "ERROR_SHARING_VIOLATION",
+     "another program has the file open"},
+    {ERROR_DISK_FULL, "ERROR_DISK_FULL", "the disk is full"},
+    {ERROR_INVALID_NAME, "ERROR_INVALID_NAME", "not a name for a file"},
     {ERROR_NOT_ENOUGH_MEMORY, "ERROR_NOT_ENOUGH_MEMORY", "out of memory"},
     {ERROR_OPERATION_ABORTED, "ERROR_OPERATION_ABORTED",
      "the operation was cancelled"},

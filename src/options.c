@@ -14,21 +14,33 @@
 #define MAX_WORKERS     1024u
 #define MAX_CONNECTIONS 1000000u
 #define MAX_SECONDS     86400u
+#define MAX_WORK        60000u  /* ms */
+#define MAX_POSTED      1000u
 
 typedef BOOL (*VALIDATOR)(OPTIONS *, const char *option, const char *value);
 
 /* ------------------------------ validators ------------------------------- */
 
+/* Where the digits end that `text` begins with; NULL if there are none, or if
+ * they are more than `most`. */
+static const char *scan_number(const char *text, DWORD most, DWORD *number)
+{
+    const char *c;
+
+    *number = 0;
+    for (c = text; *c >= '0' && *c <= '9' && *number <= most; ++c)
+        *number = *number * 10 + (DWORD)(*c - '0');
+    return c == text || *number > most ? NULL : c;
+}
+
 /* Digits and nothing else: atoi would take "9190x", "-1" and "" for numbers. */
 static BOOL parse_number(const char *option, const char *value, DWORD least,
                          DWORD most, DWORD *number)
 {
-    const char *c;
-    DWORD n = 0;
+    DWORD n;
+    const char *end = scan_number(value, most, &n);
 
-    for (c = value; *c >= '0' && *c <= '9' && n <= most; ++c)
-        n = n * 10 + (DWORD)(*c - '0');
-    if (c == value || *c != '\0' || n < least || n > most) {
+    if (end == NULL || *end != '\0' || n < least) {
         log_error("%s: '%s' is not a number from %lu to %lu", option, value,
                   least, most);
         return FALSE;
@@ -103,6 +115,39 @@ static BOOL set_drain_timeout(OPTIONS *options, const char *option,
     return parse_number(option, value, 0, MAX_SECONDS, &options->drainTimeout);
 }
 
+static BOOL set_work(OPTIONS *options, const char *option, const char *value)
+{
+    DWORD n;
+    const char *kind = scan_number(value, MAX_WORK, &n);
+    BOOL spins = kind != NULL && strcmp(kind, ":spin") == 0;
+
+    if (kind == NULL
+        || (*kind != '\0' && !spins && strcmp(kind, ":sleep") != 0)) {
+        log_error("%s: '%s' is not a number from 0 to %lu, alone or with "
+                  ":sleep or :spin behind it", option, value,
+                  (DWORD)MAX_WORK);
+        return FALSE;
+    }
+    options->workTime = n;
+    options->workSpins = spins;
+    return TRUE;
+}
+
+static BOOL set_post(OPTIONS *options, const char *option, const char *value)
+{
+    return parse_number(option, value, 0, MAX_POSTED, &options->posted);
+}
+
+static BOOL set_trace(OPTIONS *options, const char *option, const char *value)
+{
+    if (*value == '\0') {
+        log_error("%s: '' is not the name of a file to write", option);
+        return FALSE;
+    }
+    options->traceFile = value;
+    return TRUE;
+}
+
 static BOOL set_verbose(OPTIONS *options, const char *option, const char *value)
 {
     (void)option, (void)value;
@@ -138,6 +183,12 @@ static const struct {
      "close a connection idle so long (0: never)"},
     {'\0', "drain-timeout", "SECONDS", set_drain_timeout,
      "when stopping, let sends finish so long (5)"},
+    {'\0', "work", "MS[:sleep|spin]", set_work,
+     "take so long for each READ, 0-60000 (0:sleep)"},
+    {'\0', "post", "N", set_post,
+     "post N packets by hand at start, 0-1000 (0)"},
+    {'\0', "trace", "FILE", set_trace,
+     "write what happens, for a trace viewer (none)"},
     {'v', "verbose", NULL, set_verbose, "print every connection and packet"},
     {'q', "quiet", NULL, set_quiet, "print nothing but errors"},
     {'h', "help", NULL, NULL, "print this and exit"},

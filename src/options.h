@@ -14,6 +14,10 @@ typedef struct {
     DWORD maxConnections;    /* at once; 0: no limit                   */
     DWORD idleTimeout;       /* seconds; 0: never                      */
     DWORD drainTimeout;      /* seconds                                */
+    DWORD workTime;          /* ms of work for each READ; 0: none      */
+    BOOL workSpins;          /* it computes; FALSE: it blocks          */
+    DWORD posted;            /* packets to post by hand                */
+    const char *traceFile;   /* points into argv; NULL: no trace       */
     LOG_LEVEL logLevel;
 } OPTIONS;
 
@@ -25,8 +29,8 @@ typedef enum {
 
 /*
  * Reads the command line into *options. WSAStartup must have been called
- * (addresses are read with getaddrinfo). argv stays the caller's; nothing of
- * it is kept.
+ * (addresses are read with getaddrinfo). argv stays the caller's and has to
+ * outlive *options.
  */
 OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv);
 

@@ -1,6 +1,7 @@
 /* registry.c - the list of connections and its sweeps. See registry.h. */
 #include "registry.h"
 #include "log.h"
+#include "trace.h"
 
 #define SWEEP_INTERVAL 20     /* ms between two sweeps of a drain            */
 #define LINGER         1000   /* ms for a client to answer our FIN           */
@@ -116,12 +117,16 @@ BOOL registry_wait_for_place(DWORD limit)
 
 /* The caller holds the lock. `overlapped` NULL: whatever is outstanding. TRUE
  * if there was something: its packet will come. */
-static BOOL cancel(const PER_HANDLE_DATA *handleInfo, OVERLAPPED *overlapped)
+static BOOL cancel(const PER_HANDLE_DATA *handleInfo, OVERLAPPED *overlapped,
+                   const char *why)
 {
     static BOOL told = FALSE;
+    LONGLONG began = trace_clock();
 
-    if (CancelIoEx((HANDLE)handleInfo->hClntSock, overlapped))
+    if (CancelIoEx((HANDLE)handleInfo->hClntSock, overlapped)) {
+        TRACE(trace_cancel(began, handleInfo->id, overlapped == NULL, why));
         return TRUE;
+    }
     /* ERROR_NOT_FOUND: a worker holds its packet right now. */
     if (GetLastError() != ERROR_NOT_FOUND && !told) {
         log_failure("CancelIoEx", (int)GetLastError(), NULL);
@@ -148,7 +153,7 @@ void registry_cancel_idle(DWORD milliseconds)
             /* First the reason, then the cancel, whose packet a worker may
              * have at once. Data that comes in between comes too late. */
             handleInfo->expired = TRUE;
-            if (!cancel(handleInfo, NULL))
+            if (!cancel(handleInfo, NULL, "idle"))
                 handleInfo->expired = FALSE;
         }
     ReleaseSRWLockExclusive(&lock);
@@ -212,9 +217,9 @@ static void sweep(void)
 
     for (handleInfo = first; handleInfo != NULL; handleInfo = handleInfo->next)
         if (phase != DRAINING)
-            cancel(handleInfo, NULL);
+            cancel(handleInfo, NULL, "stop");
         else if (!handleInfo->discarding || quiet_for(handleInfo, LINGER))
-            cancel(handleInfo, &handleInfo->readIo.overlapped);
+            cancel(handleInfo, &handleInfo->readIo.overlapped, "stop");
 }
 
 BOOL registry_drain(DWORD milliseconds)
@@ -229,8 +234,10 @@ BOOL registry_drain(DWORD milliseconds)
 
         if (phase == DRAINING && now - start >= milliseconds)
             phase = CUTTING;
-        if (phase == CUTTING && cutAt == 0)
+        if (phase == CUTTING && cutAt == 0) {
             cutAt = now;
+            TRACE(trace_moment("cut"));
+        }
         if (cutAt != 0 && now - cutAt >= GIVE_UP)
             break;
         sweep();
@@ -238,6 +245,7 @@ BOOL registry_drain(DWORD milliseconds)
     }
     left = totals.live;
     ReleaseSRWLockExclusive(&lock);
+    TRACE(trace_moment("drain over"));
     if (left > 0)
         log_error("%lu connections could not be ended", left);
     return left == 0;

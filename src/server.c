@@ -18,6 +18,8 @@
 #include "connection.h"
 #include "listener.h"
 #include "registry.h"
+#include "trace.h"
+#include "work.h"
 #include "worker.h"
 
 #include <process.h>
@@ -49,6 +51,7 @@ static BOOL begin_stop(const char *reason)
     if (InterlockedCompareExchangePointer(
             &stopReason, (void *)(ULONG_PTR)reason, NULL) != NULL)
         return FALSE;
+    TRACE(trace_stop(reason));
     registry_stop();
     listener_close();  /* releases main from accept */
     return TRUE;
@@ -138,13 +141,17 @@ static void close_port(void)
 }
 
 /* Memory may be short for a moment, and no worker ends without its sentinel. */
-static BOOL post_sentinel(void)
+static BOOL post_sentinel(DWORD number)
 {
     int tries;
 
     for (tries = 0; tries < POST_TRIES; ++tries) {
-        if (PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL))
+        LONGLONG began = trace_clock();
+
+        if (PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL)) {
+            TRACE(trace_sentinel(began, number));
             return TRUE;
+        }
         if (tries == 0)
             log_failure("PostQueuedCompletionStatus", (int)GetLastError(),
                         "trying again");
@@ -163,7 +170,7 @@ static void stop_workers(void)
     DWORD i, limit = INFINITE;
 
     for (i = 0; i < workersStarted; ++i)
-        if (!post_sentinel()) {
+        if (!post_sentinel(i + 1)) {
             /* The other way out: the wait on a port that is closed fails. */
             close_port();
             limit = JOIN_LIMIT;
@@ -181,6 +188,7 @@ static unsigned WINAPI IdleThreadMain(LPVOID pOptions)
 {
     const OPTIONS *options = pOptions;
 
+    TRACE(trace_thread(workerCount + 1));
     while (!registry_wait_for_stop(IDLE_SWEEP_INTERVAL))
         registry_cancel_idle(options->idleTimeout * 1000);
     return 0;
@@ -200,6 +208,20 @@ static BOOL start_idle_thread(const OPTIONS *options)
 }
 
 /* --------------------------------- ready --------------------------------- */
+
+/* A packet need not come from an operation: whoever has the port can post one,
+ * with any key and any number of bytes. */
+static void post_by_hand(DWORD count)
+{
+    DWORD bytes;
+
+    for (bytes = 1; bytes <= count; ++bytes)
+        if (!PostQueuedCompletionStatus(hComPort, bytes, POSTED_KEY, NULL)) {
+            log_failure("PostQueuedCompletionStatus", (int)GetLastError(),
+                        NULL);
+            break;
+        }
+}
 
 /* Prints the ready line, with the address and the port that the system gave. */
 static BOOL report_ready(const OPTIONS *options, DWORD cpus)
@@ -331,14 +353,25 @@ int server_run(const OPTIONS *options)
     DWORD cpus = cpu_count();
     BOOL ready;
 
+<<<<<<< HEAD
+=======
+    if (cpus == 0) {
+        log_failure("GetActiveProcessorCount", (int)GetLastError(), NULL);
+        return 1;
+    }
+    work_set(options->workTime, options->workSpins);
+    trace_open(options, cpus);
+>>>>>>> trace
     ready = create_port(options->concurrency)
             && start_workers(options->workers != 0 ? options->workers : cpus)
             && start_idle_thread(options)
             && listener_open(&options->address, options->anyAddress)
             && report_ready(options, cpus);
     if (ready) {
+        post_by_hand(options->posted);
         accept_loop(options->maxConnections);
         listener_close();  /* the handler may be just about to */
+        TRACE(trace_moment("listener closed"));
         log_event("stopping reason=%s live=%lu", (const char *)stopReason,
                   registry_totals().live);
     } else {
@@ -349,7 +382,12 @@ int server_run(const OPTIONS *options)
         exitStatus = 1;
     stop_workers();
     if (hIdleThread != NULL)
+<<<<<<< HEAD
         join(hIdleThread, INFINITE);
+=======
+        join(hIdleThread);
+    trace_close();
+>>>>>>> trace
     if (ready)
         report_totals();
     if (exitStatus == 0)

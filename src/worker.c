@@ -19,6 +19,8 @@
 #include "log.h"
 #include "registry.h"
 #include "server.h"
+#include "trace.h"
+#include "work.h"
 
 /* ---------------------------- the state machine -------------------------- */
 
@@ -42,6 +44,7 @@ static void read_done(DWORD worker, LPPER_HANDLE_DATA handleInfo, DWORD bytes)
         connection_close(handleInfo, CLOSE_EOF);
     } else {
         handleInfo->received += bytes;
+        work_do(handleInfo->id);
         connection_write(handleInfo, handleInfo->buffer, bytes);
     }
 }
@@ -98,15 +101,18 @@ unsigned WINAPI EchoThreadMain(LPVOID pWorker)
     ULONGLONG completions = 0;  /* here, not in *worker: that lies in one cache
                                    line with what other workers would count */
 
+    TRACE(trace_thread(worker->id));
     for (;;) {
         DWORD bytesTrans, code;
         ULONG_PTR key;
         LPOVERLAPPED overlapped = NULL;
         LPPER_HANDLE_DATA handleInfo;
         LPPER_IO_DATA ioInfo;
-        BOOL ok = GetQueuedCompletionStatus(worker->hComPort, &bytesTrans,
-                                            &key, &overlapped, INFINITE);
+        BOOL ok;
 
+        TRACE(trace_waiting());
+        ok = GetQueuedCompletionStatus(worker->hComPort, &bytesTrans, &key,
+                                       &overlapped, INFINITE);
         code = ok ? NO_ERROR : GetLastError();
         if (overlapped == NULL) {
             if (!ok) {
@@ -115,10 +121,13 @@ unsigned WINAPI EchoThreadMain(LPVOID pWorker)
                 server_worker_lost(worker->id, code);
                 break;
             }
-            /* (TRUE, NULL): a packet posted by hand. */
+            /* (TRUE, NULL): a packet posted by hand. Key and bytes are what
+             * the poster made them; nothing else hangs on it. */
+            TRACE(trace_posted(key == SENTINEL_KEY, bytesTrans));
             if (key == SENTINEL_KEY)
                 break;
-            continue;  /* not one of ours: nothing hangs on it */
+            log_detail("posted worker=%lu bytes=%lu", worker->id, bytesTrans);
+            continue;
         }
 
         /* A packet of an operation: from here to its next post or its close
@@ -126,6 +135,7 @@ unsigned WINAPI EchoThreadMain(LPVOID pWorker)
         ++completions;
         handleInfo = (LPPER_HANDLE_DATA)key;
         ioInfo = (LPPER_IO_DATA)overlapped;
+        TRACE(trace_packet(handleInfo->id, ioInfo->rwMode, bytesTrans, code));
         if (ok)
             /* (TRUE, overlapped): the operation succeeded. */
             succeeded(worker->id, handleInfo, ioInfo, bytesTrans);
@@ -134,6 +144,7 @@ unsigned WINAPI EchoThreadMain(LPVOID pWorker)
              * same, and the only one: it has to be consumed. */
             failed(worker->id, handleInfo, ioInfo, code);
     }
+    TRACE(trace_waiting());  /* not so: but its last packet is over */
     worker->completions = completions;
     return 0;
 }

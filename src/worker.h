@@ -10,6 +10,10 @@
  */
 #define SENTINEL_KEY ((ULONG_PTR)0)
 
+/* The key of the packets that main posts for --post: odd, as no address of a
+ * connection is. */
+#define POSTED_KEY ((ULONG_PTR)1)
+
 typedef struct {
     HANDLE hComPort;        /* the port it waits on; the server owns it     */
     HANDLE hThread;         /* the server's, which waits for it and closes  */

@@ -126,6 +126,11 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
     return directory / program
 
 
+def windows_path(path):
+    """How a Windows program names this file."""
+    return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
+
+
 def fields(line):
     """The key=value pairs of an event line."""
     return dict(re.findall(r"(\S+?)=(\S+)", line))

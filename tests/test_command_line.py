@@ -24,7 +24,7 @@ WRONG = {
     "two ports": (["9190", "9191"], "'9191'"),
     "unknown option": (["9190", "--fast"], "'--fast'"),
     "unknown letter": (["9190", "-x"], "'-x'"),
-    "abbreviated": (["9190", "--work", "2"], "'--work'"),
+    "abbreviated": (["9190", "--worker", "2"], "'--worker'"),
     "two dashes alone": (["9190", "--"], "'--'"),
     "value missing": (["9190", "--workers"], "--workers: its value is missing"),
     "value missing, letter": (["9190", "-w"], "-w: its value is missing"),
@@ -40,6 +40,17 @@ WRONG = {
     "max-connections": (["9190", "--max-connections", "1000001"], "1000000"),
     "idle-timeout": (["9190", "--idle-timeout", "1.5"], "'1.5'"),
     "drain-timeout": (["9190", "--drain-timeout", "86401"], "86400"),
+    "work": (["9190", "--work", "5ms"], "'5ms'"),
+    "work without a time": (["9190", "--work", ":spin"], "':spin'"),
+    "work of no kind": (["9190", "--work", "5:"], "'5:'"),
+    "work of another kind": (["9190", "--work", "5:spinning"], ":spin"),
+    "too much work": (["9190", "--work", "60001"], "from 0 to 60000"),
+    "negative work": (["9190", "--work=-1"], "--work: '-1'"),
+    "post": (["9190", "--post", "1001"], "--post: '1001' is not a number from "
+                                         "0 to 1000"),
+    "post nothing": (["9190", "--post="], "''"),
+    "trace nowhere": (["9190", "--trace="], "--trace: ''"),
+    "trace, no value": (["9190", "--trace"], "--trace: its value is missing"),
     "bind to a name": (["9190", "--bind", "localhost"], "'localhost'"),
     "bind to nothing": (["9190", "--bind", ""], "''"),
     "bind out of range": (["9190", "--bind", "300.1.1.1"], "'300.1.1.1'"),
@@ -69,8 +80,8 @@ def test_help(option):
     result = run_server(option)
     assert result.returncode == 0 and result.stderr == ""
     for each in ("bind", "workers", "concurrency", "max-connections",
-                 "idle-timeout", "drain-timeout", "verbose", "quiet", "help",
-                 "version"):
+                 "idle-timeout", "drain-timeout", "work", "post", "trace",
+                 "verbose", "quiet", "help", "version"):
         assert f"--{each}" in result.stdout
     assert "(5)" in result.stdout  # the usage text shows the defaults
     assert all(len(line) < 80 for line in result.stdout.splitlines())

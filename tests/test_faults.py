@@ -4,6 +4,7 @@ See tests/checked/checked.h. The server goes on, or ends with the right status;
 says in one line what failed; and the other clients keep getting their bytes.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import launch
 from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, ROOT, START_TIMEOUT,
                      STOP_TIMEOUT, WINDOWS, Server, closing_all, echo,
-                     exchange, receive_all, start_process)
+                     exchange, receive_all, start_process, windows_path)
 
 NO_RESOURCES = 1450  # ERROR_NO_SYSTEM_RESOURCES
 
@@ -301,6 +302,43 @@ def test_idle_sweep_without_its_wait(faulty):
     assert len(complaints(server, "SleepConditionVariableSRW")) == 1
 
 
+# --------------------------------- trace -----------------------------------
+
+TRACE_FAULTS = {
+    # FAULTS, the call that is told of (None: nothing is), is it valid JSON
+    "CreateFile": ("CreateFileA:1:5", "CreateFile (trace)", None),
+    "TlsAlloc": ("TlsAlloc:1:8", "TlsAlloc", None),
+    "lanes": ("calloc:1:8", "no memory for the trace", None),
+    "first write": ("WriteFile:1:112", "WriteFile (trace)", False),
+    "SetFilePointerEx": ("SetFilePointerEx:1:5", "SetFilePointerEx", False),
+    "CreateTimerQueueTimer": ("CreateTimerQueueTimer:1:8",
+                              "CreateTimerQueueTimer", True),
+    "DeleteTimerQueueTimer": ("DeleteTimerQueueTimer:1:6",
+                              "DeleteTimerQueueTimer", True),
+    "system's name": ("GetProcAddress:/1:127", None, True),
+    "TlsSetValue": ("TlsSetValue:2:87", "TlsSetValue", True),
+}
+
+
+@pytest.mark.parametrize("faults, said, valid", TRACE_FAULTS.values(),
+                         ids=TRACE_FAULTS.keys())
+def test_a_trace_that_fails(faulty, tmp_path, faults, said, valid):
+    """One line; the trace ends, or lacks something; the echo goes on."""
+    trace = tmp_path / "trace.json"
+    server = faulty(faults, "--workers", 2, "--trace", windows_path(trace))
+    for _ in range(5):
+        server.check_serves()
+    totals = server.stop()
+    assert totals["connections"] == 5 and totals["failed"] == 0
+    told = [line for line in server.errors if said is not None
+            and line.startswith(f"iocp_echo_server: {said}")]
+    assert len(server.errors) == len(told) == (said is not None)
+    if valid is None:
+        assert not trace.exists()
+    elif valid:
+        assert len(json.loads(trace.read_text())) > 5
+
+
 # ------------------------------ completeness -------------------------------
 
 CANNOT_FAIL = {
@@ -309,7 +347,9 @@ CANNOT_FAIL = {
     "AcquireSRWLockExclusive", "AcquireSRWLockShared",
     "ReleaseSRWLockExclusive", "ReleaseSRWLockShared",
     "WakeAllConditionVariable", "GetTickCount", "GetTickCount64",
-    "GetSystemInfo", "GetLastError", "WSAGetLastError", "GetCurrentProcess",
+    "GetSystemInfo", "GetSystemTime", "QueryPerformanceCounter",
+    "QueryPerformanceFrequency", "TlsGetValue", "GetModuleHandleW",
+    "GetLastError", "WSAGetLastError", "GetCurrentProcess",
     "GetCurrentThread", "GetStdHandle", "Sleep", "TerminateProcess",
     "FormatMessageA", "freeaddrinfo", "htons", "ntohs",
     # C runtime, on memory of the caller's

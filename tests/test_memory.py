@@ -14,7 +14,7 @@ import pytest
 
 from support import (CHECKED, IO_TIMEOUT, ROOT, WINDOWS, Server, build,
                      closing_all, connect, echo, exchange, fields, receive,
-                     reset)
+                     reset, windows_path)
 from test_hostile_clients import offer
 from test_stopping import Load
 
@@ -25,11 +25,6 @@ if WINDOWS and not CHECKED.exists():
 # Of a process that Windows ends for an access violation, and guard.c's own.
 # Under Wine the first comes out with its upper bits cut off.
 CRASHES = (0xC0000005, -0x3FFFFFFB, 0xC0000005 & 0xFF, 98)
-
-
-def windows_path(path):
-    """How a Windows program names this file."""
-    return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
 
 
 @pytest.fixture

@@ -34,7 +34,9 @@
     X(PostQueuedCompletionStatus) X(CancelIoEx) X(_beginthreadex)            \
     X(WaitForSingleObject) X(CloseHandle) X(DuplicateHandle)                 \
     X(SetConsoleCtrlHandler) X(GetActiveProcessorCount)                      \
-    X(SleepConditionVariableSRW) X(WriteFile) X(malloc) X(calloc)
+    X(SleepConditionVariableSRW) X(WriteFile) X(malloc) X(calloc)            \
+    X(CreateFileA) X(SetFilePointerEx) X(TlsAlloc) X(TlsSetValue)            \
+    X(CreateTimerQueueTimer) X(DeleteTimerQueueTimer) X(GetProcAddress)
 
 int WSAAPI fault_WSAStartup(WORD version, WSADATA *data);
 int WSAAPI fault_WSACleanup(void);
@@ -85,6 +87,20 @@ BOOL WINAPI fault_SleepConditionVariableSRW(CONDITION_VARIABLE *variable,
                                             ULONG flags);
 BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
                             DWORD *written, OVERLAPPED *overlapped);
+HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
+                                SECURITY_ATTRIBUTES *security, DWORD creation,
+                                DWORD flags, HANDLE model);
+BOOL WINAPI fault_SetFilePointerEx(HANDLE file, LARGE_INTEGER distance,
+                                   LARGE_INTEGER *position, DWORD method);
+DWORD WINAPI fault_TlsAlloc(void);
+BOOL WINAPI fault_TlsSetValue(DWORD index, void *value);
+BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
+                                        WAITORTIMERCALLBACK callback,
+                                        void *parameter, DWORD due,
+                                        DWORD period, ULONG flags);
+BOOL WINAPI fault_DeleteTimerQueueTimer(HANDLE queue, HANDLE timer,
+                                        HANDLE event);
+FARPROC WINAPI fault_GetProcAddress(HMODULE module, const char *name);
 void *fault_malloc(size_t size);
 void *fault_calloc(size_t count, size_t size);
 
@@ -130,6 +146,13 @@ void delay(void);
 #define WriteFile                  fault_WriteFile
 #define AcquireSRWLockExclusive    fault_AcquireSRWLockExclusive
 #define ReleaseSRWLockExclusive    fault_ReleaseSRWLockExclusive
+#define CreateFileA                fault_CreateFileA
+#define SetFilePointerEx           fault_SetFilePointerEx
+#define TlsAlloc                   fault_TlsAlloc
+#define TlsSetValue                fault_TlsSetValue
+#define CreateTimerQueueTimer      fault_CreateTimerQueueTimer
+#define DeleteTimerQueueTimer      fault_DeleteTimerQueueTimer
+#define GetProcAddress             fault_GetProcAddress
 #define malloc                     fault_malloc
 #define calloc                     fault_calloc
 #define free                       fault_free

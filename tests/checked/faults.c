@@ -368,6 +368,58 @@ BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
            && WriteFile(file, data, size, written, overlapped);
 }
 
+/* ---------------------- the trace: file, lane, timer ---------------------- */
+
+HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
+                                SECURITY_ATTRIBUTES *security, DWORD creation,
+                                DWORD flags, HANDLE model)
+{
+    return fails(CALL_CreateFileA)
+               ? INVALID_HANDLE_VALUE
+               : CreateFileA(name, access, share, security, creation, flags,
+                             model);
+}
+
+BOOL WINAPI fault_SetFilePointerEx(HANDLE file, LARGE_INTEGER distance,
+                                   LARGE_INTEGER *position, DWORD method)
+{
+    return !fails(CALL_SetFilePointerEx)
+           && SetFilePointerEx(file, distance, position, method);
+}
+
+DWORD WINAPI fault_TlsAlloc(void)
+{
+    return fails(CALL_TlsAlloc) ? TLS_OUT_OF_INDEXES : TlsAlloc();
+}
+
+BOOL WINAPI fault_TlsSetValue(DWORD index, void *value)
+{
+    return !fails(CALL_TlsSetValue) && TlsSetValue(index, value);
+}
+
+BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
+                                        WAITORTIMERCALLBACK callback,
+                                        void *parameter, DWORD due,
+                                        DWORD period, ULONG flags)
+{
+    return !fails(CALL_CreateTimerQueueTimer)
+           && CreateTimerQueueTimer(timer, queue, callback, parameter, due,
+                                    period, flags);
+}
+
+BOOL WINAPI fault_DeleteTimerQueueTimer(HANDLE queue, HANDLE timer,
+                                        HANDLE event)
+{
+    BOOL result = DeleteTimerQueueTimer(queue, timer, event);
+
+    return !fails(CALL_DeleteTimerQueueTimer) && result;
+}
+
+FARPROC WINAPI fault_GetProcAddress(HMODULE module, const char *name)
+{
+    return fails(CALL_GetProcAddress) ? NULL : GetProcAddress(module, name);
+}
+
 /* ---------------------------- memory and locks ---------------------------- */
 
 void *fault_malloc(size_t size)

@@ -353,15 +353,8 @@ int server_run(const OPTIONS *options)
     DWORD cpus = cpu_count();
     BOOL ready;
 
-<<<<<<< HEAD
-=======
-    if (cpus == 0) {
-        log_failure("GetActiveProcessorCount", (int)GetLastError(), NULL);
-        return 1;
-    }
     work_set(options->workTime, options->workSpins);
     trace_open(options, cpus);
->>>>>>> trace
     ready = create_port(options->concurrency)
             && start_workers(options->workers != 0 ? options->workers : cpus)
             && start_idle_thread(options)
@@ -382,12 +375,8 @@ int server_run(const OPTIONS *options)
         exitStatus = 1;
     stop_workers();
     if (hIdleThread != NULL)
-<<<<<<< HEAD
         join(hIdleThread, INFINITE);
-=======
-        join(hIdleThread);
     trace_close();
->>>>>>> trace
     if (ready)
         report_totals();
     if (exitStatus == 0)

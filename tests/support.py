@@ -127,7 +127,7 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
 
 
 def windows_path(path):
-    """How a Windows program names this file."""
+    """How a Windows program names a file; Wine's drive Z is all of Linux."""
     return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
 
 

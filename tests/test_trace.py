@@ -16,7 +16,8 @@ import time
 import pytest
 
 from support import (BUF_SIZE, IO_TIMEOUT, STOP_REASON, WINDOWS, closing_all,
-                     connect, echo, exchange, fields, reset, wait_until)
+                     connect, echo, exchange, fields, reset, wait_until,
+                     windows_path)
 from test_hostile_clients import offer
 from test_stopping import Load
 
@@ -32,11 +33,6 @@ LIFE = {  # instants: the names of their arguments
     "cut": [],
 }
 COUNTERS = {"connections": "live", "busy workers": "busy"}
-
-
-def windows_path(path):
-    """How a Windows program names a file; Wine's drive Z is all of Linux."""
-    return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
 
 
 def parse(text):

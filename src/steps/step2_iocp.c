@@ -254,8 +254,11 @@ int main(int argc, char *argv[])
         if (hClntSock != INVALID_SOCKET) {
             StartClient(hComPort, hClntSock, &clntAdr);
         } else {
-            PrintFailure("accept", GetLastError());  /* that client only */
-            Sleep(100);  /* if it was for want of something, it may come */
+            DWORD reason = GetLastError();
+
+            PrintFailure("accept", reason);  /* that client only */
+            if (reason == WSAEMFILE || reason == WSAENOBUFS)
+                Sleep(100);  /* until there is room again */
         }
     }
 }

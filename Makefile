@@ -9,7 +9,9 @@ PORT  = 9190
 ARGS  =
 BUILD = build
 
-SOURCES = main options log server listener registry connection worker work trace
+SOURCES = main options log server listener registry connection worker work \
+          trace
+STEPS   = step1_completion_routine step2_iocp
 CFLAGS  = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Werror
 LDLIBS  = -lws2_32
 
@@ -49,12 +51,15 @@ endif
 OBJDIR = $(BUILD)/$(ARCH)
 ifeq ($(ARCH),x86_64)
   PROGRAM = $(BUILD)/iocp_echo_server.exe
+  STEPDIR = $(BUILD)/steps
   HARDEN  = -Wl,--dynamicbase,--nxcompat,--high-entropy-va
 else
   PROGRAM = $(OBJDIR)/iocp_echo_server.exe
+  STEPDIR = $(OBJDIR)/steps
   HARDEN  = -Wl,--dynamicbase,--nxcompat
 endif
 OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o)
+STEP_PROGRAMS = $(STEPS:%=$(STEPDIR)/%.exe)
 
 # The same sources with their calls under control: see tests/checked.
 CHECKED_OBJDIR  = $(BUILD)/checked
@@ -66,11 +71,13 @@ CHECKED_OBJECTS = $(SOURCES:%=$(CHECKED_OBJDIR)/%.o) \
 MSVC_OBJDIR  = $(BUILD)/msvc
 MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe
 MSVC_OBJECTS = $(SOURCES:%=$(MSVC_OBJDIR)/%.obj)
+MSVC_STEPDIR = $(MSVC_OBJDIR)/steps
+MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all run test clean distclean help setup setup-msvc x86_64 i686 msvc \
-        checked
+.PHONY: all steps run test clean distclean help setup setup-msvc
+.PHONY: x86_64 i686 msvc checked
 
 all: $(PROGRAM)
 
@@ -84,6 +91,12 @@ $(PROGRAM): $(OBJECTS)
 $(OBJDIR)/%.o: src/%.c Makefile | setup $(OBJDIR)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# The chapter's road: each step is a program of one file, for itself.
+steps: $(STEP_PROGRAMS)
+
+$(STEPDIR)/%.exe: src/steps/%.c Makefile | setup $(STEPDIR)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(HARDEN) $(LDFLAGS) -o $@ $< $(LDLIBS)
+
 checked: $(CHECKED_PROGRAM)
 
 $(CHECKED_PROGRAM): $(CHECKED_OBJECTS)
@@ -95,17 +108,17 @@ $(CHECKED_OBJDIR)/%.o: src/%.c Makefile | setup $(CHECKED_OBJDIR)
 $(CHECKED_OBJDIR)/%.o: tests/checked/%.c Makefile | setup $(CHECKED_OBJDIR)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(OBJDIR) $(CHECKED_OBJDIR) $(MSVC_OBJDIR):
+$(OBJDIR) $(STEPDIR) $(CHECKED_OBJDIR) $(MSVC_OBJDIR) $(MSVC_STEPDIR):
 	@$(call make_directory,$@)
 
 -include $(OBJECTS:.o=.d) $(CHECKED_OBJECTS:.o=.d)
 
 x86_64 i686:
-	@$(MAKE) --no-print-directory ARCH=$@ all
+	@$(MAKE) --no-print-directory ARCH=$@ all steps
 
 # What NMakefile builds with Microsoft's compiler, as far as that can be had on
 # Linux: clang in its place, Wine's headers and libraries.
-msvc: $(MSVC_PROGRAM)
+msvc: $(MSVC_PROGRAM) $(MSVC_STEP_PROGRAMS)
 
 setup-msvc:
 	@$(if $(SETUP),$(SETUP) msvc,)
@@ -114,8 +127,11 @@ $(MSVC_PROGRAM): $(MSVC_OBJECTS)
 	$(PYTHON) scripts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $^ $(MSVC_LIBS)
 
 $(MSVC_OBJDIR)/%.obj: src/%.c $(wildcard src/*.h) scripts/msvc.py Makefile \
-                      | setup-msvc $(MSVC_OBJDIR)
+                      | setup-msvc $(MSVC_OBJDIR) $(MSVC_STEPDIR)
 	$(PYTHON) scripts/msvc.py cl $(MSVC_CFLAGS) /c /Fo$@ $<
+
+$(MSVC_STEP_PROGRAMS): %.exe: %.obj
+	$(PYTHON) scripts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $< $(MSVC_LIBS)
 
 run: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
@@ -130,6 +146,7 @@ clean:
 	@$(call remove_directory,$(BUILD)/i686)
 	@$(call remove_directory,$(MSVC_OBJDIR))
 	@$(call remove_directory,$(CHECKED_OBJDIR))
+	@$(call remove_directory,$(BUILD)/steps)
 	@$(call remove_file,$(BUILD)/iocp_echo_server.exe)
 
 # Wine's prefix too, which takes a while to make again.
@@ -139,6 +156,7 @@ distclean:
 help:
 	@echo "make                    build $(BUILD)/iocp_echo_server.exe"
 	@echo "make ARCH=i686          build the 32-bit one, under $(BUILD)/i686"
+	@echo "make steps              build the chapter's servers, in $(BUILD)/steps"
 	@echo "make msvc               in clang's MSVC mode, under $(BUILD)/msvc"
 	@echo "make run PORT=9190      build and start it; Ctrl+C stops it"
 	@echo "make run ARGS=--help    what else it takes: ARGS=\"-v --workers 4\""

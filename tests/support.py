@@ -20,6 +20,8 @@ import launch  # noqa: E402  (scripts/ is no package)
 WINDOWS = launch.WINDOWS
 PROGRAM = pathlib.Path(os.environ.get(
     "SERVER", ROOT / "build" / "iocp_echo_server.exe")).resolve()
+STEPS = pathlib.Path(os.environ.get(
+    "STEPS", ROOT / "build" / "steps")).resolve()
 
 CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
 
@@ -222,6 +224,11 @@ class Server:
         self.signal_stop()
         assert self.wait_end(timeout) == 0, self.errors
         return self.check_end()
+
+    def kill(self):
+        """End a program that has no clean stop, as the test's last act."""
+        self.process.kill()
+        self.wait_end()
 
     def check_end(self):
         """The last lines are whole, and add up. Returns the totals."""

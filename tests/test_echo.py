@@ -56,12 +56,10 @@ def test_a_short_message_does_not_shorten_the_next(server):
     """The .NET sample received the next message into the short one's size."""
     with server.connect() as client:
         assert echo(client, b"x") == b"x"
-        seen = len(server.lines)
         long = noise(BUF_SIZE, seed=1)
         assert echo(client, long) == long
         assert echo(client, b"y") == b"y"
         assert echo(client, long) == long
-        assert len(server.lines) == seen  # nothing to say without -v
 
 
 def test_a_short_message_does_not_shrink_the_buffer(start_server):

@@ -68,9 +68,9 @@ def test_a_reset_ends_that_connection_and_no_other(start_server):
     assert totals["failed"] == 20 and totals["connections"] == 22
 
 
-def test_reset_storm(server):
+def reset_storm(server, clients):
     """Resets at every stage: before, in and after an echo."""
-    for number in range(300):
+    for number in range(clients):
         client = server.connect()
         if number % 3 == 1:
             client.sendall(b"r" * 100_000)
@@ -79,6 +79,10 @@ def test_reset_storm(server):
             client.sendall(b"more")
         reset(client)
     server.check_serves()
+
+
+def test_reset_storm(server):
+    reset_storm(server, 300)
 
 
 def test_reset_while_the_server_sends(server):
@@ -119,12 +123,12 @@ def test_storm_leaves_no_handle_behind(start_server):
     assert server.stop()["connections"] == 550
 
 
-def test_never_reading_clients_cost_a_buffer_each(server):
+def cost_of_never_reading(server, count):
     """The chapter receives on while its sends pile up; Jones and Ohlund's
     global cap on sends lets slow readers starve all."""
     pid = server.process.pid
     with closing_all() as clients:
-        for _ in range(200):
+        for _ in range(count):
             clients.append(server.connect(receive_buffer=4096))
         for client in clients:
             assert echo(client, b"hello") == b"hello"
@@ -132,13 +136,17 @@ def test_never_reading_clients_cost_a_buffer_each(server):
         taken = offer(server, clients)
         assert all(0 < size < OFFERED for size in taken)
         growth = process_info.memory(pid) - before
-        assert growth < 200 * 2 * BUF_SIZE, f"grew by {growth} bytes"
+        assert growth < count * 2 * BUF_SIZE, f"grew by {growth} bytes"
         # The others are served as before.
         data = bytes(range(256)) * 4096
         with server.connect() as client:
             assert exchange(client, data) == data
         for _ in range(20):
             server.check_serves()
+
+
+def test_never_reading_clients_cost_a_buffer_each(server):
+    cost_of_never_reading(server, 200)
 
 
 def test_a_never_reading_client_gets_all_once_it_reads(server):
@@ -180,10 +188,8 @@ def test_killed_client(server):
     server.check_serves()
 
 
-def test_everything_at_once(start_server):
-    """Good clients among bad ones, all of them at the same time."""
-    clients = 16  # of each kind
-    server = start_server()
+def all_kinds_at_once(server, clients):
+    """Good clients among bad ones, so many of each kind, at the same time."""
     problems = []
     data = bytes(range(256)) * 2000
 
@@ -218,5 +224,9 @@ def test_everything_at_once(start_server):
         assert not thread.is_alive()
     assert not problems
     server.check_serves()
-    totals = server.stop()
-    assert totals["failed"] <= 10 * clients
+
+
+def test_everything_at_once(start_server):
+    server = start_server()
+    all_kinds_at_once(server, 16)
+    assert server.stop()["failed"] <= 10 * 16

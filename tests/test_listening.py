@@ -8,13 +8,13 @@ import pytest
 from support import closing_all, connect, echo, run_server
 
 
-def one_line(result, status):
+def one_line(result, status, program="iocp_echo_server"):
     """The run ended with this status and said why in one line."""
     assert result.returncode == status
     assert result.stdout == ""
     lines = result.stderr.splitlines()
     assert len(lines) == 1, lines
-    assert lines[0].startswith("iocp_echo_server: ")
+    assert lines[0].startswith(f"{program}: ")
     return lines[0]
 
 

@@ -23,6 +23,7 @@ ROOT = support.ROOT
 SCRIPT = pathlib.Path(nmake.__file__).resolve()
 BUILD_TIMEOUT = 100  # seconds
 SOURCES = {path.stem for path in (ROOT / "src").glob("*.c")}
+STEPS = {path.stem for path in (ROOT / "src" / "steps").glob("*.c")}
 
 on_linux = pytest.mark.skipif(support.WINDOWS, reason="NMAKE itself is there")
 
@@ -354,7 +355,8 @@ def tools(tmp_path_factory):
     return write_commands(tmp_path_factory.mktemp("tools") / "bin", {
         "cl": f'exec "{sys.executable}" "{script}" cl "$@"',
         "link": f'exec "{sys.executable}" "{script}" link "$@"',
-        "python": r"""printf '%s\n' "python $* SERVER=$SERVER" """})
+        "python": r"""printf '%s\n' """
+                  '"python $* SERVER=$SERVER STEPS=$STEPS"'})
 
 
 @pytest.fixture(scope="module")
@@ -380,8 +382,8 @@ def copy_sources(tree, text=None):
 
 def compiled(shown):
     """The sources of the compile commands, sorted."""
-    return sorted(re.search(r"src\\(\w+)\.c$", line)[1] for line in shown
-                  if line.startswith("cl "))
+    return sorted(re.search(r"src\\(?:steps\\)?(\w+)\.c$", line)[1]
+                  for line in shown if line.startswith("cl "))
 
 
 def check_build(tree, tools, *macros, program="build/iocp_echo_server.exe",
@@ -395,6 +397,19 @@ def check_build(tree, tools, *macros, program="build/iocp_echo_server.exe",
     assert shown[-1].startswith("link ")
     assert LINK_FLAGS <= set(shown[-1].split()), shown[-1]
     assert (tree / program).exists()
+
+
+def check_steps(tree, tools, *macros, directory="build/steps", mode="/O2"):
+    """It builds every step, each from its one file."""
+    status, shown, output = run_nmake(tree, tools, "steps", *macros)
+    assert status == 0, output
+    assert compiled(shown) == sorted(STEPS)
+    for line in shown:
+        flags = (COMPILE_FLAGS | {mode} if line.startswith("cl ")
+                 else LINK_FLAGS)
+        assert flags <= set(line.split()), line
+    assert len(shown) == 2 * len(STEPS)
+    assert {x.stem for x in (tree / directory).glob("*.exe")} == STEPS
 
 
 def check_header_counts(tree, tools):
@@ -433,6 +448,18 @@ def test_sources_are_the_same_everywhere(monkeypatch):
     assert sorted(names.replace("\\\n", " ").split()) == sorted(SOURCES)
 
 
+def test_steps_are_the_same_everywhere(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for macros in ({}, {"DEBUG": "1"}):
+        makefile = nmake.Makefile("NMakefile", macros, {})
+        directory = makefile.expand(("", 0), "$(STEPDIR)")
+        assert sorted(makefile.targets["steps"].dependents) == sorted(
+            f"{directory}\\{x}.exe" for x in STEPS)
+    text = (ROOT / "Makefile").read_text(encoding="ascii")
+    names = re.search(r"^STEPS *= (.*)$", text, re.M)[1]
+    assert sorted(names.split()) == sorted(STEPS)
+
+
 def test_flags_are_the_same_in_both():
     # CFLAGS of NMakefile without its modes is MSVC_CFLAGS of Makefile.
     text = (ROOT / "Makefile").read_text(encoding="ascii")
@@ -457,6 +484,26 @@ def test_release(release):
     server = support.Server(program=release / "build/iocp_echo_server.exe")
     server.check_serves()
     server.stop()
+
+
+@on_linux
+def test_steps(built, tools):
+    check_steps(built, tools)
+    assert run_nmake(built, tools, "steps") == (0, [], "")
+    for name in STEPS:
+        server = support.Server(program=built / f"build/steps/{name}.exe")
+        server.check_serves()
+        server.kill()
+    os.utime(built / "src" / "log.h")
+    assert run_nmake(built, tools, "steps")[:2] == (0, [])  # no header's
+    first = min(STEPS)
+    os.utime(built / "src" / "steps" / f"{first}.c")
+    status, shown, output = run_nmake(built, tools, "steps")
+    assert status == 0, output
+    assert compiled(shown) == [first]
+    assert len(shown) == 2 and shown[1].startswith("link ")
+    assert run_nmake(built, tools, "clean")[0] == 0
+    assert not (built / "build" / "steps").exists()
 
 
 @on_linux
@@ -495,6 +542,8 @@ def test_debug_and_clean(built, tools):
     check_build(built, tools, "DEBUG=1", mode="/Od",
                 program="build/msvc-debug/iocp_echo_server.exe")
     assert (built / "build/msvc-debug/iocp_echo_server.pdb").exists()
+    check_steps(built, tools, "DEBUG=1", mode="/Od",
+                directory="build/msvc-debug/steps")
     assert run_nmake(built, tools)[:2] == (0, [])  # the other is still there
     assert run_nmake(built, tools, "clean")[0] == 0
     assert list((built / "build").iterdir()) == [keep]
@@ -506,11 +555,12 @@ def test_run_and_test(built, tools):
     status, _, output = run_nmake(built, tools, "run", "PORT=7", "ARGS=-v -q")
     assert status == 0
     assert ("python scripts\\launch.py build\\iocp_echo_server.exe 7 -v -q "
-            "SERVER=\n") in output
+            "SERVER= STEPS=\n") in output
     status, _, output = run_nmake(built, tools, "test", "TESTS=-k stop")
     assert status == 0
-    assert ("python scripts\\run_tests.py -k stop "
-            "SERVER=build\\iocp_echo_server.exe\n") in output
+    assert ("python scripts\\run_tests.py -k stop SERVER=build\\"
+            "iocp_echo_server.exe STEPS=build\\steps\n") in output
+    assert {x.stem for x in (built / "build/steps").glob("*.exe")} == STEPS
 
 
 @on_linux
@@ -575,10 +625,35 @@ def test_a_mistake_is_noticed(tmp_path, tools, quick_tools, old, new, message):
         check_build(tree, tools if real else quick_tools)
 
 
+STEP_MISTAKES = [
+    ("steps: $(STEPDIR)\\step1_completion_routine.exe ", "steps: ",
+     "assert \\["),
+    (" $(STEPDIR)\\step2_iocp.exe\n", "\n", "assert \\["),
+    ("{src\\steps}.c{", "{src}.c{", "no rule applies|is there already"),
+    ("    @if not exist $(STEPDIR) mkdir $(STEPDIR)\n", "", "return code"),
+    ("$(LD) $(LDFLAGS) /out:$@ $**", "$(LD) /out:$@ $**", "/nologo"),
+    ("$(LD) $(LDFLAGS) /out:$@ $**", "$(LD) $(LDFLAGS) /out:$@",
+     "undefined symbol|no input|return code"),
+]
+
+
+@on_linux
+@pytest.mark.parametrize("old, new, message", STEP_MISTAKES)
+def test_a_mistake_about_the_steps_is_noticed(tmp_path, tools, quick_tools,
+                                              old, new, message):
+    text = (ROOT / "NMakefile").read_text(encoding="ascii")
+    assert old in text
+    tree = copy_sources(tmp_path, text.replace(old, new))
+    real = "return code" in message
+    with pytest.raises(AssertionError, match=message):
+        check_steps(tree, tools if real else quick_tools)
+
+
 @on_linux
 def test_no_mistake_is_none(tmp_path, quick_tools):
-    # Or the test above could do without its mistakes.
+    # Or the tests above could do without their mistakes.
     check_build(copy_sources(tmp_path), quick_tools)
+    check_steps(tmp_path, quick_tools)
 
 
 @on_linux

@@ -1,0 +1,264 @@
+"""The chapter's road, src/steps: two small servers that echo as the large one
+does, and what each of them can't do.
+
+All tests of test_echo.py and test_hostile_clients.py run on both steps, but
+for those named in NOT_FOR_STEPS.
+"""
+
+import collections
+import os
+import re
+import socket
+import threading
+
+import pytest
+
+import process_info
+import support
+import test_echo as echo_tests
+import test_hostile_clients as hostile_tests
+from support import (IO_TIMEOUT, START_TIMEOUT, WINDOWS, Server, closing_all,
+                     echo, receive, receive_all, reset, run_server,
+                     wait_until)
+from test_command_line import WRONG
+from test_hostile_clients import (all_kinds_at_once, cost_of_never_reading,
+                                  offer, reset_storm)
+from test_listening import one_line, speaks
+
+STEP1 = "step1_completion_routine"
+STEP2 = "step2_iocp"
+
+NOT_FOR_STEPS = {
+    # Those that need an option, the totals or the stop, which steps don't
+    # have; and what stands here in their place.
+    "test_a_short_message_does_not_shrink_the_buffer": None,
+    "test_a_reset_ends_that_connection_and_no_other": "test_resets",
+    "test_connect_and_leave_storm": "test_clients_that_leave_at_once",
+    "test_storm_leaves_no_handle_behind": "test_no_handle_is_left_behind",
+    "test_half_closed_client_that_never_reads": "test_ctrl_c_loses_bytes",
+    "test_everything_at_once": "test_all_kinds_at_once",
+    # Those whose many clients hold up step 1, at a tenth of a second each;
+    # here they are fewer.
+    "test_silent_clients_do_not_stop_accepts": "test_silent_clients",
+    "test_reset_storm": "test_resets_at_every_stage",
+    "test_never_reading_clients_cost_a_buffer_each":
+        "test_forty_clients_that_never_read",
+}
+
+for _module in (echo_tests, hostile_tests):
+    for _name, _test in list(vars(_module).items()):
+        if _name.startswith("test_") and _name not in NOT_FOR_STEPS:
+            globals()[_name] = _test
+
+
+@pytest.fixture
+def start_server():
+    """Not the large server, for a test that came from elsewhere."""
+    pytest.fail("steps have no stop: name this test in NOT_FOR_STEPS")
+
+
+@pytest.fixture(params=[STEP1, STEP2])
+def program(request):
+    """The path of either step."""
+    return support.STEPS / f"{request.param}.exe"
+
+
+@pytest.fixture
+def server(program):
+    """Either step. It must not have died, nor complained, by the end of the
+    test; it has let go of every client, once; and then it is killed."""
+    running = Server(program=program)
+    yield running
+
+    def peers(event):
+        return collections.Counter(
+            support.fields(x)["peer"] for x in running.matching(event))
+    # Clients that have closed may still wait to be accepted.
+    done = wait_until(lambda: peers("^accept ") == peers("^(close|failed) "))
+    assert running.alive(), f"the server died: {running.errors}"
+    running.kill()
+    # A client that is gone before it is accepted is worth a line, no more.
+    assert [line for line in running.errors
+            if ": accept failed: code " not in line] == []
+    assert done, (peers("^accept ") - peers("^(close|failed) "),
+                  peers("^(close|failed) ") - peers("^accept "))
+
+
+def test_every_exception_is_one():
+    names = set(vars(echo_tests)) | set(vars(hostile_tests))
+    assert set(NOT_FOR_STEPS) <= names
+    assert {x for x in NOT_FOR_STEPS.values() if x} <= set(globals())
+
+
+@pytest.mark.parametrize("name", [STEP1, STEP2])
+def test_a_step_is_one_file(name):
+    """A student may copy it, and needs nothing else."""
+    text = (support.ROOT / "src/steps" / f"{name}.c").read_text("ascii")
+    assert text.startswith(f"/*\n * {name}.c - ")
+    assert re.findall(r"^#\s*include +([^<].*)$", text, re.MULTILINE) == []
+    assert all(len(line) < 80 for line in text.splitlines())
+
+
+# ------------------------------ what they print -----------------------------
+
+def test_events(server, program):
+    ready = rf"ready port={server.port} address=0\.0\.0\.0"
+    if program.stem == STEP2:
+        ready += r" workers=\d+"
+    with server.connect() as client:
+        peer = "peer=127.0.0.1:%d" % client.getsockname()[1]
+        assert echo(client, b"hello") == b"hello"
+    server.wait_for("^close ")
+    assert re.fullmatch(ready, server.lines[0])
+    assert server.lines[1:] == [f"accept code=0 {peer}",
+                                f"close code=0 {peer}"]
+
+
+@pytest.mark.parametrize("arguments", [
+    *(x for x, _ in WRONG.values()), ["--help"], ["--version"],
+    ["0", "--verbose"], ["0", "--max-connections=1"], ["0", "-i", "1"]],
+    ids=lambda arguments: ascii(" ".join(arguments))[:30])
+def test_port_and_nothing_else(program, arguments):
+    """No option of the large server is one here; and its wrong ports are."""
+    line = one_line(run_server(*arguments, program=program), 2, program.stem)
+    assert line == (f"{program.stem}: usage: {program.stem} PORT (0 to 65535)")
+
+
+def test_port_is_taken(program, server):
+    line = one_line(run_server(server.port, program=program), 1, program.stem)
+    assert re.fullmatch(rf"{program.stem}: bind failed: code (10048|10013)",
+                        line)
+    server.check_serves()
+
+
+# ------------------------------ what they can do ----------------------------
+
+def test_resets(server):
+    """The chapter ignores what GetQueuedCompletionStatus returns."""
+    with server.connect() as bystander, closing_all() as clients:
+        assert echo(bystander, b"before") == b"before"
+        for _ in range(20):
+            clients.append(server.connect(receive_buffer=4096))
+        offer(server, clients)  # or a reset may pass for an end of file
+        for client in clients:
+            reset(client)
+        server.wait_for(r"^failed call=WSASend code=[1-9]\d* ", count=20)
+        assert echo(bystander, b"after") == b"after"
+        server.check_serves()
+
+
+def test_resets_at_every_stage(server):
+    reset_storm(server, 30)
+
+
+def test_forty_clients_that_never_read(server):
+    cost_of_never_reading(server, 40)
+
+
+def test_clients_that_leave_at_once(server):
+    for _ in range(500):
+        server.connect().close()
+    server.check_serves()
+
+
+def test_no_handle_is_left_behind(server):
+    pid = server.process.pid
+
+    def storm(rounds):
+        for _ in range(rounds):
+            server.check_serves()
+    storm(50)
+    before = process_info.handles(pid)
+    storm(300)
+    assert wait_until(lambda: process_info.handles(pid) <= before + 8), (
+        before, process_info.handles(pid))
+
+
+def test_all_kinds_at_once(server):
+    all_kinds_at_once(server, 8)
+
+
+def test_as_many_workers_as_cpus(server, program):
+    # GetSystemInfo, as in the chapter: 64 at most, those of one group.
+    expected = {STEP1: None, STEP2: str(min(os.cpu_count(), 64))}
+    assert server.ready.get("workers") == expected[program.stem]
+
+
+# ----------------------------- what they can't do ---------------------------
+
+def test_ipv4_alone(server):
+    assert server.ready["address"] == "0.0.0.0"
+    assert speaks("127.0.0.1", server.port)
+    assert not speaks("::1", server.port)
+
+
+def test_silent_clients(server, program):
+    """Step 1 accepts one and sleeps 100 ms, if there is nothing else to do.
+    Step 2 waits for nothing but clients."""
+    with closing_all() as clients:
+        for _ in range(21):
+            clients.append(server.connect())
+        if program.stem == STEP1:
+            clients[-1].settimeout(1.5)
+            with pytest.raises(TimeoutError):
+                echo(clients[-1], b"my turn?")
+            clients[-1].settimeout(IO_TIMEOUT)
+            assert receive(clients[-1], 8) == b"my turn?"
+        else:
+            clients[-1].settimeout(1.5)
+            assert echo(clients[-1], b"my turn?") == b"my turn?"
+
+
+def test_a_stream_without_a_pause(server, program):
+    """Under Wine SleepEx calls routines until none is left: as long as one
+    client keeps step 1 busy, it accepts no other. On Windows unknown."""
+    enough = threading.Event()
+
+    def stream():
+        with server.connect() as client:
+            def send():
+                while not enough.is_set():
+                    client.sendall(bytes(65536))
+                client.shutdown(socket.SHUT_WR)
+            sender = threading.Thread(target=send, daemon=True)
+            sender.start()
+            client.recv(1)
+            started.set()
+            receive_all(client)
+            sender.join(IO_TIMEOUT)
+    started = threading.Event()
+    streaming = threading.Thread(target=stream, daemon=True)
+    streaming.start()
+    try:
+        assert started.wait(IO_TIMEOUT)
+        with server.connect(timeout=2) as client:
+            if program.stem == STEP1 and not WINDOWS:
+                with pytest.raises(TimeoutError):
+                    echo(client, b"hello")
+            else:
+                assert echo(client, b"hello") == b"hello"
+    finally:
+        enough.set()
+        streaming.join(IO_TIMEOUT)
+    assert not streaming.is_alive()
+    server.check_serves()
+
+
+def test_ctrl_c_loses_bytes(program):
+    """There is no stop: Windows ends it, whatever it has still to echo. Its
+    status is STATUS_CONTROL_C_EXIT, with Wine 8 0."""
+    server = Server(program=program)
+    with server.connect(receive_buffer=4096) as client:
+        (taken,) = offer(server, [client])
+        client.settimeout(IO_TIMEOUT)
+        server.signal_stop()
+        assert server.wait_end(START_TIMEOUT) in (0, 0xC000013A)
+        received = 0
+        try:
+            while part := client.recv(1 << 20):
+                received += len(part)
+        except ConnectionError:
+            pass  # the reset of a process that is gone
+    assert received < taken
+    assert server.matching("^(stopping|worker|stopped|close|failed) ") == []
+    assert server.errors == []

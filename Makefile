@@ -10,27 +10,35 @@ ARGS  =
 BUILD = build
 
 SOURCES = main options log server listener registry connection worker
+# Version and manifest: the .rc file says with what else it is made.
+RESOURCE  = iocp_echo_server
+RESOURCES = src/$(RESOURCE).rc src/$(RESOURCE).manifest src/version.h
+
 CFLAGS  = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Werror
 LDLIBS  = -lws2_32
 
 # For Microsoft's compiler and linker. NMakefile has the same, but for the
 # linker's default there, /highentropyva.
 MSVC_CFLAGS  = /nologo /W4 /WX /std:c11 /O2 /guard:cf
-MSVC_LDFLAGS = /nologo /guard:cf /dynamicbase /nxcompat /highentropyva
+MSVC_RCFLAGS = /nologo /i src
+MSVC_LDFLAGS = /nologo /guard:cf /dynamicbase /nxcompat /highentropyva \
+               /manifest:no
 MSVC_LIBS    = ws2_32.lib
 
 # ------------------------------ where this is -------------------------------
 
 ifeq ($(OS),Windows_NT)
-  CC     = gcc
-  PYTHON = python
-  SETUP  =
-  BUILDS = $(ARCH)
+  CC      = gcc
+  WINDRES = windres
+  PYTHON  = python
+  SETUP   =
+  BUILDS  = $(ARCH)
 else
-  CC     = $(ARCH)-w64-mingw32-gcc
-  PYTHON = python3
-  SETUP  = sh scripts/setup.sh
-  BUILDS = x86_64 i686 msvc
+  CC      = $(ARCH)-w64-mingw32-gcc
+  WINDRES = $(ARCH)-w64-mingw32-windres
+  PYTHON  = python3
+  SETUP   = sh scripts/setup.sh
+  BUILDS  = x86_64 i686 msvc
 endif
 
 # cmd.exe, which mingw32-make uses where there is no sh, keeps the quotes.
@@ -54,7 +62,7 @@ else
   PROGRAM = $(OBJDIR)/iocp_echo_server.exe
   HARDEN  = -Wl,--dynamicbase,--nxcompat
 endif
-OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o)
+OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o) $(OBJDIR)/$(RESOURCE).res.o
 
 # The same sources with calls that can be made to fail: see tests/faults.
 FAULTS_OBJDIR  = $(BUILD)/faults
@@ -63,7 +71,8 @@ FAULTS_OBJECTS = $(SOURCES:%=$(FAULTS_OBJDIR)/%.o) $(FAULTS_OBJDIR)/faults.o
 
 MSVC_OBJDIR  = $(BUILD)/msvc
 MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe
-MSVC_OBJECTS = $(SOURCES:%=$(MSVC_OBJDIR)/%.obj)
+MSVC_OBJECTS = $(SOURCES:%=$(MSVC_OBJDIR)/%.obj) \
+               $(MSVC_OBJDIR)/$(RESOURCE).res
 
 # --------------------------------- targets ----------------------------------
 
@@ -82,6 +91,9 @@ $(PROGRAM): $(OBJECTS)
 $(OBJDIR)/%.o: src/%.c Makefile | setup $(OBJDIR)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(OBJDIR)/$(RESOURCE).res.o: $(RESOURCES) Makefile | setup $(OBJDIR)
+	$(WINDRES) -I src -o $@ $<
+
 faults: $(FAULTS_PROGRAM)
 
 $(FAULTS_PROGRAM): $(FAULTS_OBJECTS)
@@ -97,7 +109,7 @@ $(FAULTS_OBJDIR)/faults.o: tests/faults/faults.c Makefile \
 $(OBJDIR) $(FAULTS_OBJDIR) $(MSVC_OBJDIR):
 	@$(call make_directory,$@)
 
--include $(OBJECTS:.o=.d) $(FAULTS_OBJECTS:.o=.d)
+-include $(SOURCES:%=$(OBJDIR)/%.d) $(FAULTS_OBJECTS:.o=.d)
 
 x86_64 i686:
 	@$(MAKE) --no-print-directory ARCH=$@ all
@@ -115,6 +127,10 @@ $(MSVC_PROGRAM): $(MSVC_OBJECTS)
 $(MSVC_OBJDIR)/%.obj: src/%.c $(wildcard src/*.h) scripts/msvc.py Makefile \
                       | setup-msvc $(MSVC_OBJDIR)
 	$(PYTHON) scripts/msvc.py cl $(MSVC_CFLAGS) /c /Fo$@ $<
+
+$(MSVC_OBJDIR)/%.res: src/%.rc $(RESOURCES) scripts/msvc.py Makefile \
+                      | setup-msvc $(MSVC_OBJDIR)
+	$(PYTHON) scripts/msvc.py rc $(MSVC_RCFLAGS) /fo$@ $<
 
 run: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)

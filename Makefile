@@ -64,10 +64,12 @@ else
 endif
 OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o) $(OBJDIR)/$(RESOURCE).res.o
 
-# The same sources with calls that can be made to fail: see tests/faults.
-FAULTS_OBJDIR  = $(BUILD)/faults
-FAULTS_PROGRAM = $(FAULTS_OBJDIR)/iocp_echo_server.exe
-FAULTS_OBJECTS = $(SOURCES:%=$(FAULTS_OBJDIR)/%.o) $(FAULTS_OBJDIR)/faults.o
+# The same sources with their calls under control: see tests/checked.
+CHECKED_OBJDIR  = $(BUILD)/checked
+CHECKED_PROGRAM = $(CHECKED_OBJDIR)/iocp_echo_server.exe
+CHECKED_EXTRA   = faults guard delays
+CHECKED_OBJECTS = $(SOURCES:%=$(CHECKED_OBJDIR)/%.o) \
+                  $(CHECKED_EXTRA:%=$(CHECKED_OBJDIR)/%.o)
 
 MSVC_OBJDIR  = $(BUILD)/msvc
 MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe
@@ -77,7 +79,7 @@ MSVC_OBJECTS = $(SOURCES:%=$(MSVC_OBJDIR)/%.obj) \
 # --------------------------------- targets ----------------------------------
 
 .PHONY: all run test clean distclean help setup setup-msvc x86_64 i686 msvc \
-        faults
+        checked
 
 all: $(PROGRAM)
 
@@ -94,22 +96,21 @@ $(OBJDIR)/%.o: src/%.c Makefile | setup $(OBJDIR)
 $(OBJDIR)/$(RESOURCE).res.o: $(RESOURCES) Makefile | setup $(OBJDIR)
 	$(WINDRES) -I src -o $@ $<
 
-faults: $(FAULTS_PROGRAM)
+checked: $(CHECKED_PROGRAM)
 
-$(FAULTS_PROGRAM): $(FAULTS_OBJECTS)
+$(CHECKED_PROGRAM): $(CHECKED_OBJECTS)
 	$(CC) -o $@ $^ $(LDLIBS)
 
-$(FAULTS_OBJDIR)/%.o: src/%.c Makefile | setup $(FAULTS_OBJDIR)
-	$(CC) $(CFLAGS) -include tests/faults/faults.h -MMD -MP -c -o $@ $<
+$(CHECKED_OBJDIR)/%.o: src/%.c Makefile | setup $(CHECKED_OBJDIR)
+	$(CC) $(CFLAGS) -include tests/checked/checked.h -MMD -MP -c -o $@ $<
 
-$(FAULTS_OBJDIR)/faults.o: tests/faults/faults.c Makefile \
-                           | setup $(FAULTS_OBJDIR)
+$(CHECKED_OBJDIR)/%.o: tests/checked/%.c Makefile | setup $(CHECKED_OBJDIR)
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(OBJDIR) $(FAULTS_OBJDIR) $(MSVC_OBJDIR):
+$(OBJDIR) $(CHECKED_OBJDIR) $(MSVC_OBJDIR):
 	@$(call make_directory,$@)
 
--include $(SOURCES:%=$(OBJDIR)/%.d) $(FAULTS_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(CHECKED_OBJECTS:.o=.d)
 
 x86_64 i686:
 	@$(MAKE) --no-print-directory ARCH=$@ all
@@ -136,7 +137,7 @@ run: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/launch.py $(PROGRAM) $(PORT) $(ARGS)
 
-test: $(BUILDS) faults
+test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
 
@@ -144,7 +145,7 @@ clean:
 	@$(call remove_directory,$(BUILD)/x86_64)
 	@$(call remove_directory,$(BUILD)/i686)
 	@$(call remove_directory,$(MSVC_OBJDIR))
-	@$(call remove_directory,$(FAULTS_OBJDIR))
+	@$(call remove_directory,$(CHECKED_OBJDIR))
 	@$(call remove_file,$(BUILD)/iocp_echo_server.exe)
 
 # Wine's prefix too, which takes a while to make again.

@@ -95,7 +95,7 @@ static BOOL start_workers(DWORD count)
     DWORD i;
 
     workerCount = count;
-    workers = calloc(count, sizeof *workers);  /* the process' to its end */
+    workers = calloc(count, sizeof *workers);
     if (workers == NULL) {
         log_error("no memory for %lu workers", count);
         return FALSE;
@@ -153,9 +153,11 @@ static BOOL post_sentinel(void)
     return FALSE;
 }
 
-/* Ends the workers. No connection is left, so the only packets from here on
+/*
+ * Ends the workers. No connection is left, so the only packets from here on
  * are these (or some could not be ended: those are lost, and stay unfreed, as
- * the system may still write to them until the process ends). */
+ * the system may still write to them until the process ends).
+ */
 static void stop_workers(void)
 {
     DWORD i, limit = INFINITE;
@@ -341,5 +343,7 @@ int server_run(const OPTIONS *options)
         join(hIdleThread, INFINITE);
     if (ready)
         report_totals();
+    if (exitStatus == 0)
+        free(workers);  /* else one may still be there */
     return (int)exitStatus;
 }

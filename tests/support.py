@@ -20,6 +20,8 @@ WINDOWS = launch.WINDOWS
 PROGRAM = pathlib.Path(os.environ.get(
     "SERVER", ROOT / "build" / "iocp_echo_server.exe")).resolve()
 
+CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
+
 BUF_SIZE = 4096        # src/connection.h
 DRAIN_TIMEOUT = 5      # seconds, the server's default
 START_TIMEOUT = 60     # Wine's first start is slow

@@ -1,6 +1,6 @@
 """Every call the server makes fails, in a build where calls can be told to.
 
-See tests/faults/faults.h. The server goes on, or ends with the right status;
+See tests/checked/checked.h. The server goes on, or ends with the right status;
 says in one line what failed; and the other clients keep getting their bytes.
 """
 
@@ -11,15 +11,14 @@ import subprocess
 import pytest
 
 import launch
-from support import (BUF_SIZE, IO_TIMEOUT, ROOT, START_TIMEOUT, STOP_TIMEOUT, WINDOWS,
-                     Server, closing_all, echo, exchange,
-                     receive_all, start_process)
+from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, ROOT, START_TIMEOUT,
+                     STOP_TIMEOUT, WINDOWS, Server, closing_all, echo,
+                     exchange, receive_all, start_process)
 
-FAULTY = ROOT / "build" / "faults" / "iocp_echo_server.exe"
 NO_RESOURCES = 1450  # ERROR_NO_SYSTEM_RESOURCES
 
-if WINDOWS and not FAULTY.exists():
-    pytest.skip("GNU make builds the server with faults: make faults",
+if WINDOWS and not CHECKED.exists():
+    pytest.skip("GNU make builds the server with faults: make checked",
                 allow_module_level=True)
 
 
@@ -27,7 +26,7 @@ if WINDOWS and not FAULTY.exists():
 def faulty():
     """faulty(faults, *arguments): a server whose calls fail like that."""
     def start(faults, *arguments):
-        return Server(*arguments, program=FAULTY, env={"FAULTS": faults})
+        return Server(*arguments, program=CHECKED, env={"FAULTS": faults})
     return start
 
 
@@ -196,7 +195,7 @@ CANNOT_RUN = {
 
 def run_faulty(faults, *arguments):
     process = start_process(
-        launch.command(FAULTY, 0, "-w", 3, *arguments), text=True,
+        launch.command(CHECKED, 0, "-w", 3, *arguments), text=True,
         env={**launch.environment(), "FAULTS": faults},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE)
@@ -233,8 +232,8 @@ def test_a_lost_worker_ends_the_server_in_order(faulty, when):
     server = faulty(f"GetQueuedCompletionStatus:{when}:6", "--workers", 4)
     with closing_all() as clients:
         for _ in range(3):
-            clients.append(server.connect())
             try:
+                clients.append(server.connect())
                 echo(clients[-1], b"hello")
             except OSError:
                 pass  # the server has stopped already
@@ -332,7 +331,7 @@ def test_every_call_has_a_fault():
     defined = set(re.findall(r"^\S+ [A-TV-Z] (\S+)$", listing, re.MULTILINE))
     used = {name[len("__imp_"):] if name.startswith("__imp_") else name
             for name in re.findall(r"^\s+U (\S+)$", listing, re.MULTILINE)}
-    header = (ROOT / "tests" / "faults" / "faults.h").read_text()
+    header = (ROOT / "tests" / "checked" / "checked.h").read_text()
     faulty_calls = set(re.findall(r"X\((\w+)\)", header)) - {"call"}
     calls = used - defined - CANNOT_FAIL
     assert calls <= faulty_calls, calls - faulty_calls

@@ -1,19 +1,25 @@
 /*
- * faults.h - makes the server's calls fail, for tests.
+ * checked.h - the server with its calls under a test's control.
  *
  * Forced in front of every source of a test build (gcc's -include, cl's /FI),
- * it renames each call of Windows, Winsock and the C runtime that can fail to
- * one of faults.c, which calls it or fails in its place. The environment
- * variable FAULTS says when:
+ * it renames the calls of Windows, Winsock and the C runtime to those of
+ * faults.c, which do the same, and more as the environment says:
  *
- *     FAULTS="WSASend:/3:10055,accept:2:10024"
- *
- * is a list of CALL:WHEN:CODE. WHEN is N (the Nth call only), N+ (the Nth and
- * all after it) or /N (every Nth). CODE is what GetLastError or
- * WSAGetLastError is to say; "short" for WSASend and WSARecv transfers half.
+ *   FAULTS="WSASend:/3:10055,accept:2:10024"
+ *       calls fail. A list of CALL:WHEN:CODE. WHEN is N (the Nth call only),
+ *       N+ (the Nth and all after it) or /N (every Nth). CODE is what
+ *       GetLastError or WSAGetLastError is to say; "short" for WSASend and
+ *       WSARecv transfers half.
+ *   GUARD=FILE
+ *       every block of memory has pages of its own with one behind that can't
+ *       be touched, and none is ever used again (guard.c). At the end a line
+ *       with the blocks allocated and freed is appended to FILE.
+ *   DELAYS=SEED
+ *       threads wait for a random while where ownership changes (delays.c):
+ *       before and after a post, before a close, around the locks.
  */
-#ifndef FAULTS_H
-#define FAULTS_H
+#ifndef CHECKED_H
+#define CHECKED_H
 
 #include "../../src/platform.h"
 
@@ -82,7 +88,20 @@ BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
 void *fault_malloc(size_t size);
 void *fault_calloc(size_t count, size_t size);
 
-#ifndef FAULTS_REAL  /* faults.c itself calls the real ones */
+/* These can't fail; they only have to be where the others are. */
+void fault_free(void *block);
+void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock);
+void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock);
+
+/* guard.c. Zeroed memory, or NULL. guard_report is for the end of main. */
+void *guard_allocate(size_t size);
+void guard_free(void *block);
+void guard_report(void);
+
+/* delays.c: waits for a random while, most often none. */
+void delay(void);
+
+#ifndef CHECKED_REAL  /* those who stand between call the real ones */
 #define WSAStartup                 fault_WSAStartup
 #define WSACleanup                 fault_WSACleanup
 #define WSASocketW                 fault_WSASocketW
@@ -109,8 +128,11 @@ void *fault_calloc(size_t count, size_t size);
 #define GetActiveProcessorCount    fault_GetActiveProcessorCount
 #define SleepConditionVariableSRW  fault_SleepConditionVariableSRW
 #define WriteFile                  fault_WriteFile
+#define AcquireSRWLockExclusive    fault_AcquireSRWLockExclusive
+#define ReleaseSRWLockExclusive    fault_ReleaseSRWLockExclusive
 #define malloc                     fault_malloc
 #define calloc                     fault_calloc
+#define free                       fault_free
 #endif
 
 #endif

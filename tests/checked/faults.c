@@ -1,6 +1,6 @@
-/* faults.c - calls that fail when they are told to. See faults.h. */
-#define FAULTS_REAL
-#include "faults.h"
+/* faults.c - calls that fail when they are told to. See checked.h. */
+#define CHECKED_REAL
+#include "checked.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -129,12 +129,16 @@ int WSAAPI fault_WSACleanup(void)
 {
     int result = WSACleanup();
 
+    guard_report();  /* main is almost over */
     return fails(CALL_WSACleanup) ? SOCKET_ERROR : result;
 }
 
 int WSAAPI fault_closesocket(SOCKET sock)
 {
-    int result = closesocket(sock);
+    int result;
+
+    delay();
+    result = closesocket(sock);
 
     return fails(CALL_closesocket) ? SOCKET_ERROR : result;
 }
@@ -218,15 +222,21 @@ int WSAAPI fault_WSARecv(SOCKET sock, WSABUF *buffers, DWORD count,
                          LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
     WSABUF part = half(buffers);
-    int code;
+    int result, code;
 
-    if (!due(CALL_WSARecv, &code))
-        return WSARecv(sock, buffers, count, bytes, flags, overlapped,
-                       routine);
-    if (code == SHORT)
-        return WSARecv(sock, &part, 1, bytes, flags, overlapped, routine);
+    if (due(CALL_WSARecv, &code)) {
+        if (code != SHORT) {
+            WSASetLastError(code);
+            return SOCKET_ERROR;
+        }
+        buffers = &part;
+    }
+    delay();
+    result = WSARecv(sock, buffers, count, bytes, flags, overlapped, routine);
+    code = WSAGetLastError();
+    delay();
     WSASetLastError(code);
-    return SOCKET_ERROR;
+    return result;
 }
 
 int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
@@ -234,15 +244,21 @@ int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
                          LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
     WSABUF part = half(buffers);
-    int code;
+    int result, code;
 
-    if (!due(CALL_WSASend, &code))
-        return WSASend(sock, buffers, count, bytes, flags, overlapped,
-                       routine);
-    if (code == SHORT)
-        return WSASend(sock, &part, 1, bytes, flags, overlapped, routine);
+    if (due(CALL_WSASend, &code)) {
+        if (code != SHORT) {
+            WSASetLastError(code);
+            return SOCKET_ERROR;
+        }
+        buffers = &part;
+    }
+    delay();
+    result = WSASend(sock, buffers, count, bytes, flags, overlapped, routine);
+    code = WSAGetLastError();
+    delay();
     WSASetLastError(code);
-    return SOCKET_ERROR;
+    return result;
 }
 
 /* ------------------------ port, threads, handles ------------------------- */
@@ -260,24 +276,32 @@ BOOL WINAPI fault_GetQueuedCompletionStatus(HANDLE port, DWORD *bytes,
                                             OVERLAPPED **overlapped,
                                             DWORD milliseconds)
 {
+    BOOL ok;
+    DWORD code;
+
     if (fails(CALL_GetQueuedCompletionStatus)) {
         *overlapped = NULL;
         return FALSE;
     }
-    return GetQueuedCompletionStatus(port, bytes, key, overlapped,
-                                     milliseconds);
+    ok = GetQueuedCompletionStatus(port, bytes, key, overlapped, milliseconds);
+    code = GetLastError();
+    delay();
+    SetLastError(code);
+    return ok;
 }
 
 BOOL WINAPI fault_PostQueuedCompletionStatus(HANDLE port, DWORD bytes,
                                              ULONG_PTR key,
                                              OVERLAPPED *overlapped)
 {
+    delay();
     return !fails(CALL_PostQueuedCompletionStatus)
            && PostQueuedCompletionStatus(port, bytes, key, overlapped);
 }
 
 BOOL WINAPI fault_CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
 {
+    delay();
     return !fails(CALL_CancelIoEx) && CancelIoEx(file, overlapped);
 }
 
@@ -344,14 +368,33 @@ BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
            && WriteFile(file, data, size, written, overlapped);
 }
 
-/* --------------------------------- memory -------------------------------- */
+/* ---------------------------- memory and locks ---------------------------- */
 
 void *fault_malloc(size_t size)
 {
-    return fails(CALL_malloc) ? NULL : malloc(size);
+    return fails(CALL_malloc) ? NULL : guard_allocate(size);
 }
 
 void *fault_calloc(size_t count, size_t size)
 {
-    return fails(CALL_calloc) ? NULL : calloc(count, size);
+    return fails(CALL_calloc) ? NULL : guard_allocate(count * size);
+}
+
+void fault_free(void *block)
+{
+    delay();
+    guard_free(block);
+}
+
+void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock)
+{
+    delay();
+    AcquireSRWLockExclusive(lock);
+    delay();
+}
+
+void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock)
+{
+    ReleaseSRWLockExclusive(lock);
+    delay();
 }

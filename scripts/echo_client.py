@@ -1,0 +1,676 @@
+#!/usr/bin/env python3
+"""Test client for the echo server: whatever it sends must come back unchanged.
+
+Four ways to use it, in this file in this order: talk to the server line by
+line, send one message, stream a file through it, put it under load. All of
+them compare every byte: TCP only promises bytes in order, and whether the
+server loses or mixes some up is for its client to find out.
+"""
+
+import argparse
+import asyncio
+import collections
+import io
+import json
+import math
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Callable, Iterable, Iterator, List, NoReturn, Optional
+
+try:
+    import resource
+except ImportError:             # Windows does not limit open sockets
+    resource = None
+
+CHUNK = 64 * 1024               # most bytes in one read, send or receive
+WINDOW = 1024 * 1024            # most bytes sent, but not yet echoed
+TICK = 0.1                      # seconds; the longest wait in one go, as on
+                                # Windows Ctrl+C does not interrupt a receive
+CONNECTS_IN_FLIGHT = 50         # safely below what a listen queue takes
+SPARE_FILES = 32                # what Python itself and asyncio keep open
+SETTLE = 0.2                    # seconds, to count who fails with the first
+
+EPILOG = """\
+examples:
+  %(prog)s 9190                          talk to the server, Q quits
+  %(prog)s 9190 --host ::1               the same over IPv6
+  %(prog)s 9190 --message hello
+  %(prog)s 9190 --file picture.png
+  tar c . | %(prog)s 9190 --file -       standard input
+  %(prog)s 9190 --load --connections 1000 --messages 100 --size 64
+  %(prog)s 9190 --load --connections 50 --duration 10 --json
+
+keys of --json:
+  connections, messages, message_bytes, echoed_bytes, elapsed_seconds,
+  messages_per_second, megabytes_per_second (each byte counted once,
+  1 MB = 1000000 bytes), latency_p50_us, latency_p99_us (both within 1 %%),
+  latency_max_us
+
+exit status:
+  0 every byte came back, 1 not so (one line says why),
+  2 wrong command line, 130 interrupted by Ctrl+C
+"""
+
+
+# ---------------------------------------------------------------------------
+# Failures, output, connecting
+# ---------------------------------------------------------------------------
+
+class Failure(Exception):
+    """Ends the program; its text is the one line on stderr."""
+
+
+def reason(error: BaseException) -> str:
+    """The system's words for an error, without the number in front."""
+    if isinstance(error, (socket.timeout, asyncio.TimeoutError)):
+        return "timed out"
+    return getattr(error, "strerror", None) or str(error) or repr(error)
+
+
+def how_lost(error: Optional[BaseException]) -> str:
+    """How a connection ended, seen from here; None is end of file."""
+    if error is None:
+        return "server closed the connection"
+    if isinstance(error, ConnectionError):
+        return "server reset the connection"
+    return f"connection lost ({reason(error)})"
+
+
+def difference(expected: bytes, actual: bytes, offset: int) -> str:
+    """Says where two blocks of bytes, known to differ, differ first."""
+    for at, (old, new) in enumerate(zip(expected, actual), offset):
+        if old != new:
+            return (f"not identical: first difference at offset {at} "
+                    f"(sent 0x{old:02x}, received 0x{new:02x})")
+    return "too many bytes: more came back than was sent"
+
+
+def emit(output: bytes) -> None:
+    """Writes to stdout at once. Bytes, because the echo need not be text."""
+    try:
+        sys.stdout.buffer.write(output)
+        sys.stdout.flush()
+    except OSError as error:
+        raise Failure(f"cannot write standard output: {reason(error)}")
+
+
+def connect(options: argparse.Namespace) -> socket.socket:
+    host, port = options.host, options.port
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        sock = socket.create_connection((host, port), options.timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    except ConnectionRefusedError:
+        raise Failure(f"nothing listens on {where} (connection refused); "
+                      "start the server first")
+    except (socket.gaierror, UnicodeError) as error:
+        raise Failure(f"cannot resolve host {host!r}: {reason(error)}")
+    except OSError as error:
+        raise Failure(f"cannot connect to {where}: {reason(error)}")
+
+
+# ---------------------------------------------------------------------------
+# One connection. A thread sends while the caller receives and compares: who
+# first sends everything and then receives is stuck as soon as the data
+# outgrows the buffers on the way, since the server cannot read what it has
+# no room to write back.
+# ---------------------------------------------------------------------------
+
+class Conversation:
+
+    def __init__(self, sock: socket.socket, timeout: float):
+        sock.settimeout(TICK)
+        self.sock = sock
+        self.timeout = timeout
+        self.pending = bytearray()          # sent, not yet echoed
+        self.changed = threading.Condition()    # guards pending
+        self.sent = self.echoed = self.start = 0
+        self.total: Optional[int] = None
+        self.all_sent = False               # the end of file, too
+        self.send_error: Optional[Exception] = None
+
+    def exchange(self, message: bytes) -> bytes:
+        """Sends a message and returns its echo: all of it."""
+        reply = bytearray()
+        self._transfer([message], len(message), reply.extend)
+        return bytes(reply)
+
+    def stream(self, chunks: Iterable[bytes]) -> int:
+        """Sends chunks and end of file; returns how many bytes came back."""
+        self._transfer(chunks, None, lambda data: None)
+        return self.echoed - self.start
+
+    def finish(self) -> None:
+        """Sends end of file: nothing but end of file may come back."""
+        self.stream(())
+
+    def _transfer(self, chunks: Iterable[bytes], total: Optional[int],
+                  keep: Callable[[bytes], None]) -> None:
+        """Until total bytes are back, or until end of file if it is None."""
+        self.start, self.total = self.echoed, total
+        sender = threading.Thread(target=self._send, args=(chunks,),
+                                  daemon=True)
+        sender.start()
+        heard_at = time.monotonic()
+        while total is None or self.echoed - self.start < total:
+            if self.send_error:
+                raise self.send_error
+            try:
+                data = self.sock.recv(CHUNK)
+            except socket.timeout:
+                if not self.pending and not self.all_sent:
+                    heard_at = time.monotonic()     # our input is the slow one
+                elif time.monotonic() - heard_at >= self.timeout:
+                    self._fail(f"server silent for {self.timeout:g} s")
+                continue
+            except OSError as error:
+                self._fail(how_lost(error))
+            if not data:
+                if self.all_sent and not self.pending:
+                    break
+                self._fail(how_lost(None))
+            self._compare(data)
+            keep(data)
+            heard_at = time.monotonic()
+        sender.join()
+
+    def _compare(self, data: bytes) -> None:
+        with self.changed:
+            if not self.pending.startswith(data):
+                raise Failure(difference(self.pending, data,
+                                         self.echoed - self.start))
+            del self.pending[:len(data)]
+            self.echoed += len(data)
+            self.changed.notify()
+
+    def _fail(self, what: str) -> NoReturn:
+        back = self.echoed - self.start
+        wanted = self.total or self.sent - self.start
+        if back < wanted:
+            raise Failure(f"{what} after {back} of {wanted} bytes came back")
+        when = "after" if self.all_sent else "before"
+        raise Failure(f"{what} {when} the end of the input "
+                      f"({back} of {back} bytes came back)")
+
+    def _send(self, chunks: Iterable[bytes]) -> None:
+        """The sender's thread. It reports to the receiver, never prints."""
+        try:
+            for chunk in chunks:
+                with self.changed:
+                    self.changed.wait_for(lambda: len(self.pending) < WINDOW)
+                    self.pending += chunk       # before its echo can arrive
+                    self.sent += len(chunk)
+                self._send_all(chunk)
+            if self.total is None:
+                self.all_sent = True
+                self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass        # the receiver meets it, too, and knows what is back
+        except Exception as error:
+            self.send_error = error
+
+    def _send_all(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        while rest:
+            try:
+                rest = rest[self.sock.send(rest[:CHUNK]):]
+            except socket.timeout:
+                pass    # the receiver decides when the server is too slow
+
+
+def run_interactive(options: argparse.Namespace) -> None:
+    with connect(options) as sock:
+        server = Conversation(sock, options.timeout)
+        while True:
+            emit(b"Input message(Q to quit): ")
+            line = sys.stdin.buffer.readline()  # a console gives UTF-8
+            if not line:
+                emit(b"\n")                     # not beside the next prompt
+            if not line or line.rstrip(b"\r\n") in (b"q", b"Q"):
+                break
+            reply = server.exchange(line)
+            emit(b"Message from server: " + reply)
+            if not reply.endswith(b"\n"):       # the last line of a pipe
+                emit(b"\n")
+        server.finish()
+
+
+def run_message(options: argparse.Namespace) -> None:
+    with connect(options) as sock:
+        server = Conversation(sock, options.timeout)
+        reply = server.exchange(os.fsencode(options.message))
+        server.finish()
+    emit(b"Message from server: " + reply + b"\n")
+
+
+def run_file(options: argparse.Namespace) -> None:
+    name = "standard input" if options.file == "-" else repr(options.file)
+    try:
+        # Not through stdin's buffer: what comes in goes out at once, and
+        # Python finds no thread holding that buffer when it exits.
+        source = (sys.stdin.buffer.raw if options.file == "-"
+                  else open(options.file, "rb", buffering=0))
+    except OSError as error:
+        raise Failure(f"cannot open {name}: {reason(error)}")
+    with connect(options) as sock:
+        began = time.perf_counter()
+        server = Conversation(sock, options.timeout)
+        total = server.stream(read_chunks(source, name))
+        elapsed = time.perf_counter() - began
+    emit(f"identical: {total} bytes echoed in {elapsed:.3f} s "
+         f"({total / elapsed / 1e6:.1f} MB/s)\n".encode())
+
+
+def read_chunks(source: io.RawIOBase, name: str) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = source.read(CHUNK)
+        except OSError as error:
+            raise Failure(f"cannot read {name}: {reason(error)}")
+        if not chunk:
+            return
+        yield chunk
+
+
+# ---------------------------------------------------------------------------
+# Load: many connections on one thread. Each sends a message, waits until it
+# is back and sends the next. First what a run consists of, then one
+# connection, then the run.
+# ---------------------------------------------------------------------------
+
+class Content:
+    """What is in a message: a window into one block of random bytes.
+
+    Connection and message decide where it begins, so that another
+    connection's bytes, or an earlier message's, never pass for the right
+    ones. Nothing is copied to make a message, nor to check one.
+    """
+
+    SPAN = 1048573              # a prime: consecutive messages stay apart
+
+    def __init__(self, size: int):
+        noise = random.Random(size).randbytes(self.SPAN)
+        self.block = (noise * (size // self.SPAN + 2))[:self.SPAN + size]
+        self.size = size
+
+    def start(self, connection: int, message: int) -> int:
+        return (connection * 648056 + message * 7919) % self.SPAN
+
+    def bytes_from(self, start: int, got: int = 0) -> memoryview:
+        return memoryview(self.block)[start + got:start + self.size]
+
+    def matches(self, start: int, got: int, data: bytes) -> bool:
+        return self.block.startswith(data, start + got, start + self.size)
+
+
+class Latencies:
+    """A histogram: a long run needs no more memory than a short one.
+
+    A bucket is one percent wide, and answers with its middle.
+    """
+
+    def __init__(self) -> None:
+        self.buckets: collections.Counter = collections.Counter()
+        self.count = 0
+        self.longest = 0.0
+
+    def add(self, latency: float) -> None:
+        latency = max(latency, 1e-9)    # a coarse clock may say 0
+        self.buckets[math.floor(math.log(latency) * 100)] += 1
+        self.count += 1
+        self.longest = max(self.longest, latency)
+
+    def percentile(self, percent: float) -> float:
+        rank = math.ceil(self.count * percent / 100)
+        for bucket in sorted(self.buckets):
+            rank -= self.buckets[bucket]
+            if rank <= 0:
+                break
+        return min(math.exp((bucket + 0.5) / 100), self.longest)
+
+
+class Progress:
+    """One line of a terminal, drawn over and over; nothing in a pipe."""
+
+    def __init__(self) -> None:
+        self.shown = sys.stderr.isatty()
+        self.drawn_at = 0.0
+
+    def draw(self, part: float, text: str) -> None:
+        now = time.monotonic()
+        if self.shown and now - self.drawn_at >= TICK:
+            self.drawn_at = now
+            part = min(part, 1.0)
+            bar = f"[{'#' * int(30 * part):<30}] {part:4.0%} {text}"
+            print(f"\r{bar:<60}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self.shown:
+            print(f"\r{'':60}\r", end="", file=sys.stderr, flush=True)
+
+
+class LoadConnection(asyncio.Protocol):
+    """One client. asyncio calls it when something happened."""
+
+    def __init__(self, load: "Load", number: int):
+        self.load = load
+        self.content = load.content
+        self.number = number
+        self.messages = 0               # which came back
+        self.start = 0                  # of the one under way
+        self.got = self.content.size    # of it; all: nothing is under way
+        self.half_closed = False        # the last one is back
+        self.over = False               # closed as it should be, or failed
+        self.sent_at = self.heard_at = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.load.clients.append(self)
+
+    def send_next(self) -> None:
+        self.start = self.content.start(self.number, self.messages)
+        self.got = 0
+        self.sent_at = self.heard_at = time.perf_counter()
+        self.transport.write(self.content.bytes_from(self.start))
+
+    def data_received(self, data: bytes) -> None:
+        if not self.content.matches(self.start, self.got, data):
+            rest = self.content.bytes_from(self.start, self.got)
+            which = f"message {self.messages + 1}: " if rest else ""
+            self.fail(which + difference(rest, data, self.got))
+            return
+        self.got += len(data)
+        self.heard_at = time.perf_counter()
+        if self.got == self.content.size:
+            self.messages += 1
+            self.load.latencies.add(self.heard_at - self.sent_at)
+            self.load.ended = self.heard_at
+            if self.load.wants_more(self.messages, self.heard_at):
+                self.send_next()
+            else:
+                self.half_closed = True
+                self.transport.write_eof()  # answered by the server's close
+
+    def eof_received(self) -> None:
+        if not self.half_closed:
+            self.lost(how_lost(None))
+
+    def connection_lost(self, error: Optional[Exception]) -> None:
+        if error or not self.half_closed:
+            self.lost(how_lost(error))
+        elif not self.over:
+            self.over = True
+            self.load.closed += 1
+
+    def check_stall(self, now: float) -> None:
+        if now - self.heard_at >= self.load.timeout:
+            self.lost(f"server silent for {self.load.timeout:g} s")
+
+    def lost(self, what: str) -> None:
+        if self.got < self.content.size:
+            self.fail(f"{what} after {self.got} of {self.content.size} bytes "
+                      f"of message {self.messages + 1} came back")
+        else:
+            when = "after the last" if self.half_closed else "before the first"
+            self.fail(f"{what} {when} message")
+
+    def fail(self, what: str) -> None:
+        if not self.over:               # only its first failure counts
+            self.over = True
+            self.load.count_failure(self.number, what)
+
+
+class Load:
+    """The run: connect all, start together, watch until all are closed."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.connections = options.connections
+        self.messages = options.messages        # of each connection
+        self.duration = options.duration
+        self.timeout = options.timeout
+        self.content = Content(options.size)
+        self.latencies = Latencies()
+        self.progress = Progress()
+        self.clients: List[LoadConnection] = []
+        self.closed = self.failed = 0
+        self.first_failure = ""
+        self.began = self.ended = 0.0
+
+    async def run(self, first: socket.socket) -> dict:
+        try:
+            await self._connect_all(first)
+            if not self.failed:
+                await self._echo_all()
+            if self.failed:
+                await asyncio.sleep(SETTLE)
+                raise Failure(self.first_failure + (
+                    f" ({self.failed} of {self.connections} connections "
+                    "failed)" if self.failed > 1 else ""))
+            return self._result()
+        finally:
+            self.progress.clear()
+            for client in self.clients:
+                client.over = True
+                client.transport.abort()
+            await asyncio.sleep(0)      # asyncio closes the sockets now
+
+    async def _connect_all(self, first: socket.socket) -> None:
+        """The first connection found the address; the others follow it."""
+        await self._adopt(first, 1)
+        try:
+            address = first.getpeername()
+        except OSError:                 # reset already, as asyncio will say
+            return
+        numbers = iter(range(2, self.connections + 1))
+        await asyncio.gather(*(
+            self._open_some(numbers, first.family, address)
+            for _ in range(CONNECTS_IN_FLIGHT)))
+
+    async def _open_some(self, numbers: Iterator[int], family: int,
+                         address: tuple) -> None:
+        loop = asyncio.get_running_loop()
+        for number in numbers:          # shared: each takes the next one
+            if self.failed:
+                return
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+                sock.setblocking(False)
+                await asyncio.wait_for(loop.sock_connect(sock, address),
+                                       self.timeout)
+                await self._adopt(sock, number)
+            except (OSError, asyncio.TimeoutError) as error:
+                self.count_failure(number, f"cannot connect: {reason(error)}")
+            self.progress.draw(number / self.connections, "connecting")
+
+    async def _adopt(self, sock: socket.socket, number: int) -> None:
+        await asyncio.get_running_loop().create_connection(
+            lambda: LoadConnection(self, number), sock=sock)
+
+    async def _echo_all(self) -> None:
+        self.began = time.perf_counter()
+        for client in self.clients:
+            client.send_next()
+        while not self.failed and self.closed < self.connections:
+            await asyncio.sleep(TICK)
+            now = time.perf_counter()
+            for client in self.clients:
+                client.check_stall(now)
+            count, elapsed = self.latencies.count, now - self.began
+            self.progress.draw(
+                max(count / (self.messages * self.connections),
+                    elapsed / self.duration),
+                f"{count / elapsed:.0f} messages/s")
+
+    def wants_more(self, messages: int, now: float) -> bool:
+        return messages < self.messages and now - self.began < self.duration
+
+    def count_failure(self, number: int, what: str) -> None:
+        self.failed += 1
+        if self.failed == 1:
+            self.first_failure = f"connection {number}: {what}"
+
+    def _result(self) -> dict:
+        count, size = self.latencies.count, self.content.size
+        elapsed = self.ended - self.began
+        return {
+            "connections": self.connections,
+            "messages": count,
+            "message_bytes": size,
+            "echoed_bytes": count * size,
+            "elapsed_seconds": elapsed,
+            "messages_per_second": count / elapsed,
+            "megabytes_per_second": count * size / elapsed / 1e6,
+            "latency_p50_us": self.latencies.percentile(50) * 1e6,
+            "latency_p99_us": self.latencies.percentile(99) * 1e6,
+            "latency_max_us": self.latencies.longest * 1e6,
+        }
+
+
+def run_load(options: argparse.Namespace) -> None:
+    allow_open_files(options.connections + SPARE_FILES)
+    result = asyncio.run(Load(options).run(connect(options)))
+    text = json.dumps(result) if options.json else report(result)
+    emit(text.encode() + b"\n")
+
+
+def allow_open_files(needed: int) -> None:
+    """Raises the soft limit where it is too low: a socket is a file."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    except (OSError, ValueError):       # above the hard limit
+        raise Failure(f"this load needs {needed} open files, but the system "
+                      f"allows {hard} (ulimit -Hn); use fewer connections")
+
+
+def report(result: dict) -> str:
+    p50, p99, longest = (readable(result[f"latency_{which}_us"])
+                         for which in ("p50", "p99", "max"))
+    return "\n".join((
+        "connections  {connections}",
+        "messages     {messages} of {message_bytes} bytes, all identical",
+        "elapsed      {elapsed_seconds:.3f} s",
+        "rate         {messages_per_second:.0f} messages/s",
+        "throughput   {megabytes_per_second:.1f} MB/s",
+        f"latency      p50 {p50}, p99 {p99}, max {longest}",
+    )).format(**result)
+
+
+def readable(microseconds: float) -> str:
+    if microseconds < 1000:
+        return f"{microseconds:.0f} us"
+    return f"{microseconds / 1000:.1f} ms"
+
+
+# ---------------------------------------------------------------------------
+# Command line
+# ---------------------------------------------------------------------------
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if (text.isascii() and text.isdigit() and len(text) < 20
+                and low <= int(text) <= high):
+            return int(text)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number from {low} to {high}")
+    return parse
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86400:          # nor is nan
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds, above 0 and up to 86400")
+    return value
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Sends to an echo server and checks that every byte "
+                    "comes back. Without a mode: what you type, line by line.",
+        epilog=EPILOG, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=whole(1, 65535), metavar="PORT")
+    parser.add_argument("--host", default="127.0.0.1",
+                        help="name or address (default: %(default)s)")
+    parser.add_argument("--timeout", type=seconds, default=10, metavar="S",
+                        help="how long to wait for a connection, and for the "
+                             "server when it is silent (default: 10)")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--message", metavar="TEXT", help="send one message")
+    mode.add_argument("--file", metavar="F",
+                      help="stream a file through the server, sending and "
+                           "receiving at once; - is standard input")
+    mode.add_argument("--load", action="store_true",
+                      help="many connections at once: each sends a message, "
+                           "waits until it is back and sends the next")
+    load = parser.add_argument_group("with --load")
+    load.add_argument("--connections", type=whole(1, 60000), metavar="N",
+                      help="(default: 100)")
+    load.add_argument("--messages", type=whole(1, 10**9), metavar="M",
+                      help="of each connection (default: 100, or no limit "
+                           "with --duration)")
+    load.add_argument("--size", type=whole(1, 2**30), metavar="BYTES",
+                      help="of each message (default: 64)")
+    load.add_argument("--duration", type=seconds, metavar="S",
+                      help="begin no message after S seconds")
+    load.add_argument("--json", action="store_true",
+                      help="print the result as one JSON object")
+    options = parser.parse_args()
+    if not options.load:
+        for name in "connections", "messages", "size", "duration", "json":
+            if getattr(options, name):
+                parser.error(f"--{name} needs --load")
+    options.connections = options.connections or 100
+    options.messages = (options.messages
+                        or (math.inf if options.duration else 100))
+    options.size = options.size or 64
+    options.duration = options.duration or math.inf
+    return options
+
+
+def main() -> int:
+    # Python leaves None for a standard stream that is closed at the start.
+    sys.stdin = sys.stdin or open(os.devnull)
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
+    try:
+        if hasattr(signal, "SIGBREAK"):         # Ctrl+Break on Windows
+            signal.signal(signal.SIGBREAK, signal.default_int_handler)
+        options = parse_options()
+        if options.load:
+            run_load(options)
+        elif options.file is not None:
+            run_file(options)
+        elif options.message is not None:
+            run_message(options)
+        else:
+            run_interactive(options)
+        return 0
+    except (Failure, OSError, MemoryError) as error:
+        print(f"echo_client: {reason(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:         # Python's own flush at exit must not fail, too
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""Memory and races: the server in a build that does not forgive.
+
+With GUARD every block has pages of its own and is never used again, so a use
+after free or an overrun ends the process at once, and the blocks are counted;
+with DELAYS threads wait wherever a connection changes hands. See
+tests/checked/checked.h. And the proof that it works: servers broken on
+purpose are caught.
+"""
+
+import shutil
+import subprocess
+import threading
+
+import pytest
+
+from support import (CHECKED, IO_TIMEOUT, ROOT, WINDOWS, Server, closing_all,
+                     connect, echo, exchange, fields, receive, reset)
+from test_hostile_clients import offer
+from test_stopping import Load
+
+if WINDOWS and not CHECKED.exists():
+    pytest.skip("GNU make builds the checked server: make checked",
+                allow_module_level=True)
+
+# Of a process that Windows ends for an access violation, and guard.c's own.
+# Under Wine the first comes out with its upper bits cut off.
+CRASHES = (0xC0000005, -0x3FFFFFFB, 0xC0000005 & 0xFF, 98)
+
+
+def windows_path(path):
+    """How a Windows program names this file."""
+    return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """guarded(*arguments): a checked server, and its report when it ended."""
+    report = tmp_path / "guard.txt"
+
+    def start(*arguments, program=CHECKED, delays=None):
+        env = {"GUARD": windows_path(report)}
+        if delays is not None:
+            env["DELAYS"] = str(delays)
+        server = Server(*arguments, program=program, env=env)
+        server.report = lambda: {key: int(value) for key, value in
+                                 fields(report.read_text()).items()}
+        return server
+    return start
+
+
+def all_kinds_of_clients(server):
+    """A little of everything, with some of it still going on at the end."""
+    data = bytes(range(256)) * 2000
+    for _ in range(5):
+        server.check_serves()
+        with server.connect() as client:
+            assert exchange(client, data) == data
+        client = server.connect()
+        client.sendall(data[:50_000])
+        reset(client)
+        server.connect().close()
+
+
+def test_every_block_is_freed(guarded):
+    server = guarded("--workers", 4, "--drain-timeout", 1)
+    all_kinds_of_clients(server)
+    with closing_all() as clients:
+        for _ in range(10):
+            clients.append(server.connect(receive_buffer=4096))
+        offer(server, clients[:3])  # cancelled in the middle of a WRITE
+        totals = server.stop()
+    report = server.report()
+    assert report["allocated"] == report["freed"]
+    # One block a connection, one for the array of workers.
+    assert report["allocated"] == totals["connections"] + 1
+
+
+@pytest.mark.parametrize("round", range(10))
+def test_stop_under_load_with_delays(guarded, round):
+    """Ten of them here; `make soak` does more."""
+    server = guarded("--workers", 1 + round % 4, delays=round + 1)
+
+    def ping_pong(again):
+        with connect(server.host, server.port) as client:
+            while again():
+                size = 1 + round * 1000
+                if echo(client, b"p" * size) != b"p" * size:
+                    break
+
+    def come_and_go(again):
+        while again():
+            with connect(server.host, server.port) as client:
+                echo(client, b"x")
+    loads = [Load(server, 4, ping_pong), Load(server, 4, come_and_go)]
+    totals = server.stop()
+    for load in loads:
+        load.end()
+    assert totals["received"] == totals["sent"]
+    report = server.report()
+    assert report["allocated"] == report["freed"]
+
+
+def test_idle_sweep_with_delays(guarded):
+    """The sweep and the clients' next messages meet at the time limit."""
+    server = guarded("--workers", 4, "--idle-timeout", 1, delays=5)
+    problems = []
+
+    def slow(pause):
+        """Sends at about the pace of the idle timeout: served, or closed."""
+        waiting = threading.Event()
+        try:
+            for _ in range(3):
+                with server.connect() as client:
+                    if echo(client, b"tick") == b"tick":
+                        waiting.wait(pause)
+                        client.sendall(b"tock")
+                        receive(client, 4)
+        except ConnectionError:
+            pass  # closed in this very moment
+        except Exception as error:  # told by the test, not by the thread
+            problems.append(error)
+    threads = [threading.Thread(target=slow, args=[0.95 + 0.01 * i])
+               for i in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(IO_TIMEOUT)
+        assert not thread.is_alive()
+    assert not problems
+    server.stop()
+    report = server.report()
+    assert report["allocated"] == report["freed"]
+
+
+# ------------------------- servers broken on purpose ------------------------
+
+BROKEN = {
+    "touched after the post": (
+        "worker.c",
+        "        connection_write(handleInfo, handleInfo->buffer, bytes);\n"
+        "    }",
+        "        connection_write(handleInfo, handleInfo->buffer, bytes);\n"
+        "        handleInfo->lastActive = 0;\n    }"),
+    "touched after the close": (
+        "connection.c", "    free(handleInfo);\n",
+        "    free(handleInfo);\n    handleInfo->id = 0;\n"),
+    "freed twice": (
+        "connection.c", "    free(handleInfo);\n",
+        "    free(handleInfo);\n    free(handleInfo);\n"),
+    "one byte too many": (
+        "worker.c",
+        "        handleInfo->received += bytes;\n",
+        "        handleInfo->received += bytes;\n"
+        "        ((char *)handleInfo)[sizeof *handleInfo] = 0;\n"),
+    "not freed": ("connection.c", "    free(handleInfo);\n", ""),
+    "half a pointer as key": (  # the chapter's (DWORD) cast
+        "connection.c", "(ULONG_PTR)handleInfo, 0)",
+        "(DWORD)(ULONG_PTR)handleInfo, 0)"),
+    "freed while the kernel owns it": (
+        "worker.c",
+        "        connection_write(handleInfo, handleInfo->buffer, bytes);\n"
+        "    }",
+        "        connection_write(handleInfo, handleInfo->buffer, bytes);\n"
+        "        connection_read(handleInfo);\n    }"),
+}
+
+
+def build_broken(directory, source, old, new):
+    """The checked server with one change. Returns the program."""
+    compiler = shutil.which("x86_64-w64-mingw32-gcc") or shutil.which("gcc")
+    assert compiler is not None
+    for part in ("src", "tests/checked"):
+        shutil.copytree(ROOT / part, directory / part)
+    text = (directory / "src" / source).read_text()
+    assert text.count(old) == 1, old
+    (directory / "src" / source).write_text(text.replace(old, new))
+    program = directory / "broken.exe"
+    extra = sorted((directory / "tests" / "checked").glob("*.c"))
+    objects = []
+    for path in sorted((directory / "src").glob("*.c")) + extra:
+        forced = [] if path in extra else [
+            "-include", str(directory / "tests" / "checked" / "checked.h")]
+        objects.append(str(path.with_suffix(".o")))
+        subprocess.run([compiler, "-std=c11", "-O1", *forced, "-c", "-o",
+                        objects[-1], str(path)], check=True, timeout=60)
+    subprocess.run([compiler, "-o", str(program), *objects, "-lws2_32"],
+                   check=True, timeout=60)
+    return program
+
+
+@pytest.mark.parametrize("mistake", BROKEN)
+def test_a_broken_server_is_caught(guarded, tmp_path, mistake):
+    program = build_broken(tmp_path, *BROKEN[mistake])
+    server = guarded("--workers", 4, program=program, delays=1)
+    for _ in range(200):
+        try:
+            with server.connect() as client:
+                client.sendall(b"hello")
+                client.shutdown(1)
+                receive(client, 5)
+        except OSError:
+            pass
+        if not server.alive():
+            break
+    if mistake == "not freed":
+        server.stop()
+        report = server.report()
+        assert report["freed"] < report["allocated"]
+    else:
+        assert not server.alive(), f"{mistake}: not noticed"
+        assert server.process.returncode in CRASHES

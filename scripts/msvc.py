@@ -6,9 +6,9 @@ usage: msvc.py cl ARGUMENTS...
        msvc.py link ARGUMENTS...
 
 clang understands cl's command line and makes objects with Microsoft's ABI;
-llvm-rc does the same for rc, lld for link. Headers and import libraries, of the universal C
-runtime too, are Wine's. All that this needs and the real ones do not is here,
-so that a makefile can say what it would say to Microsoft's.
+llvm-rc does the same for rc, lld for link. Headers and import libraries, of
+the universal C runtime too, are Wine's. All that this needs and the real ones
+do not is here, so that a makefile can say what it would say to Microsoft's.
 """
 
 import pathlib

@@ -14,7 +14,8 @@ import threading
 import pytest
 
 from support import (CHECKED, IO_TIMEOUT, ROOT, WINDOWS, Server, closing_all,
-                     connect, echo, exchange, fields, receive, reset)
+                     connect, echo, exchange, fields, receive, reset,
+                     windows_path)
 from test_hostile_clients import offer
 from test_stopping import Load
 
@@ -25,11 +26,6 @@ if WINDOWS and not CHECKED.exists():
 # Of a process that Windows ends for an access violation, and guard.c's own.
 # Under Wine the first comes out with its upper bits cut off.
 CRASHES = (0xC0000005, -0x3FFFFFFB, 0xC0000005 & 0xFF, 98)
-
-
-def windows_path(path):
-    """How a Windows program names this file."""
-    return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
 
 
 @pytest.fixture
@@ -43,7 +39,8 @@ def guarded(tmp_path):
             env["DELAYS"] = str(delays)
         server = Server(*arguments, program=program, env=env)
         server.report = lambda: {key: int(value) for key, value in
-                                 fields(report.read_text()).items()}
+                                 fields(report.read_text(
+                                     encoding="ascii")).items()}
         return server
     return start
 
@@ -171,9 +168,10 @@ def build_broken(directory, source, old, new):
     assert compiler is not None
     for part in ("src", "tests/checked"):
         shutil.copytree(ROOT / part, directory / part)
-    text = (directory / "src" / source).read_text()
+    text = (directory / "src" / source).read_text(encoding="ascii")
     assert text.count(old) == 1, old
-    (directory / "src" / source).write_text(text.replace(old, new))
+    (directory / "src" / source).write_text(text.replace(old, new),
+                                           encoding="ascii")
     program = directory / "broken.exe"
     extra = sorted((directory / "tests" / "checked").glob("*.c"))
     objects = []

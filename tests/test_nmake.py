@@ -43,7 +43,8 @@ def run_nmake(tree, commands, *arguments, makefile="NMakefile", **env):
     path = f"{commands}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "/f", makefile, *arguments], cwd=tree,
-        env={"PATH": path, **env}, stdin=subprocess.DEVNULL, text=True,
+        env={"PATH": path, **env}, stdin=subprocess.DEVNULL,
+        **support.TEXT,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         timeout=BUILD_TIMEOUT)
     shown = [line[1:] for line in done.stdout.split("\n")

@@ -16,7 +16,7 @@ import pytest
 import launch
 from support import (IO_TIMEOUT, PROGRAM, ROOT, START_TIMEOUT, STOP_SIGNAL,
                      STOP_TIMEOUT, WINDOWS, connect, echo, fields,
-                     start_process)
+                     start_process, windows_path)
 
 SCRIPTS = sorted((ROOT / "scripts").glob("*.cmd"))
 COMPILER = shutil.which("gcc" if WINDOWS else "x86_64-w64-mingw32-gcc")
@@ -80,11 +80,6 @@ int main(int argc, char **argv)
 """
 
 
-def as_windows(path):
-    """A path as a Windows program is to be told it."""
-    return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
-
-
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory):
     """The program that stands for all others."""
@@ -116,8 +111,8 @@ class Desk:
                 text = text.replace(GOTO, "")
             (self.tree / "scripts" / script.name).write_bytes(
                 text.replace("\n", "\r\n").encode("ascii"))
-        self.environment = {"FAKE_LOG": as_windows(self.log),
-                            "FAKE_SERVER": as_windows(fake)}
+        self.environment = {"FAKE_LOG": windows_path(self.log),
+                            "FAKE_SERVER": windows_path(fake)}
 
     def has(self, *names, where=None):
         """Programs on PATH, or in another directory."""
@@ -138,29 +133,31 @@ class Desk:
             b'set "PATH=%~dp0..\\..\\bin;%PATH%"\r\nexit /b 0\r\n')
         self.has("vswhere", where=self.programs / "Microsoft Visual Studio"
                  / "Installer")
-        self.environment["FAKE_STUDIO"] = as_windows(studio)
+        self.environment["FAKE_STUDIO"] = windows_path(studio)
 
     def start(self, script, arguments=""):
         """Type the script's path, with the arguments, somewhere else."""
         (self.path / "typed.cmd").write_bytes("\r\n".join([
             "@echo off",
-            f'set "PATH={as_windows(self.tools)};%SystemRoot%\\system32"',
-            f'set "ProgramFiles(x86)={as_windows(self.programs)}"',
-            f'cd /d "{as_windows(self.elsewhere)}"',
-            f'"{as_windows(self.tree)}\\scripts\\{script}.cmd" {arguments}',
+            f'set "PATH={windows_path(self.tools)};%SystemRoot%\\system32"',
+            f'set "ProgramFiles(x86)={windows_path(self.programs)}"',
+            f'cd /d "{windows_path(self.elsewhere)}"',
+            f'"{windows_path(self.tree)}\\scripts\\{script}.cmd" {arguments}',
             ""]).encode("ascii"))
         return start_process(
             launch.command("cmd.exe", "/d", "/c",
-                           as_windows(self.path / "typed.cmd")),
+                           windows_path(self.path / "typed.cmd")),
             env={**launch.environment(), **self.environment},
             encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def type(self, script, arguments=""):
-        """... and wait. Returns the exit status and what was said."""
+        """... and wait. Returns the exit status and what was complained of;
+        nothing else may be said."""
         process = self.start(script, arguments)
         out, err = process.communicate(timeout=START_TIMEOUT)
-        return process.returncode, out + err
+        assert out == ""
+        return process.returncode, err
 
     def calls(self):
         """How the tools were called: [name, directory, arguments...]."""
@@ -180,12 +177,12 @@ NMAKE = ["nmake", "/nologo", "/f", "NMakefile"]
 
 def built_by(desk, *command):
     """The call of a tool that builds, as it should have been."""
-    return [command[0], as_windows(desk.tree), *command[1:]]
+    return [command[0], windows_path(desk.tree), *command[1:]]
 
 
 def started(desk, *arguments):
     """The call of the server, as it should have been."""
-    return ["iocp_echo_server", as_windows(desk.elsewhere), *arguments]
+    return ["iocp_echo_server", windows_path(desk.elsewhere), *arguments]
 
 
 # --------------------------------- building --------------------------------
@@ -214,7 +211,7 @@ def test_visual_studio_is_asked_for(desk):
         "Microsoft.VisualStudio.Component.VC.Tools.x86.x64", "-property",
         "installationPath")
     assert [x.strip() for x in prompt] == [
-        "VsDevCmd", as_windows(desk.tree).replace("&", "+"),
+        "VsDevCmd", windows_path(desk.tree).replace("&", "+"),
         "-no_logo -arch=amd64 -host_arch=amd64"]
     assert rest == [built_by(desk, *NMAKE), started(desk, "7")]
 
@@ -291,7 +288,7 @@ def test_exit_status_of_the_server(desk, status):
 def test_the_server_itself(desk):
     """It starts, serves, and stops with Ctrl+C; the status is its own."""
     desk.has("gcc", "mingw32-make")
-    desk.environment["FAKE_SERVER"] = as_windows(PROGRAM)
+    desk.environment["FAKE_SERVER"] = windows_path(PROGRAM)
     status, said = desk.type("run", "0 --workers none")
     assert status == 2 and "'none'" in said
     process = desk.start("run", "0 --bind 127.0.0.1")
@@ -312,7 +309,7 @@ def test_the_server_itself(desk):
 
 def servers(desk):
     """Process ids of the servers that were started from this desk."""
-    wanted = as_windows(desk.tree).encode()
+    wanted = windows_path(desk.tree).encode()
     found = []
     for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -360,8 +357,8 @@ def test_python_is_found(desk, tools, statuses, expected):
     assert desk.type("test", '-q -k "stop and not idle" --x=y') == (0, "")
     assert desk.calls() == [
         built_by(desk, *NMAKE),
-        [expected[0], as_windows(desk.elsewhere), *expected[1:],
-         as_windows(desk.tree) + "\\scripts\\run_tests.py",
+        [expected[0], windows_path(desk.elsewhere), *expected[1:],
+         windows_path(desk.tree) + "\\scripts\\run_tests.py",
          "-q", "-k", "stop and not idle", "--x=y"]]
 
 

@@ -12,27 +12,35 @@ BUILD = build
 SOURCES = main options log server listener registry connection worker work \
           trace
 STEPS   = step1_completion_routine step2_iocp
+# Version and manifest: the .rc file says with what else it is made.
+RESOURCE  = iocp_echo_server
+RESOURCES = src/$(RESOURCE).rc src/$(RESOURCE).manifest src/version.h
+
 CFLAGS  = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Werror
 LDLIBS  = -lws2_32
 
 # For Microsoft's compiler and linker. NMakefile has the same, but for the
 # linker's default there, /highentropyva.
 MSVC_CFLAGS  = /nologo /W4 /WX /std:c11 /O2 /guard:cf
-MSVC_LDFLAGS = /nologo /guard:cf /dynamicbase /nxcompat /highentropyva
+MSVC_RCFLAGS = /nologo /i src
+MSVC_LDFLAGS = /nologo /guard:cf /dynamicbase /nxcompat /highentropyva \
+               /manifest:no
 MSVC_LIBS    = ws2_32.lib
 
 # ------------------------------ where this is -------------------------------
 
 ifeq ($(OS),Windows_NT)
-  CC     = gcc
-  PYTHON = python
-  SETUP  =
-  BUILDS = $(ARCH)
+  CC      = gcc
+  WINDRES = windres
+  PYTHON  = python
+  SETUP   =
+  BUILDS  = $(ARCH)
 else
-  CC     = $(ARCH)-w64-mingw32-gcc
-  PYTHON = python3
-  SETUP  = sh scripts/setup.sh
-  BUILDS = x86_64 i686 msvc
+  CC      = $(ARCH)-w64-mingw32-gcc
+  WINDRES = $(ARCH)-w64-mingw32-windres
+  PYTHON  = python3
+  SETUP   = sh scripts/setup.sh
+  BUILDS  = x86_64 i686 msvc
 endif
 
 # cmd.exe, which mingw32-make uses where there is no sh, keeps the quotes.
@@ -58,7 +66,7 @@ else
   STEPDIR = $(OBJDIR)/steps
   HARDEN  = -Wl,--dynamicbase,--nxcompat
 endif
-OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o)
+OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o) $(OBJDIR)/$(RESOURCE).res.o
 STEP_PROGRAMS = $(STEPS:%=$(STEPDIR)/%.exe)
 
 # The same sources with their calls under control: see tests/checked.
@@ -70,7 +78,8 @@ CHECKED_OBJECTS = $(SOURCES:%=$(CHECKED_OBJDIR)/%.o) \
 
 MSVC_OBJDIR  = $(BUILD)/msvc
 MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe
-MSVC_OBJECTS = $(SOURCES:%=$(MSVC_OBJDIR)/%.obj)
+MSVC_OBJECTS = $(SOURCES:%=$(MSVC_OBJDIR)/%.obj) \
+               $(MSVC_OBJDIR)/$(RESOURCE).res
 MSVC_STEPDIR = $(MSVC_OBJDIR)/steps
 MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
@@ -90,6 +99,9 @@ $(PROGRAM): $(OBJECTS)
 
 $(OBJDIR)/%.o: src/%.c Makefile | setup $(OBJDIR)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OBJDIR)/$(RESOURCE).res.o: $(RESOURCES) Makefile | setup $(OBJDIR)
+	$(WINDRES) -I src -o $@ $<
 
 # The chapter's road: each step is a program of one file, for itself.
 steps: $(STEP_PROGRAMS)
@@ -132,6 +144,10 @@ $(MSVC_OBJDIR)/%.obj: src/%.c $(wildcard src/*.h) scripts/msvc.py Makefile \
 
 $(MSVC_STEP_PROGRAMS): %.exe: %.obj
 	$(PYTHON) scripts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $< $(MSVC_LIBS)
+
+$(MSVC_OBJDIR)/%.res: src/%.rc $(RESOURCES) scripts/msvc.py Makefile \
+                      | setup-msvc $(MSVC_OBJDIR)
+	$(PYTHON) scripts/msvc.py rc $(MSVC_RCFLAGS) /fo$@ $<
 
 run: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)

@@ -644,9 +644,9 @@ def parse_options() -> argparse.Namespace:
 
 def main() -> int:
     # Python leaves None for a standard stream that is closed at the start.
-    sys.stdin = sys.stdin or open(os.devnull)
-    sys.stdout = sys.stdout or open(os.devnull, "w")
-    sys.stderr = sys.stderr or open(os.devnull, "w")
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
     try:
         if hasattr(signal, "SIGBREAK"):         # Ctrl+Break on Windows
             signal.signal(signal.SIGBREAK, signal.default_int_handler)

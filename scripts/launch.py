@@ -23,7 +23,8 @@ PREFIX_TIMEOUT = 300  # seconds
 def command(program, *arguments):
     """The command line that starts a Windows program on this system."""
     wine = [] if WINDOWS else ["wine"]
-    return wine + [str(program), *map(str, arguments)]
+    # With the system's own slashes: a makefile has others.
+    return wine + [str(pathlib.Path(program)), *map(str, arguments)]
 
 
 def environment():

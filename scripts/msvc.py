@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Microsoft's cl and link, as far as they can be had on Linux.
+"""Microsoft's cl, rc and link, as far as they can be had on Linux.
 
 usage: msvc.py cl ARGUMENTS...
+       msvc.py rc ARGUMENTS...
        msvc.py link ARGUMENTS...
 
 clang understands cl's command line and makes objects with Microsoft's ABI;
-lld does the same for link. Headers and import libraries, of the universal C
-runtime too, are Wine's. All that this needs and the real ones do not is here,
-so that a makefile can say what it would say to Microsoft's.
+llvm-rc does the same for rc, lld for link. Headers and import libraries, of
+the universal C runtime too, are Wine's. All that this needs and the real ones
+do not is here, so that a makefile can say what it would say to Microsoft's.
 """
 
 import pathlib
@@ -39,6 +40,12 @@ def compile_line(arguments):
             *arguments, *WARNINGS, NO_COOKIE]
 
 
+def resource_line(arguments):
+    """The llvm-rc command for rc's arguments."""
+    return ["llvm-rc", "/i", str(HEADERS / "msvcrt"),
+            "/i", str(HEADERS / "windows"), *arguments]
+
+
 def library(name):
     """What stands for a Windows library here: ws2_32.lib, libws2_32.a."""
     return str(LIBRARIES / f"lib{name[:-len('.lib')]}.a")
@@ -53,11 +60,11 @@ def link_line(arguments):
             "/entry:mainCRTStartup", *named, *map(library, RUNTIME)]
 
 
-TOOLS = {"cl": compile_line, "link": link_line}
+TOOLS = {"cl": compile_line, "rc": resource_line, "link": link_line}
 
 
 def main():
-    """Run one of the two. Returns its exit status."""
+    """Run one of them. Returns its exit status."""
     if len(sys.argv) < 3 or sys.argv[1] not in TOOLS:
         print(__doc__, file=sys.stderr)
         return 2

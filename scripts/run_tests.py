@@ -38,7 +38,11 @@ def main():
     except (OSError, subprocess.SubprocessError) as error:
         print(f"run_tests.py: {error}", file=sys.stderr)
         return 1
-    tests = pathlib.Path(os.path.relpath(launch.ROOT / "tests"))
+    tests = launch.ROOT / "tests"
+    try:
+        tests = pathlib.Path(os.path.relpath(tests))
+    except ValueError:
+        pass  # on another drive of Windows: no way from here to there
     try:
         return subprocess.run([*python, "-m", "pytest", "-p",
                                "no:cacheprovider", *(sys.argv[1:] or ["-q"]),

@@ -19,10 +19,15 @@ missing=
 for part in ${*:-x86_64 i686 msvc wine pytest}; do
     case $part in
     x86_64) command -v x86_64-w64-mingw32-gcc >/dev/null \
-                || missing="$missing gcc-mingw-w64-x86-64" ;;
+                || missing="$missing gcc-mingw-w64-x86-64"
+            command -v x86_64-w64-mingw32-windres >/dev/null \
+                || missing="$missing binutils-mingw-w64-x86-64" ;;
     i686)   command -v i686-w64-mingw32-gcc >/dev/null \
-                || missing="$missing gcc-mingw-w64-i686" ;;
+                || missing="$missing gcc-mingw-w64-i686"
+            command -v i686-w64-mingw32-windres >/dev/null \
+                || missing="$missing binutils-mingw-w64-i686" ;;
     msvc)   command -v clang >/dev/null || missing="$missing clang"
+            command -v llvm-rc >/dev/null || missing="$missing llvm"
             command -v lld-link >/dev/null || missing="$missing lld"
             [ -e /usr/include/wine/wine/windows/winsock2.h ] \
                 || missing="$missing libwine-dev"

@@ -1,8 +1,19 @@
-/* version.h - the one place that says which version this is. */
+/* version.h - the one place that says which version this is: to the C files
+ * and to the resource compiler. */
 #ifndef VERSION_H
 #define VERSION_H
 
+#define VERSION_MAJOR 1
+#define VERSION_MINOR 0
+#define VERSION_PATCH 0
+
+/* Two steps, or it would be the macros' names that end up in the text. And in
+ * one piece: not every resource compiler joins "1" "." "0". */
+#define VERSION_TEXT(number)             #number
+#define VERSION_JOIN(major, minor, patch) VERSION_TEXT(major.minor.patch)
+
 #define PROGRAM_NAME    "iocp_echo_server"
-#define PROGRAM_VERSION "1.0.0"
+#define PROGRAM_VERSION \
+    VERSION_JOIN(VERSION_MAJOR, VERSION_MINOR, VERSION_PATCH)
 
 #endif

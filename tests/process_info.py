@@ -10,7 +10,7 @@ WINDOWS = os.name == "nt"
 
 def _status(pid, field):
     """A number of /proc/PID/status."""
-    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)[1])
 
 
@@ -27,13 +27,13 @@ class _MemoryCounters(ctypes.Structure):
 
 def _with_process(pid, ask):
     """ask(kernel32, handle) for an open handle of the process (Windows)."""
-    query_information = 0x0400  # PROCESS_QUERY_INFORMATION
+    access = 0x0400 | 0x0010  # PROCESS_QUERY_INFORMATION, PROCESS_VM_READ
     kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
     kernel32.OpenProcess.restype = ctypes.c_void_p
     kernel32.OpenProcess.argtypes = [ctypes.c_uint32, ctypes.c_int,
                                      ctypes.c_uint32]
     kernel32.CloseHandle.argtypes = [ctypes.c_void_p]
-    handle = kernel32.OpenProcess(query_information, False, pid)
+    handle = kernel32.OpenProcess(access, False, pid)
     if not handle:
         raise ctypes.WinError(ctypes.get_last_error())
     try:
@@ -77,7 +77,7 @@ def cpu_time(pid):
     """Seconds of CPU time it has used, to about a hundredth."""
     if not WINDOWS:
         # The name, in brackets, may hold anything: count from its end.
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
         numbers = text[text.rindex(")") + 2:].split()
         return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 

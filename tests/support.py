@@ -37,7 +37,16 @@ STOP_SIGNAL = signal.CTRL_BREAK_EVENT if WINDOWS else signal.SIGINT
 STOP_REASON = "ctrl-break" if WINDOWS else "ctrl-c"
 NEW_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP if WINDOWS else 0
 
+# The server prints ASCII. What it should not print is to be seen, and not to
+# end a reader because the system's code page has no such character.
+TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}
+
 _running = []  # every process a test has started and not yet waited for
+
+
+def windows_path(path):
+    """How a Windows program names this file."""
+    return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
 
 
 def kill_all():
@@ -60,7 +69,7 @@ def start_process(line, **options):
 def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT):
     """Run the server to its end: for --help and wrong command lines."""
     process = start_process(launch.command(program, *arguments),
-                            env=launch.environment(), text=True,
+                            env=launch.environment(), **TEXT,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE)
     out, err = process.communicate(timeout=timeout)
@@ -149,7 +158,7 @@ class Server:
         self._ended = False
         self.process = start_process(
             launch.command(program, port, *arguments),
-            env={**launch.environment(), **(env or {})}, text=True,
+            env={**launch.environment(), **(env or {})}, **TEXT,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)
         self._errors = []

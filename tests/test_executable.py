@@ -1,6 +1,8 @@
-"""What the linker wrote into the executables, read from their PE headers."""
+"""What the linker wrote into the executables: PE headers and resources."""
 
+import re
 import struct
+import xml.etree.ElementTree
 
 import pytest
 
@@ -11,7 +13,9 @@ X86, X64, ARM64 = 0x14C, 0x8664, 0xAA64  # machines
 CONSOLE = 3                              # subsystem
 RELOCS_STRIPPED = 0x0001                 # characteristics of the file
 HIGH_ENTROPY_VA, DYNAMIC_BASE, NX_COMPAT = 0x0020, 0x0040, 0x0100
-IMPORTS, RELOCATIONS = 1, 5              # data directories
+IMPORTS, RESOURCES, RELOCATIONS = 1, 2, 5  # data directories
+VERSION, MANIFEST = 16, 24               # types of resources
+ENGLISH, UNICODE = 0x0409, 0x04B0        # a language, a code page
 
 # Everything the server may need besides the C runtime.
 SYSTEM = {"kernel32.dll", "ws2_32.dll", "mswsock.dll"}
@@ -103,11 +107,135 @@ class Executable:
                 yield self.text(entry + 2)
             place += size
 
+    def resources(self):
+        """(type, name, language) -> bytes, for those with numbers as names."""
+        root = self.offset(self.directories[RESOURCES][0])
+
+        def entries(table):
+            named, numbered = self.read("<HH", root + table + 12)
+            assert named == 0
+            return [self.read("<II", root + table + 16 + 8 * i)
+                    for i in range(numbered)]
+
+        def tables(table):
+            """Those one level down; the high bit says that it is a table."""
+            for number, place in entries(table):
+                assert place >> 31 == 1
+                yield number, place & 0x7FFFFFFF
+        result = {}
+        for kind, names in tables(0):
+            for name, languages in tables(names):
+                for language, place in entries(languages):
+                    address, size = self.read("<II", root + place)
+                    start = self.offset(address)
+                    result[kind, name, language] = self.data[
+                        start:start + size]
+        return result
+
+
+def version_block(data, start=0):
+    """A block of VS_VERSIONINFO: (key, value, blocks inside, its end)."""
+    length, value_length, is_text = struct.unpack_from("<HHH", data, start)
+    end = start + length
+    assert 6 < length and end <= len(data)
+
+    def aligned(place):
+        return place + -place % 4
+    place = start + 6
+    while data[place:place + 2] != b"\0\0":
+        place += 2
+    key = data[start + 6:place].decode("utf-16-le")
+    place = aligned(place + 2)
+    if is_text and value_length:
+        value = data[place:end].decode("utf-16-le").split("\0")[0]
+        return key, value, {}, end
+    value = data[place:place + value_length]
+    place = aligned(place + value_length)
+    inside = {}
+    while place < end:
+        name, *block, place = version_block(data, place)
+        inside[name] = block
+        place = aligned(place)
+    return key, value, inside, end
+
+
+def project_version():
+    """The three numbers of src/version.h."""
+    text = (support.ROOT / "src" / "version.h").read_text(encoding="ascii")
+    return tuple(int(re.search(rf"^#define VERSION_{name} (\d+)$", text,
+                               re.MULTILINE)[1])
+                 for name in ("MAJOR", "MINOR", "PATCH"))
+
+
+def check_version(data):
+    """What Explorer shows in a file's properties."""
+    numbers = project_version()
+    key, fixed, inside, _ = version_block(data)
+    assert key == "VS_VERSION_INFO"
+    (signature, _, *versions, _, flags, system, kind, _, _, _
+     ) = struct.unpack("<13I", fixed)
+    assert signature == 0xFEEF04BD
+    high, low = numbers[0] << 16 | numbers[1], numbers[2] << 16
+    assert versions == [high, low, high, low]  # of the file, of the product
+    assert (flags, system, kind) == (0, 0x40004, 1)  # release, NT, program
+    _, tables = inside["StringFileInfo"]
+    assert list(tables) == [f"{ENGLISH:04X}{UNICODE:04X}"]
+    strings = {name: value for name, (value, _) in
+               tables[f"{ENGLISH:04X}{UNICODE:04X}"][1].items()}
+    text = ".".join(map(str, numbers))
+    assert strings == {
+        "FileDescription": "TCP echo server on an I/O completion port",
+        "FileVersion": text, "InternalName": "iocp_echo_server",
+        "OriginalFilename": "iocp_echo_server.exe",
+        "ProductName": "iocp_echo_server", "ProductVersion": text}
+    translation, _ = inside["VarFileInfo"][1]["Translation"]
+    assert translation == struct.pack("<HH", ENGLISH, UNICODE)
+
+
+SUPPORTED = {  # what GetVersion may tell such a program
+    "Vista": "{e2011457-1546-43c5-a5fe-008deee3d3f0}",
+    "7": "{35138b9a-5d96-4fbd-8e2d-a2440225f93a}",
+    "8": "{4a2f28e3-53b9-4441-ba9c-d69d4a4a6e38}",
+    "8.1": "{1f676c76-80e1-4239-95bb-83d0f6d0da78}",
+    "10 and 11": "{8e0f7a12-bfb3-4fe8-b9a5-48fd50a15a9a}"}
+
+
+def check_manifest(data):
+    """What the loader reads; names with the schemas Microsoft gives them."""
+    root = xml.etree.ElementTree.fromstring(data)
+    asm = "{urn:schemas-microsoft-com:asm.%s}"
+    compatible = "{urn:schemas-microsoft-com:compatibility.v1}"
+    settings = "{http://schemas.microsoft.com/SMI/%d/WindowsSettings}"
+    assert root.tag == asm % "v1" + "assembly"
+    assert root.get("manifestVersion") == "1.0"
+    v3 = asm % "v3"
+    level = root.find("/".join(v3 + x for x in (
+        "trustInfo", "security", "requestedPrivileges",
+        "requestedExecutionLevel")))
+    assert level.attrib == {"level": "asInvoker", "uiAccess": "false"}
+    systems = root.findall("/".join(compatible + x for x in (
+        "compatibility", "application", "supportedOS")))
+    assert [x.get("Id") for x in systems] == list(SUPPORTED.values())
+    # An attribute may not be put on windowsSettings' own namespace of v3.
+    inside = root.find(v3 + "application/" + v3 + "windowsSettings")
+    assert {x.tag: x.text for x in inside} == {
+        settings % 2016 + "longPathAware": "true",
+        settings % 2019 + "activeCodePage": "UTF-8"}
+
+
+def check_resources(exe):
+    """A version and one manifest, nothing else."""
+    resources = exe.resources()
+    assert set(resources) == {(VERSION, 1, ENGLISH), (MANIFEST, 1, ENGLISH)}
+    check_version(resources[VERSION, 1, ENGLISH])
+    check_manifest(resources[MANIFEST, 1, ENGLISH])
+
 
 def check(data, machine=None, function="CreateIoCompletionPort",
-          relocations=True):
+          relocations=True, resources=True):
     """All that has to be true of an executable that needs that function and,
-    but for the smallest 64-bit ones, has addresses to relocate."""
+    but for the smallest 64-bit ones, has addresses to relocate; and, but for
+    the steps, has a version."""
     exe = Executable(data)
     assert exe.machine == machine or (
         machine is None and exe.machine in (X86, X64, ARM64))
@@ -128,6 +256,8 @@ def check(data, machine=None, function="CreateIoCompletionPort",
     assert foreign == []
     assert {"kernel32.dll", "ws2_32.dll"} <= set(imports)
     assert function in imports["kernel32.dll"]
+    if resources:
+        check_resources(exe)
     return imports
 
 
@@ -144,7 +274,18 @@ def test_headers_of_steps(path, machine):
     assert path.exists(), f"{path} was not built"
     # clang's have none: no table of theirs holds an address.
     check(path.read_bytes(), machine, "SleepEx" if "step1" in path.stem
-          else "CreateIoCompletionPort", relocations=machine == X86)
+          else "CreateIoCompletionPort", relocations=machine == X86,
+          resources=False)
+
+
+def test_version_is_the_same_everywhere():
+    text = "iocp_echo_server " + ".".join(map(str, project_version()))
+    assert support.run_server("--version").stdout == text + "\n"
+    readme = support.ROOT / "README.md"
+    if readme.exists():
+        shown = re.findall(r"iocp_echo_server \d+\.\d+\.\d+",
+                           readme.read_text(encoding="utf-8"))
+        assert set(shown) <= {text}
 
 
 @pytest.mark.skipif(support.WINDOWS, reason="cl itself would warn")
@@ -180,6 +321,21 @@ def rename(old, new):
     return change
 
 
+def flip_after(text, offset):
+    """Change a bit so far after the end of something there is once."""
+    def change(exe):
+        assert exe.count(text) == 1
+        exe[exe.index(text) + len(text) + offset] ^= 1
+    return change
+
+
+def utf_16(text):
+    """As it is in a version resource."""
+    return text.encode("utf-16-le")
+
+
+FIXED = struct.pack("<2I", 0xFEEF04BD, 0x10000)  # before the four numbers
+
 MISTAKES = {
     "dos header": rename(b"MZ", b"ZM"),
     "machine": flip(-20, X86 ^ X64),
@@ -193,6 +349,17 @@ MISTAKES = {
     "another runtime": rename(b"msvcrt.dll\0", b"libgcc.dll\0"),
     "another function": rename(b"\0CreateIoCompletionPort\0",
                                b"\0CreateIoCompletionPart\0"),
+    "another file version": flip_after(FIXED, 0),
+    "another product version": flip_after(FIXED, 8),
+    "another version in words": flip_after(utf_16("FileVersion\0\0"), 0),
+    "another name": rename(utf_16("ProductName\0"),
+                           utf_16("ProductFame\0")),
+    "administrator": rename(b'"asInvoker"', b'"asManager"'),
+    "short paths": rename(b">true</long", b">fals</long"),
+    "another schema": rename(b"SMI/2019", b"SMI/2016"),
+    "another code page": rename(b"UTF-8</a", b"UTF-7</a"),
+    "one system less": rename(b"{e2011457", b"{e2011458"),
+    "not XML": rename(b"</assembly>", b"</assemble>"),
 }
 
 
@@ -201,7 +368,7 @@ MISTAKES = {
 def test_a_mistake_is_noticed(name):
     data = bytearray(BUILDS[0][0].read_bytes())
     MISTAKES[name](data)
-    with pytest.raises((AssertionError, struct.error)):
+    with pytest.raises((AssertionError, struct.error, SyntaxError)):
         check(bytes(data), X64)
 
 

@@ -38,7 +38,8 @@ def guarded(tmp_path):
             env["DELAYS"] = str(delays)
         server = Server(*arguments, program=program, env=env)
         server.report = lambda: {key: int(value) for key, value in
-                                 fields(report.read_text()).items()}
+                                 fields(report.read_text(
+                                     encoding="ascii")).items()}
         return server
     return start
 
@@ -164,9 +165,9 @@ def build_broken(directory, source, old, new):
     """The checked server with one change. Returns the program."""
     sources = shutil.copytree(ROOT / "src", directory / "src")
     shutil.copytree(ROOT / "tests" / "checked", directory / "tests" / "checked")
-    text = (sources / source).read_text()
+    text = (sources / source).read_text(encoding="ascii")
     assert text.count(old) == 1, old
-    (sources / source).write_text(text.replace(old, new))
+    (sources / source).write_text(text.replace(old, new), encoding="ascii")
     checked = directory / "tests" / "checked"
     return build(directory, "broken.exe", sources=sources,
                  forced=checked / "checked.h",

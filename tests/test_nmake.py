@@ -18,6 +18,7 @@ import pytest
 
 import nmake
 import support
+import test_executable
 
 ROOT = support.ROOT
 SCRIPT = pathlib.Path(nmake.__file__).resolve()
@@ -43,7 +44,8 @@ def run_nmake(tree, commands, *arguments, makefile="NMakefile", **env):
     path = f"{commands}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "/f", makefile, *arguments], cwd=tree,
-        env={"PATH": path, **env}, stdin=subprocess.DEVNULL, text=True,
+        env={"PATH": path, **env}, stdin=subprocess.DEVNULL,
+        **support.TEXT,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         timeout=BUILD_TIMEOUT)
     shown = [line[1:] for line in done.stdout.split("\n")
@@ -345,15 +347,16 @@ def test_commands_of_the_shell(make):
 
 COMPILE_FLAGS = {"/nologo", "/W4", "/WX", "/std:c11", "/guard:cf", "/c"}
 LINK_FLAGS = {"/nologo", "/guard:cf", "/dynamicbase", "/nxcompat",
-              "ws2_32.lib"}
+              "/manifest:no", "ws2_32.lib"}
 
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory):
-    """cl and link for PATH; and a python that tells what it was asked."""
+    """cl, rc and link for PATH; and a python that tells what it was asked."""
     script = ROOT / "scripts" / "msvc.py"
     return write_commands(tmp_path_factory.mktemp("tools") / "bin", {
         "cl": f'exec "{sys.executable}" "{script}" cl "$@"',
+        "rc": f'exec "{sys.executable}" "{script}" rc "$@"',
         "link": f'exec "{sys.executable}" "{script}" link "$@"',
         "python": r"""printf '%s\n' """
                   '"python $* SERVER=$SERVER STEPS=$STEPS"'})
@@ -363,12 +366,12 @@ def tools(tmp_path_factory):
 def quick_tools(tmp_path_factory):
     """The same, but what they make are empty files."""
     output = r"""for x; do
-        case $x in /Fo*) x=${x#/Fo} ;; /out:*) x=${x#/out:} ;; *) continue ;;
+        case $x in /[Ff]o*) x=${x#/?o} ;; /out:*) x=${x#/out:} ;; *) continue ;;
         esac
         : >"$(printf '%s' "$x" | tr '\\' /)"
     done"""
     return write_commands(tmp_path_factory.mktemp("quick") / "bin",
-                          {"cl": output, "link": output})
+                          {"cl": output, "rc": output, "link": output})
 
 
 def copy_sources(tree, text=None):
@@ -392,8 +395,9 @@ def check_build(tree, tools, *macros, program="build/iocp_echo_server.exe",
     status, shown, output = run_nmake(tree, tools, *macros)
     assert status == 0, output
     assert compiled(shown) == sorted(SOURCES)
-    for line in shown[:-1]:
+    for line in shown[:-2]:
         assert COMPILE_FLAGS | {mode} <= set(line.split()), line
+    assert shown[-2].startswith("rc ")
     assert shown[-1].startswith("link ")
     assert LINK_FLAGS <= set(shown[-1].split()), shown[-1]
     assert (tree / program).exists()
@@ -419,6 +423,18 @@ def check_header_counts(tree, tools):
     assert status == 0, output
     assert compiled(shown) == sorted(SOURCES)
     assert shown[-1].startswith("link ")
+
+
+def check_resource_counts(tree, tools):
+    """What the resource is made of is a reason to make that again."""
+    for name in ("iocp_echo_server.rc", "iocp_echo_server.manifest"):
+        os.utime(tree / "src" / name)
+        status, shown, output = run_nmake(tree, tools)
+        assert status == 0, output
+        assert [line.split()[0] for line in shown] == ["rc", "link"], name
+    os.utime(tree / "src" / "version.h")
+    _, shown, _ = run_nmake(tree, tools)
+    assert [line.split()[0] for line in shown[-2:]] == ["rc", "link"]
 
 
 @pytest.fixture(scope="module")
@@ -465,7 +481,8 @@ def test_flags_are_the_same_in_both():
     text = (ROOT / "Makefile").read_text(encoding="ascii")
 
     def flags(name):
-        return set(re.search(rf"^{name} *= (.*)$", text, re.M)[1].split())
+        value = re.search(rf"^{name} *= ((?:.*\\\n)*.*)$", text, re.M)[1]
+        return set(value.replace("\\\n", " ").split())
     assert COMPILE_FLAGS - {"/c"} | {"/O2"} <= flags("MSVC_CFLAGS")
     assert LINK_FLAGS <= flags("MSVC_LDFLAGS") | flags("MSVC_LIBS")
 
@@ -481,7 +498,9 @@ def test_no_macro_is_a_variable_of_the_tools(monkeypatch):
 @on_linux
 @pytest.mark.limit(300)
 def test_release(release):
-    server = support.Server(program=release / "build/iocp_echo_server.exe")
+    program = release / "build/iocp_echo_server.exe"
+    test_executable.check(program.read_bytes(), test_executable.X64)
+    server = support.Server(program=program)
     server.check_serves()
     server.stop()
 
@@ -519,6 +538,11 @@ def test_header_rebuilds_all(built, tools):
 
 
 @on_linux
+def test_resource_is_made_again(built, quick_tools):
+    check_resource_counts(built, quick_tools)
+
+
+@on_linux
 def test_nmakefile_rebuilds_all(built, quick_tools):
     os.utime(built / "NMakefile")
     check_build(built, quick_tools)
@@ -544,6 +568,8 @@ def test_debug_and_clean(built, tools):
     assert (built / "build/msvc-debug/iocp_echo_server.pdb").exists()
     check_steps(built, tools, "DEBUG=1", mode="/Od",
                 directory="build/msvc-debug/steps")
+    program = built / "build/msvc-debug/iocp_echo_server.exe"
+    test_executable.check(program.read_bytes(), test_executable.X64)
     assert run_nmake(built, tools)[:2] == (0, [])  # the other is still there
     assert run_nmake(built, tools, "clean")[0] == 0
     assert list((built / "build").iterdir()) == [keep]
@@ -596,17 +622,20 @@ MISTAKES = [
     ("PYTHON  = python", "PYTHON := python", "not a name"),
     ("mkdir $(OBJDIR)", "mkdir build/msvc", "not known here: mkdir"),
     ("log.obj \\", "log.obj \\ ", "blanks after the backslash"),
-    ("worker.obj\n", "worker.obj \\\n", "the line before goes on"),
+    ("trace.obj\n", "trace.obj \\\n", "the line before goes on"),
     # What the build then shows.
     ("all: $(PROGRAM)", "all:", r"assert \[\] =="),
     ("    $(OBJDIR)\\log.obj \\\n", "", "undefined symbol"),
-    ("    @if not exist $(OBJDIR) mkdir $(OBJDIR)\n", "", "return code"),
     ("/c /Fo$@ $<", "/c $<", "was not made"),
+    ("/fo$@ ", "", "was not made"),
+    ("{src}.c{$(OBJDIR)}.obj:\n    @if not exist $(OBJDIR) mkdir $(OBJDIR)\n",
+     "{src}.c{$(OBJDIR)}.obj:\n", "return code"),
     ("/out:$@", "/out:build\\server.exe", "was not made"),
     ("ws2_32.lib", "", "undefined symbol"),
     # What only the flags show.
     (" /std:c11", "", "/nologo"),
     ("/WX ", "", "/nologo"),
+    (" /manifest:no", "", "/nologo"),
     ("$(MODE) /guard:cf", "$(MODE)", "/nologo"),
     ("$(LDMODE) /guard:cf", "$(LDMODE)", "/nologo"),
     ("MODE    = /O2", "MODE    = /Od", "/nologo"),
@@ -666,3 +695,18 @@ def test_a_forgotten_header_is_noticed(tmp_path, quick_tools, old, new):
     check_build(tree, quick_tools)
     with pytest.raises(AssertionError):
         check_header_counts(tree, quick_tools)
+
+
+@on_linux
+@pytest.mark.parametrize("old", [
+    " src\\iocp_echo_server.rc src\\iocp_echo_server.manifest \\\n",
+    "src\\iocp_echo_server.manifest ", "src\\version.h "])
+def test_a_forgotten_part_of_the_resource_is_noticed(tmp_path, quick_tools,
+                                                     old):
+    text = (ROOT / "NMakefile").read_text(encoding="ascii")
+    assert old in text
+    tree = copy_sources(tmp_path, text.replace(
+        old, " \\\n" if old.endswith("\n") else ""))
+    check_build(tree, quick_tools)
+    with pytest.raises(AssertionError):
+        check_resource_counts(tree, quick_tools)

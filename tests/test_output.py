@@ -4,9 +4,9 @@ import re
 import subprocess
 
 import launch
-from support import (IO_TIMEOUT, PROGRAM, START_TIMEOUT, STOP_REASON, STOP_SIGNAL,
-                     connect, echo, exchange, fields, start_process,
-                     wait_until)
+from support import (IO_TIMEOUT, PROGRAM, START_TIMEOUT, STOP_REASON,
+                     STOP_SIGNAL, TEXT, connect, echo, exchange, fields,
+                     start_process, wait_until)
 from test_listening import free_port
 
 PORT = r"port=\d+"
@@ -115,7 +115,7 @@ def test_quiet_prints_nothing():
 def test_nobody_reads_the_output_any_more():
     """`server | head -1`: what can't be printed is dropped, nothing else."""
     process = start_process(
-        launch.command(PROGRAM, 0, "-v"), env=launch.environment(), text=True,
+        launch.command(PROGRAM, 0, "-v"), env=launch.environment(), **TEXT,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     port = int(fields(process.stdout.readline())["port"])
     process.stdout.close()

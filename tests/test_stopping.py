@@ -4,6 +4,7 @@ Every stop has to end with status 0, `live=0` in the last line and totals that
 add up: Server.stop sees to it.
 """
 
+import socket
 import subprocess
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 
 import launch
 from support import (IO_TIMEOUT, PROGRAM, STOP_REASON, STOP_SIGNAL,
-                     closing_all, connect, echo, exchange, fields,
+                     TEXT, closing_all, connect, echo, exchange, fields,
                      receive_all, start_process, wait_until)
 from test_hostile_clients import offer
 
@@ -189,7 +190,7 @@ def test_clients_that_never_stop_sending(start_server):
                 client.sendall(b"f" * 65536)
                 try:
                     client.recv(1 << 20)
-                except TimeoutError:
+                except socket.timeout:
                     pass  # the server's end of file does not end this client
     load = Load(server, 4, flood)
     server.stop(timeout=1 + 2)
@@ -204,7 +205,8 @@ def test_two_hundred_clients_that_never_read(start_server):
         offer(server, clients)
         started = time.monotonic()
         totals = server.stop(timeout=1 + 2)
-        assert time.monotonic() - started >= 1  # they had the time to read
+        # They had the time to read; Windows' clock has steps of 16 ms.
+        assert time.monotonic() - started >= 0.9
     assert totals["sent"] < totals["received"]
     assert totals["failed"] == 0  # the server ended them, not a failure
 
@@ -242,7 +244,7 @@ def test_ctrl_c_over_and_over(start_server):
 def test_ctrl_c_again_ends_what_hangs():
     """Nobody reads what the server prints: its threads wait in the pipe."""
     process = start_process(
-        launch.command(PROGRAM, 0, "-v"), env=launch.environment(), text=True,
+        launch.command(PROGRAM, 0, "-v"), env=launch.environment(), **TEXT,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     port = int(fields(process.stdout.readline())["port"])
     with closing_all() as clients:

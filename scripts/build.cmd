@@ -1,0 +1,63 @@
+@echo off
+rem Builds build\iocp_echo_server.exe with the compiler that is here:
+rem Microsoft's, on PATH or where Visual Studio says it is, or MinGW-w64.
+rem
+rem In these files an "if errorlevel" follows a command instead of && and ||,
+rem which Wine's cmd (version 8), that the tests use, takes for &.
+
+setlocal
+pushd "%~dp0.."
+call :on_path cl.exe
+if not errorlevel 1 goto nmake
+
+call :visual_studio
+call :on_path cl.exe
+if not errorlevel 1 goto nmake
+
+call :on_path gcc.exe
+if errorlevel 1 goto no_compiler
+call :on_path mingw32-make.exe
+if not errorlevel 1 goto mingw32_make
+call :on_path make.exe
+if not errorlevel 1 goto make
+
+:no_compiler
+set "mingw=winget install BrechtSanders.WinLibs.POSIX.UCRT"
+set "studio=Visual Studio with Desktop development with C++"
+>&2 echo build.cmd: no compiler found; '%mingw%' or install %studio%
+exit /b 1
+
+:nmake
+nmake /nologo /f NMakefile
+exit /b %errorlevel%
+
+:mingw32_make
+mingw32-make
+exit /b %errorlevel%
+
+:make
+make
+exit /b %errorlevel%
+
+rem on_path NAME: status 0 if there is such a program.
+:on_path
+for %%I in (%1) do if not "%%~$PATH:I"=="" exit /b 0
+exit /b 1
+
+rem Sets what a "Developer Command Prompt" would, if it can. vswhere goes on
+rem PATH, since "for" does not keep the quotes that its directory needs;
+rem "-products *" is for who has the Build Tools alone.
+:visual_studio
+set "PATH=%PATH%;%ProgramFiles(x86)%\Microsoft Visual Studio\Installer"
+call :on_path vswhere.exe
+if errorlevel 1 exit /b
+set "want=-requires Microsoft.VisualStudio.Component.VC.Tools.x86.x64"
+set "find=vswhere.exe -latest -products * %want% -property installationPath"
+set "studio="
+for /f "usebackq delims=" %%I in (`%find%`) do set "studio=%%I"
+if not defined studio exit /b
+rem Or it would go to a directory of its own choice.
+set "VSCMD_START_DIR=%CD%"
+set "target=-no_logo -arch=amd64 -host_arch=amd64"
+call "%studio%\Common7\Tools\VsDevCmd.bat" %target%
+exit /b

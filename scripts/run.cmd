@@ -1,0 +1,20 @@
+@echo off
+rem Builds the server and starts it; Ctrl+C stops it.
+rem
+rem   scripts\run.cmd [PORT] [OPTIONS...]     --help says which options
+rem
+rem Without a port, or with an option first, the port is 9190.
+
+setlocal
+pushd "%~dp0.."
+cmd /d /c scripts\build.cmd
+if errorlevel 1 exit /b 1
+popd
+set "port=9190"
+set "first=%~1"
+if defined first if not "%first:~0,1%"=="-" set "port="
+set "server=%~dp0..\build\iocp_echo_server.exe"
+
+rem The goto leads nowhere, which ends this file but not the line: with no
+rem batch job left Ctrl+C does not make cmd ask whether to terminate that.
+endlocal & goto #none# 2>nul || title %ComSpec% & "%server%" %port% %*

@@ -1,0 +1,32 @@
+@echo off
+rem Builds the server and runs the tests.
+rem
+rem   scripts\test.cmd [ARGUMENTS FOR PYTEST...]
+
+setlocal
+set "found=py -3"
+call :is_python
+if not errorlevel 1 goto build
+set "found=python"
+call :is_python
+if not errorlevel 1 goto build
+>&2 echo test.cmd: no Python 3.9 or later; 'winget install Python.Python.3.13'
+exit /b 1
+
+:build
+pushd "%~dp0.."
+cmd /d /c scripts\build.cmd
+if errorlevel 1 exit /b 1
+popd
+
+rem run.cmd says what the goto is for.
+endlocal & goto #none# 2>nul || title %ComSpec% & %found% "%~dp0run_tests.py" %*
+exit /b %errorlevel%
+
+rem Status 0: it runs. A Windows without Python has a python.exe too, which
+rem only tells where to get one.
+:is_python
+set "test=sys.exit(42 if sys.version_info >= (3, 9) else 1)"
+cmd /d /c %found% -c "import sys; %test%" >nul 2>nul
+if %errorlevel%==42 exit /b 0
+exit /b 1

@@ -1,0 +1,61 @@
+"""The workflow can't be run here; but what it calls has to be there."""
+
+import re
+
+import pytest
+
+from support import ROOT
+
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+TEXT = WORKFLOW.read_text(encoding="ascii")
+
+
+@pytest.fixture
+def jobs():
+    yaml = pytest.importorskip("yaml")
+    return yaml.safe_load(TEXT)["jobs"]
+
+
+def targets(makefile):
+    """Names to the left of a colon."""
+    text = (ROOT / makefile).read_text(encoding="ascii")
+    return set(re.findall(r"^(\w+):", text, re.MULTILINE))
+
+
+def commands(jobs):
+    """All that is run, in one text."""
+    return "\n".join(step["run"] for job in jobs.values()
+                     for step in job["steps"] if "run" in step)
+
+
+def test_what_is_called_is_there(jobs):
+    text = commands(jobs)
+    made = {"Makefile": re.findall(r"^(?:mingw32-)?make (.+)$", text, re.M),
+            "NMakefile": re.findall(r"^nmake /nologo /f NMakefile (.+)$",
+                                    text, re.M)}
+    assert made == {"Makefile": ["test", "test"], "NMakefile": ["test"]}
+    for makefile, names in made.items():
+        assert set(names) <= targets(makefile)
+    scripts = re.findall(r"\\(scripts\\\w+\.cmd)", text)
+    assert len(scripts) == 2
+    for script in scripts:
+        assert (ROOT / script.replace("\\", "/")).exists(), script
+
+
+def test_every_job_ends_and_may_only_read(jobs):
+    import yaml
+    assert yaml.safe_load(TEXT)["permissions"] == {"contents": "read"}
+    assert set(jobs) == {"msvc", "mingw", "wine"}
+    for job in jobs.values():
+        assert 0 < job["timeout-minutes"] <= 60
+        assert "permissions" not in job
+    assert "secrets" not in TEXT
+
+
+def test_actions_are_pinned():
+    """A tag can be moved to other code, a commit can't."""
+    used = re.findall(r"uses: *(.*)$", TEXT, re.MULTILINE)
+    assert used
+    for each in used:
+        assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+",
+                            each), each

@@ -1,0 +1,417 @@
+"""scripts\\*.cmd, run by cmd.exe (here Wine's) with stand-ins for all tools.
+
+The stand-ins are one small program under many names: it writes down how it was
+called, and ends with the status it was told. All paths have spaces and what
+else cmd.exe takes for its own.
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import launch
+from support import (IO_TIMEOUT, PROGRAM, ROOT, START_TIMEOUT, STOP_SIGNAL,
+                     STOP_TIMEOUT, WINDOWS, connect, echo, fields,
+                     start_process, windows_path)
+
+SCRIPTS = sorted((ROOT / "scripts").glob("*.cmd"))
+COMPILER = shutil.which("gcc" if WINDOWS else "x86_64-w64-mingw32-gcc")
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a gcc")
+
+# Wine's cmd (version 8) forgets the rest of a line after such a goto, so there
+# it is taken out. What it is for is not to be seen without a console anyway.
+GOTO = "goto #none# 2>nul || title %ComSpec% & "
+
+# What a program is told, and tells, goes through the environment: FAKE_LOG is
+# where it writes its name, directory and arguments.
+FAKE = r"""
+#include <windows.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int status_of(const char *name, int otherwise)
+{
+    char variable[64], *dash;
+
+    snprintf(variable, sizeof variable, "FAKE_%s", name);
+    if ((dash = strchr(variable, '-')) != NULL)
+        *dash = '_';  /* a shell drops variables that it could not name */
+    return getenv(variable) != NULL ? atoi(getenv(variable)) : otherwise;
+}
+
+int main(int argc, char **argv)
+{
+    char path[MAX_PATH], *name;
+    int i, asked = 0, make, status;
+    FILE *log = fopen(getenv("FAKE_LOG"), "a");
+
+    GetModuleFileNameA(NULL, path, sizeof path);
+    name = strrchr(path, '\\') + 1;
+    strrchr(name, '.')[0] = '\0';
+    for (i = 1; i < argc; ++i)
+        asked |= strcmp(argv[i], "-c") == 0;
+    status = status_of(name, asked ? 42 : 0);
+    if (!asked) {
+        char directory[MAX_PATH];
+
+        GetCurrentDirectoryA(sizeof directory, directory);
+        fprintf(log, "%s|%s", name, directory);
+        for (i = 1; i < argc; ++i)
+            fprintf(log, "|%s", argv[i]);
+        fputs("\n", log);
+    }
+    make = strstr(name, "make") != NULL;
+    if (make && status == 0
+        && !CopyFileA(getenv("FAKE_SERVER"), "build\\iocp_echo_server.exe",
+                      FALSE))
+        return 99;
+    if (strcmp(name, "vswhere") == 0 && getenv("FAKE_STUDIO") != NULL)
+        puts(getenv("FAKE_STUDIO"));
+    if (strncmp(name, "py", 2) == 0 && !asked)
+        return status_of("tests", 0);
+    return status;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory):
+    """The program that stands for all others."""
+    directory = tmp_path_factory.mktemp("fake")
+    source = directory / "fake.c"
+    source.write_text(FAKE, encoding="ascii")
+    subprocess.run([COMPILER, "-o", str(directory / "fake.exe"), str(source)],
+                   check=True, timeout=IO_TIMEOUT)
+    return directory / "fake.exe"
+
+
+class Desk:
+    """A computer with some tools, and somebody who types."""
+
+    def __init__(self, path, fake):
+        self.path, self.fake = path, fake
+        self.tree = path / "a copy (1) & more, it's"
+        self.tools = path / "tools (x86) & more"
+        self.elsewhere = path / "some where & else"
+        self.programs = path / "Program Files (x86)"
+        self.log = path / "log.txt"
+        (self.tree / "build").mkdir(parents=True)
+        (self.tree / "scripts").mkdir()
+        self.tools.mkdir()
+        self.elsewhere.mkdir()
+        for script in SCRIPTS:
+            text = script.read_text(encoding="ascii")
+            if not WINDOWS:
+                text = text.replace(GOTO, "")
+            (self.tree / "scripts" / script.name).write_bytes(
+                text.replace("\n", "\r\n").encode("ascii"))
+        self.environment = {"FAKE_LOG": windows_path(self.log),
+                            "FAKE_SERVER": windows_path(fake)}
+
+    def has(self, *names, where=None):
+        """Programs on PATH, or in another directory."""
+        where = where or self.tools
+        where.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            shutil.copy(self.fake, where / f"{name}.exe")
+
+    def has_studio(self, *names):
+        """Visual Studio, with these programs at its command prompt."""
+        studio = self.path / "Studio (2022) & more"
+        tools = studio / "Common7" / "Tools"
+        self.has(*names, where=studio / "bin")
+        tools.mkdir(parents=True)
+        (tools / "VsDevCmd.bat").write_bytes(
+            b"@echo off\r\n"
+            b'>>"%FAKE_LOG%" echo VsDevCmd^|%VSCMD_START_DIR:&=+%^|%*\r\n'
+            b'set "PATH=%~dp0..\\..\\bin;%PATH%"\r\nexit /b 0\r\n')
+        self.has("vswhere", where=self.programs / "Microsoft Visual Studio"
+                 / "Installer")
+        self.environment["FAKE_STUDIO"] = windows_path(studio)
+
+    def start(self, script, arguments=""):
+        """Type the script's path, with the arguments, somewhere else."""
+        (self.path / "typed.cmd").write_bytes("\r\n".join([
+            "@echo off",
+            f'set "PATH={windows_path(self.tools)};%SystemRoot%\\system32"',
+            f'set "ProgramFiles(x86)={windows_path(self.programs)}"',
+            f'cd /d "{windows_path(self.elsewhere)}"',
+            f'"{windows_path(self.tree)}\\scripts\\{script}.cmd" {arguments}',
+            ""]).encode("ascii"))
+        return start_process(
+            launch.command("cmd.exe", "/d", "/c",
+                           windows_path(self.path / "typed.cmd")),
+            env={**launch.environment(), **self.environment},
+            encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def type(self, script, arguments=""):
+        """... and wait. Returns the exit status and what was complained of;
+        nothing else may be said."""
+        process = self.start(script, arguments)
+        out, err = process.communicate(timeout=START_TIMEOUT)
+        assert out == ""
+        return process.returncode, err
+
+    def calls(self):
+        """How the tools were called: [name, directory, arguments...]."""
+        if not self.log.exists():
+            return []
+        return [line.split("|") for line in
+                self.log.read_text(encoding="ascii").splitlines()]
+
+
+@pytest.fixture
+def desk(tmp_path, fake):
+    return Desk(tmp_path, fake)
+
+
+NMAKE = ["nmake", "/nologo", "/f", "NMakefile"]
+
+
+def built_by(desk, *command):
+    """The call of a tool that builds, as it should have been."""
+    return [command[0], windows_path(desk.tree), *command[1:]]
+
+
+def started(desk, *arguments):
+    """The call of the server, as it should have been."""
+    return ["iocp_echo_server", windows_path(desk.elsewhere), *arguments]
+
+
+# --------------------------------- building --------------------------------
+
+@pytest.mark.parametrize("tools, command", [
+    (["cl", "nmake"], NMAKE),
+    (["cl", "nmake", "gcc", "mingw32-make", "make", "py"], NMAKE),
+    (["gcc", "mingw32-make"], ["mingw32-make"]),
+    (["gcc", "make"], ["make"]),
+    (["gcc", "mingw32-make", "make"], ["mingw32-make"]),
+], ids=lambda x: " ".join(x))
+def test_tools_on_path(desk, tools, command):
+    desk.has(*tools)
+    assert desk.type("run") == (0, "")
+    assert desk.calls() == [built_by(desk, *command), started(desk, "9190")]
+
+
+def test_visual_studio_is_asked_for(desk):
+    """... and goes before a MinGW. It may not move to another directory."""
+    desk.has("gcc", "mingw32-make")
+    desk.has_studio("cl", "nmake")
+    assert desk.type("run", "7") == (0, "")
+    vswhere, prompt, *rest = desk.calls()
+    assert vswhere == built_by(
+        desk, "vswhere", "-latest", "-products", "*", "-requires",
+        "Microsoft.VisualStudio.Component.VC.Tools.x86.x64", "-property",
+        "installationPath")
+    assert [x.strip() for x in prompt] == [
+        "VsDevCmd", windows_path(desk.tree).replace("&", "+"),
+        "-no_logo -arch=amd64 -host_arch=amd64"]
+    assert rest == [built_by(desk, *NMAKE), started(desk, "7")]
+
+
+def test_visual_studio_is_not_asked_in_vain(desk):
+    """At a developer command prompt all is there."""
+    desk.has_studio("cl", "nmake")
+    desk.has("cl", "nmake")
+    assert desk.type("run") == (0, "")
+    assert desk.calls()[0] == built_by(desk, *NMAKE)
+
+
+@pytest.mark.parametrize("tools", [[], ["cl"]], ids=["none", "no C++"])
+def test_visual_studio_without_a_compiler(desk, tools):
+    desk.has("gcc", "mingw32-make")
+    desk.has_studio()
+    if not tools:
+        del desk.environment["FAKE_STUDIO"]  # vswhere finds nothing
+    assert desk.type("run") == (0, "")
+    assert desk.calls()[-2:] == [built_by(desk, "mingw32-make"),
+                                 started(desk, "9190")]
+
+
+@pytest.mark.parametrize("script", ["run", "test"])
+@pytest.mark.parametrize("tools", [[], ["gcc"], ["make"], ["nmake"]],
+                         ids=lambda x: " ".join(x) or "nothing")
+def test_no_compiler(desk, script, tools):
+    desk.has(*tools, "py")
+    status, said = desk.type(script)
+    assert status == 1
+    assert len(said.splitlines()) == 1
+    assert said.startswith("build.cmd: no compiler found; 'winget install ")
+    assert "Desktop development with C++" in said
+    assert desk.calls() == []
+
+
+@pytest.mark.parametrize("script", ["run", "test"])
+@pytest.mark.parametrize("tools", [["cl", "nmake"], ["gcc", "mingw32-make"],
+                                   ["gcc", "make"]], ids=lambda x: x[1])
+def test_a_failed_build_starts_nothing(desk, script, tools):
+    """Not even what an earlier one has left."""
+    shutil.copy(desk.fake, desk.tree / "build" / "iocp_echo_server.exe")
+    desk.has(*tools, "py")
+    desk.environment["FAKE_" + tools[1].replace("-", "_")] = "2"
+    assert desk.type(script)[0] == 1
+    assert [call[0] for call in desk.calls()] == [tools[1]]
+
+
+# --------------------------------- run.cmd ---------------------------------
+
+@pytest.mark.parametrize("typed, arguments", [
+    ("", ["9190"]),
+    ("9191", ["9191"]),
+    ("0 -v --workers=3", ["0", "-v", "--workers=3"]),
+    ("--help", ["9190", "--help"]),
+    ("-v --bind ::1", ["9190", "-v", "--bind", "::1"]),
+    ('7 --trace "my & (file).txt"', ["7", "--trace", "my & (file).txt"]),
+    ('"7" -q', ["7", "-q"]),
+    ("abc", ["abc"]),
+])
+def test_arguments(desk, typed, arguments):
+    desk.has("cl", "nmake")
+    assert desk.type("run", typed) == (0, "")
+    assert desk.calls()[-1] == started(desk, *arguments)
+
+
+@pytest.mark.parametrize("status", [1, 2, 57])
+def test_exit_status_of_the_server(desk, status):
+    desk.has("gcc", "mingw32-make")
+    desk.environment["FAKE_iocp_echo_server"] = str(status)
+    assert desk.type("run") == (status, "")
+
+
+def test_the_server_itself(desk):
+    """It starts, serves, and stops with Ctrl+C; the status is its own."""
+    desk.has("gcc", "mingw32-make")
+    desk.environment["FAKE_SERVER"] = windows_path(PROGRAM)
+    status, said = desk.type("run", "0 --workers none")
+    assert status == 2 and "'none'" in said
+    process = desk.start("run", "0 --bind 127.0.0.1")
+    try:
+        ready = process.stdout.readline()
+        assert ready.startswith("ready "), process.communicate()
+        with connect("127.0.0.1", int(fields(ready)["port"])) as client:
+            assert echo(client, b"hello") == b"hello"
+        press_ctrl_c(desk, process)
+        out, err = process.communicate(timeout=STOP_TIMEOUT)
+    finally:
+        kill_server(desk)
+    # Nothing after the server's last line: cmd.exe has not asked anything.
+    assert err == "" and out.splitlines()[-1].startswith("stopped ")
+    # cmd.exe was sent the Ctrl+Break too, and what it makes of it is its own.
+    assert WINDOWS or process.returncode == 0
+
+
+def servers(desk):
+    """Process ids of the servers that were started from this desk."""
+    wanted = windows_path(desk.tree).encode()
+    found = []
+    for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = each.read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if wanted in line and b"iocp_echo_server.exe" in line:
+            found.append(int(each.parent.name))
+    return found
+
+
+def press_ctrl_c(desk, process):
+    """What a console tells all of its processes. Wine has none here, so that
+    the server alone is told."""
+    if WINDOWS:
+        process.send_signal(STOP_SIGNAL)
+        return
+    pids = servers(desk)
+    assert len(pids) == 1, pids
+    os.kill(pids[0], STOP_SIGNAL)
+
+
+def kill_server(desk):
+    """A process of a process does not end with the test by itself."""
+    if not WINDOWS:
+        for pid in servers(desk):
+            os.kill(pid, signal.SIGKILL)
+
+
+# --------------------------------- test.cmd --------------------------------
+
+@pytest.mark.parametrize("tools, statuses, expected", [
+    (["py"], {}, ["py", "-3"]),
+    (["python"], {}, ["python"]),
+    (["py", "python"], {}, ["py", "-3"]),
+    # No Python 3 for py, the Store's stub, one that is too old.
+    (["py", "python"], {"py": 103}, ["python"]),
+    (["py", "python"], {"python": 9009}, ["py", "-3"]),
+    (["py", "python"], {"py": 1}, ["python"]),
+])
+def test_python_is_found(desk, tools, statuses, expected):
+    desk.has("cl", "nmake", *tools)
+    for name, status in statuses.items():
+        desk.environment[f"FAKE_{name}"] = str(status)
+    assert desk.type("test", '-q -k "stop and not idle" --x=y') == (0, "")
+    assert desk.calls() == [
+        built_by(desk, *NMAKE),
+        [expected[0], windows_path(desk.elsewhere), *expected[1:],
+         windows_path(desk.tree) + "\\scripts\\run_tests.py",
+         "-q", "-k", "stop and not idle", "--x=y"]]
+
+
+@pytest.mark.parametrize("statuses", [
+    None, {"py": 103, "python": 9009}, {"py": 0, "python": 0},
+    {"py": 1, "python": 1}], ids=["none", "stub", "silent stub", "too old"])
+def test_no_python(desk, statuses):
+    desk.has("cl", "nmake", *(statuses or ()))
+    for name, status in (statuses or {}).items():
+        desk.environment[f"FAKE_{name}"] = str(status)
+    status, said = desk.type("test")
+    assert status == 1
+    assert said == ("test.cmd: no Python 3.9 or later; "
+                    "'winget install Python.Python.3.13'\n")
+    assert desk.calls() == []
+
+
+@pytest.mark.parametrize("status", [1, 5])
+def test_exit_status_of_the_tests(desk, status):
+    desk.has("gcc", "make", "py")
+    desk.environment["FAKE_tests"] = str(status)
+    assert desk.type("test") == (status, "")
+
+
+# -------------------------------- the files --------------------------------
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda x: x.name)
+def test_text(path):
+    data = path.read_bytes()
+    assert data.isascii() and b"\t" not in data
+    assert data.count(b"\n") == data.count(b"\r\n") == data.count(b"\r")
+    assert data.endswith(b"\r\n")
+    assert all(len(line) <= 80 for line in data.decode().splitlines())
+
+
+def test_line_ends_are_right_in_every_copy():
+    """Whatever core.autocrlf says: cmd.exe loses labels without the CR."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no repository here")
+    names = [f"scripts/{path.name}" for path in SCRIPTS]
+    out = subprocess.run(
+        ["git", "check-attr", "text", "eol", "--", *names], cwd=ROOT,
+        stdout=subprocess.PIPE, check=True, timeout=IO_TIMEOUT).stdout
+    assert out.decode().splitlines() == [
+        f"{name}: {what}" for name in names
+        for what in ("text: set", "eol: crlf")]
+
+
+@pytest.mark.skipif(WINDOWS, reason="Wine's cmd alone needs that")
+def test_only_the_goto_is_taken_out():
+    """Or what is run here is not what is run on Windows."""
+    texts = {x.name: x.read_text(encoding="ascii") for x in SCRIPTS}
+    assert [name for name in texts if GOTO in texts[name]] == [
+        "run.cmd", "test.cmd"]
+    assert all(text.count("goto #") == text.count(GOTO)
+               for text in texts.values())

@@ -71,6 +71,13 @@ LONGLONG trace_clock(void)
     return ticks.QuadPart;
 }
 
+/* In two parts: ticks times a billion are too many after half an hour. */
+static ULONGLONG nanoseconds(LONGLONG ticks)
+{
+    return (ULONGLONG)(ticks / ticksPerSecond * 1000000000
+                       + ticks % ticksPerSecond * 1000000000 / ticksPerSecond);
+}
+
 /* -------------------------------- the file ------------------------------- */
 
 /* The caller holds the lock, here and in the next three. */
@@ -118,12 +125,17 @@ static void put_locked(const LINES *lines)
     ReleaseSRWLockExclusive(&lock);
 }
 
-static VOID CALLBACK on_timer(PVOID unused, BOOLEAN timedOut)
+static void flush_locked(void)
 {
-    (void)unused, (void)timedOut;
     AcquireSRWLockExclusive(&lock);
     flush();
     ReleaseSRWLockExclusive(&lock);
+}
+
+static VOID CALLBACK on_timer(PVOID unused, BOOLEAN timedOut)
+{
+    (void)unused, (void)timedOut;
+    flush_locked();
 }
 
 /* Every line ends with a comma, as nobody knows which is the last. Now it is
@@ -157,10 +169,7 @@ static void event(LINES *lines, char phase, DWORD lane, LONGLONG at,
 {
     char *line = lines->text + lines->length;
     size_t room = sizeof lines->text - lines->length;
-    ULONGLONG ticks = (ULONGLONG)(at - startTicks);
-    ULONGLONG second = (ULONGLONG)ticksPerSecond;
-    ULONGLONG ns = ticks / second * 1000000000u
-                   + ticks % second * 1000000000u / second;
+    ULONGLONG ns = nanoseconds(at - startTicks);
     char rest[MAX_LINE];
     va_list args;
     int length;
@@ -183,7 +192,7 @@ static const char *escape(const char *text, char *out, size_t size)
     char *to = out;
 
     for (; *text != '\0' && (size_t)(to - out) + sizeof "\\u0000" <= size;
-         ++text)
+         ++text) {
         if (*text == '"' || *text == '\\')
             *to++ = '\\', *to++ = *text;
         else if ((unsigned char)*text < ' ' || (unsigned char)*text > '~')
@@ -191,6 +200,7 @@ static const char *escape(const char *text, char *out, size_t size)
                            (unsigned)(unsigned char)*text);
         else
             *to++ = *text;
+    }
     *to = '\0';
     return out;
 }
@@ -301,8 +311,7 @@ void trace_posted(BOOL sentinel, DWORD bytes)
 static void slice(LINES *lines, const LANE *lane, LONGLONG began,
                   const char *category, const char *name, const char *args)
 {
-    ULONGLONG ticks = (ULONGLONG)(trace_clock() - began);
-    ULONGLONG ns = ticks * 1000000000u / (ULONGLONG)ticksPerSecond;
+    ULONGLONG ns = nanoseconds(trace_clock() - began);
 
     event(lines, 'X', lane->id, began, "\"dur\":%llu.%03u,\"cat\":\"%s\","
           "\"name\":\"%s\",\"args\":{%s}", ns / 1000, (unsigned)(ns % 1000),
@@ -458,8 +467,8 @@ void trace_sentinel(LONGLONG began, DWORD worker)
  * own number is there too: GetVersionEx gives that of Windows 8 at most. */
 static BOOL describe_system(char *text, size_t size)
 {
-    typedef const char *(CDECL *WINE_VERSION)(void);
-    typedef void (CDECL *WINE_HOST)(const char **name, const char **release);
+    typedef const char *(*WINE_VERSION)(void);
+    typedef void (*WINE_HOST)(const char **name, const char **release);
     typedef LONG (WINAPI *RTL_VERSION)(OSVERSIONINFOW *version);
     typedef void (*FUNCTION)(void);  /* what any of them may be cast from */
     HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
@@ -499,10 +508,13 @@ static void put_metadata(DWORD lane, const char *name, const char *format, ...)
     char args[MAX_LINE];
     va_list list;
     LINES lines;
+    int length;
 
     va_start(list, format);
-    vsnprintf(args, sizeof args, format, list);
+    length = vsnprintf(args, sizeof args, format, list);
     va_end(list);
+    if (length < 0 || (size_t)length >= sizeof args)
+        return;
     lines.length = 0;
     event(&lines, 'M', lane, startTicks, "\"name\":\"%s\",\"args\":{%s}", name,
           args);
@@ -602,7 +614,7 @@ void trace_open(const OPTIONS *options, DWORD cpus)
             put_lane(&lanes[i]);
     put_info(options, workers, cpus);
     traceOn = TRUE;
-    on_timer(NULL, FALSE);  /* a file that can't be written shows at once */
+    flush_locked();  /* a file that can't be written shows at once */
     if (!CreateTimerQueueTimer(&flushTimer, NULL, on_timer, NULL,
                                FLUSH_INTERVAL, FLUSH_INTERVAL,
                                WT_EXECUTEDEFAULT)) {

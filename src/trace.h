@@ -5,8 +5,8 @@
  * ui.perfetto.dev show it. It says when which worker had which packet, and
  * when a connection belonged to the kernel and when to a worker.
  *
- * Every call is written TRACE(trace_...(...)): as long as there is no trace,
- * that is one look at a flag. With one it is a lock and some microseconds,
+ * Calls are written TRACE(trace_...(...)): as long as there is no trace, that
+ * is one look at a flag. With one it is a lock and some microseconds,
  * which are in the times shown. Any thread may call these; each tells of the
  * thread that calls it. What belongs to an operation is passed by value and
  * told before the post, because after it the connection may be gone.

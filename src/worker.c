@@ -144,7 +144,7 @@ unsigned WINAPI EchoThreadMain(LPVOID pWorker)
              * same, and the only one: it has to be consumed. */
             failed(worker->id, handleInfo, ioInfo, code);
     }
-    TRACE(trace_waiting());  /* not so: but its last packet is over */
+    TRACE(trace_waiting());  /* its last packet is over too */
     worker->completions = completions;
     return 0;
 }

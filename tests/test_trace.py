@@ -556,8 +556,8 @@ def test_a_disk_that_gets_full(traced, tmp_path):
     load = Load(server, 8, ping_pong(server))
     assert wait_until(lambda: server.errors)
     load.end()
-    check_goes_on(server, r"WriteFile \(trace\) failed: .+; the trace ends "
-                  r"here, .+")
+    check_goes_on(server, r"WriteFile \(trace\) failed: the disk is full "
+                  r"\(ERROR_DISK_FULL 112\); the trace ends here, .+")
     text = traced.path.read_text(encoding="ascii")
     assert len(text) <= 512_000
     assert len(parse(repair(text))) > 1000

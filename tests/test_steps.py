@@ -135,14 +135,21 @@ def test_port_is_taken(program, server):
 
 def test_resets(server):
     """The chapter ignores what GetQueuedCompletionStatus returns."""
-    with server.connect() as bystander, closing_all() as clients:
+    with (server.connect() as bystander, closing_all() as clients,
+          closing_all() as idle):
         assert echo(bystander, b"before") == b"before"
+        for _ in range(5):  # with a READ pending, after the time of offer
+            idle.append(server.connect())
+            assert echo(idle[-1], b"hello") == b"hello"
         for _ in range(20):
             clients.append(server.connect(receive_buffer=4096))
-        offer(server, clients)  # or a reset may pass for an end of file
+        offer(server, clients)  # with a WRITE pending
         for client in clients:
             reset(client)
         server.wait_for(r"^failed call=WSASend code=[1-9]\d* ", count=20)
+        for client in idle:
+            reset(client)
+        server.wait_for(r"^failed call=WSARecv code=[1-9]\d* ", count=5)
         assert echo(bystander, b"after") == b"after"
         server.check_serves()
 

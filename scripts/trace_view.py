@@ -1,0 +1,765 @@
+#!/usr/bin/env python3
+"""Make a page that shows a trace of the echo server, packet by packet.
+
+usage: trace_view.py TRACE [-o OUT.html] [--svg OUT.svg] [--open]
+
+TRACE is what `iocp_echo_server --trace FILE` has written. The page is one file
+that needs nothing else: no network, no server. Its texts are in English and
+Korean. --svg writes a still picture too, of all or of the beginning.
+
+What the page shows is computed here (the model); trace_view_page.html, which
+lies beside this file, draws it.
+"""
+
+import argparse
+import bisect
+import html
+import json
+import math
+import os
+import pathlib
+import re
+import sys
+import webbrowser
+
+PAGE = pathlib.Path(__file__).resolve().with_name("trace_view_page.html")
+
+KINDS = ("READ", "WRITE", "failed READ", "failed WRITE", "sentinel", "posted")
+OPERATIONS = KINDS[:4]  # what the server counts as completions
+
+MAX_TEXT = 200  # characters kept of any text in the trace
+MAX_TIME = 1e13  # microseconds: 100 days; more is no time of this trace
+
+AT_LEAST, FOR_NUMBER, IDLE = 0.4, 1.4, 5.0  # of the clock: see make_clock
+
+
+class NotATrace(Exception):
+    """The file is not a trace of the server; the text says why."""
+
+
+# ------------------------------- reading ----------------------------------
+
+def read_events(data):
+    """The events of a trace, given as bytes, and remarks about its state.
+
+    A server that was killed leaves no `]`, and perhaps half a line.
+    """
+    text = data.decode("utf-8-sig", errors="replace").strip("\0 \t\r\n")
+    if not text.startswith(("[", "{")):
+        raise NotATrace("it does not begin like JSON")
+    remarks = {}
+    try:
+        events = json.loads(text)
+        if isinstance(events, dict):  # the object form of other tools
+            events = events.get("traceEvents")
+    except RecursionError:
+        raise NotATrace("it is nested too deeply") from None
+    except ValueError:
+        events = read_lines(text, remarks)
+    if not isinstance(events, list):
+        raise NotATrace("it holds no list of events")
+    events = [each for each in events
+              if isinstance(each, dict) and isinstance(each.get("ph"), str)]
+    if not events:
+        raise NotATrace("there is no event in it")
+    return events, remarks
+
+
+def read_lines(text, remarks):
+    """Read it one event a line, leaving out what can't be read."""
+    lines, events, bad = text.splitlines(), [], []
+    for place, line in enumerate(lines):
+        line = line.strip("\0 \t").lstrip("[").rstrip("],").strip()
+        if line:
+            try:
+                events.append(json.loads(line))
+            except (ValueError, RecursionError):
+                bad.append(place)
+    if not lines[-1].endswith("]"):
+        remarks["killed"] = True
+        bad = [place for place in bad if place != len(lines) - 1]
+    if bad:
+        remarks["unreadable"] = len(bad)
+    return events
+
+
+# -------------------------------- the model -------------------------------
+#
+# All that the page and the picture show, in microseconds. Tables are lists of
+# dicts here and columns with rows in the page, which is half the size.
+
+def number(value, default=0):
+    """`value` if it is a number a trace can hold, else `default`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return default
+    return value if -1e18 < value < 1e18 else default  # no NaN either
+
+
+def count(value):
+    return int(number(value))
+
+
+def text_of(value):
+    return value[:MAX_TEXT] if isinstance(value, str) else ""
+
+
+def arguments(event):
+    args = event.get("args")
+    return args if isinstance(args, dict) else {}
+
+
+def name_of(event):
+    return text_of(event.get("name"))
+
+
+def timed(events):
+    """The events that have a time, in its order."""
+    good = [event for event in events
+            if event["ph"] != "M" and number(event.get("ts"), None) is not None
+            and 0 <= event["ts"] < MAX_TIME
+            and 0 <= number(event.get("dur")) < MAX_TIME]
+    return sorted(good, key=lambda event: event["ts"])
+
+
+def worker_number(name):
+    """3 of "worker 3"; 0 of anything else, which is the main thread."""
+    match = re.fullmatch(r"worker (\d{1,9})", name)
+    return int(match[1]) if match else 0
+
+
+def read_lanes(events):
+    """The names of the lanes, by tid; and trace_info."""
+    lanes, info = {}, {}
+    for event in events:
+        if event["ph"] == "M" and event.get("name") == "thread_name":
+            name = text_of(arguments(event).get("name"))
+            lanes[count(event.get("tid"))] = name
+        elif event["ph"] == "M" and event.get("name") == "trace_info":
+            info = arguments(event)
+    return lanes, info
+
+
+def read_info(info):
+    return {
+        "system": text_of(info.get("system")),
+        "wine": info.get("wine") is True,
+        "version": text_of(info.get("version")),
+        "workers": count(info.get("workers")),
+        "concurrency": max(count(info.get("concurrency")), 0),
+        "cpus": count(info.get("cpus")),
+        "work": text_of(info.get("work")),
+        "started": text_of(info.get("started")),
+    }
+
+
+def read_packets(events, worker_of):
+    """One for every packet a worker has taken: what, whose, and how long."""
+    packets = [{
+        "start": event["ts"], "end": event["ts"] + number(event.get("dur")),
+        "worker": worker_of(event), "kind": KINDS.index(event["name"]),
+        "conn": count(arguments(event).get("conn")),
+        "bytes": count(arguments(event).get("bytes")),
+        "error": count(arguments(event).get("error")),
+        "work": 0, "work_start": 0, "work_end": 0,
+        "then": "", "then_error": 0, "offered": 0,
+    } for event in events
+        if event["ph"] == "X" and event.get("cat") == "packet"
+        and event.get("name") in KINDS]
+    add_work(packets, events, worker_of)
+    return packets
+
+
+def add_work(packets, events, worker_of):
+    """The part of a packet's time that was --work."""
+    by_worker = group(packets, "worker")
+    for event in events:
+        if event["ph"] == "X" and event.get("cat") == "work":
+            packet = last_before(by_worker.get(worker_of(event), []),
+                                 event["ts"])
+            if packet is not None:
+                packet["work"] = 2 if "sleep" in name_of(event) else 1
+                packet["work_start"] = event["ts"]
+                packet["work_end"] = event["ts"] + number(event.get("dur"))
+
+
+def group(rows, column):
+    groups = {}
+    for row in rows:
+        groups.setdefault(row[column], []).append(row)
+    return groups
+
+
+def last_before(rows, time):
+    """The last of these rows, sorted by start, that has started by then."""
+    index = bisect.bisect_right(Starts(rows), time)
+    return rows[index - 1] if index else None
+
+
+class Starts:
+    """The start times of rows, as bisect wants them (key= is Python 3.10)."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]["start"]
+
+
+def read_spans(events, worker_of, end):
+    """Who owns a connection, and from when to when.
+
+    Kernel spans have an operation ("READ", "WRITE"), worker spans have none
+    and the worker's number. A span that is still open ends with the trace.
+    """
+    spans, open_spans = [], {}
+
+    def close(key, time):
+        span = open_spans.pop(key, None)
+        if span is not None:
+            span["end"] = max(time, span["start"])
+        return span
+
+    for event in events:
+        if (event["ph"] not in ("b", "e")
+                or event.get("cat") not in ("kernel", "worker")):
+            continue
+        args, kernel = arguments(event), event["cat"] == "kernel"
+        conn = count(args.get("conn"))
+        key = (conn, kernel)
+        if event["ph"] == "b":
+            close(key, event["ts"])
+            open_spans[key] = span = {
+                "conn": conn, "start": event["ts"], "end": end,
+                "operation": name_of(event) if kernel else "",
+                "worker": (worker_of(event) if kernel
+                           else worker_number(name_of(event))),
+                "bytes": count(args.get("bytes")), "error": 0, "ended_by": 0}
+            spans.append(span)
+        else:
+            span = close(key, event["ts"])
+            if span is not None and kernel:
+                span["error"] = count(args.get("error"))
+                span["ended_by"] = worker_of(event)
+    return spans
+
+
+MOMENT_FIELDS = ((count, ("live", "received", "sent", "worker")),
+                 (text_of, ("peer", "reason", "what", "why")))
+
+
+def read_moments(events, lanes):
+    """Accept, close, cancel, stop, ...: what takes no time."""
+    return [{
+        "start": event["ts"], "name": name_of(event),
+        "lane": lanes.get(count(event.get("tid")), ""),
+        "conn": count(arguments(event).get("conn")),
+        **{key: read(arguments(event)[key]) for read, keys in MOMENT_FIELDS
+           for key in keys if key in arguments(event)},
+    } for event in events
+        if event["ph"] == "i" and event.get("cat") == "life"]
+
+
+def add_consequences(packets, spans, moments):
+    """What the worker did with each packet: the next post, or the close."""
+    posts = group([s for s in spans if s["operation"]], "conn")
+    closes = group([m for m in moments if m["name"] == "close"], "conn")
+    for packet in packets:
+        if KINDS[packet["kind"]] not in OPERATIONS:
+            continue
+        mine = posts.get(packet["conn"], [])
+        index = bisect.bisect_left(Starts(mine), packet["start"])
+        if index > 0:
+            packet["offered"] = mine[index - 1]["bytes"]
+        if index < len(mine) and mine[index]["start"] <= packet["end"]:
+            post = mine[index]
+            # This worker has its next packet with a later call: what ends
+            # here, in the same one, has failed at once, without a packet.
+            failed = (post["error"] != 0 and post["end"] <= packet["end"]
+                      and post["ended_by"] == packet["worker"])
+            packet["then"] = ("failed " if failed else "") + post["operation"]
+            packet["then_error"] = post["error"] if failed else 0
+        elif any(packet["start"] <= each["start"] <= packet["end"]
+                 for each in closes.get(packet["conn"], [])):
+            packet["then"] = "close"
+
+
+def read_connections(spans, moments, end):
+    """When each connection began and ended."""
+    found = {}
+    for span in spans:
+        one = found.setdefault(span["conn"], {
+            "conn": span["conn"], "start": span["start"], "end": 0})
+        one["start"] = min(one["start"], span["start"])
+        one["end"] = max(one["end"], span["end"])
+    for moment in moments:
+        if moment["name"] in ("accept", "close") and moment["conn"]:
+            one = found.setdefault(moment["conn"], {
+                "conn": moment["conn"], "start": moment["start"], "end": end})
+            if moment["name"] == "close":
+                one["end"] = moment["start"]
+            else:
+                one["start"] = min(one["start"], moment["start"])
+    return sorted(found.values(), key=lambda one: one["conn"])
+
+
+def read_busy(events, packets):
+    """How many workers are busy, at each change."""
+    changes = [(event["ts"], count(arguments(event).get("busy")))
+               for event in events if event["ph"] == "C"
+               and event.get("name") == "busy workers"]
+    if not changes:
+        edges = sorted([(p["end"], -1) for p in packets]
+                       + [(p["start"], 1) for p in packets])
+        busy = 0
+        for time, change in edges:
+            busy += change
+            changes.append((time, busy))
+    return [[round(time, 3), busy] for time, busy in changes]
+
+
+def worker_table(numbers, packets, end):
+    """Per worker: packets, busy time, longest park, share of the packets.
+
+    Packets are those of operations, as in the server's own report. A worker
+    is parked from the start, between its packets, and, unless it was ended by
+    a sentinel, to the end.
+    """
+    total = sum(KINDS[p["kind"]] in OPERATIONS for p in packets)
+    by_worker, rows = group(packets, "worker"), []
+    for worker in numbers:
+        mine = by_worker.get(worker, [])
+        done = sum(KINDS[p["kind"]] in OPERATIONS for p in mine)
+        ended = bool(mine) and KINDS[mine[-1]["kind"]] == "sentinel"
+        begins = [p["start"] for p in mine] + ([] if ended else [end])
+        ends = [0] + [p["end"] for p in mine]
+        rows.append({
+            "worker": worker, "packets": done,
+            "busy": round(sum(p["end"] - p["start"] for p in mine), 3),
+            "park": round(max(b - e for b, e in zip(begins, ends)), 3),
+            "share": round(done / total, 4) if total else 0,
+            "gone": round(mine[-1]["end"], 3) if ended else None})
+    return rows
+
+
+def make_clock(packets, spans, moments, end):
+    """A time scale on which everything can be seen.
+
+    A worker holds a connection for microseconds and is parked for seconds: on
+    a true scale what matters is a hairline. On this one each stretch between
+    two changes takes AT_LEAST + log2(1 + t/unit), so the order stays and the
+    lengths are evened out. There is more room where a packet is taken, for the
+    worker's number; and what passes with all workers parked is cut at IDLE.
+    Returns the corners [time, position] between which the scale is straight,
+    and the stretches that were cut.
+    """
+    lengths = sorted(p["end"] - p["start"] for p in packets)
+    unit = max(lengths[len(lengths) // 4] if lengths else 0, 1)
+    taken = {p["start"] for p in packets}
+    edges = {0: 0, end: 0}  # time -> change in the number of busy workers
+    for row in spans + moments:
+        edges.setdefault(row["start"], 0)
+    for packet in packets:
+        edges[packet["start"]] = edges.get(packet["start"], 0) + 1
+        edges[packet["end"]] = edges.get(packet["end"], 0) - 1
+    times = sorted(edges)
+    corners, folds, position, busy = [[0, 0]], [], 0.0, 0
+    for time, following in zip(times, times[1:]):
+        busy += edges[time]
+        width = math.log2(1 + (following - time) / unit)
+        if busy == 0 and width > IDLE:
+            width = IDLE
+            folds.append([round(time, 3), round(following, 3)])
+        position += width + (FOR_NUMBER if time in taken else AT_LEAST)
+        corners.append([round(following, 3), round(position, 3)])
+    return corners, folds
+
+
+def make_steps(packets, moments):
+    """What the cursor stops at, in order: ["p" or "m", index]."""
+    steps = ([(p["start"], "p", i) for i, p in enumerate(packets)]
+             + [(m["start"], "m", i) for i, m in enumerate(moments)])
+    return [[kind, index] for _, kind, index in sorted(steps)]
+
+
+def make_model(events, remarks):
+    """The model of a trace: see the functions above for its parts."""
+    lanes, info = read_lanes(events)
+    ordered = timed(events)
+    numbers = {tid: worker_number(name) for tid, name in lanes.items()}
+
+    def worker_of(event):
+        tid = count(event.get("tid"))
+        return numbers.get(tid, tid)
+
+    packets = read_packets(ordered, worker_of)
+    if not info and not packets:
+        raise NotATrace("it has no event of an iocp_echo_server")
+    end = max((event["ts"] + number(event.get("dur")) for event in ordered),
+              default=0)
+    spans = read_spans(ordered, worker_of, end)
+    moments = read_moments(ordered, lanes)
+    add_consequences(packets, spans, moments)
+    workers = sorted({n for n in numbers.values() if n}
+                     | {p["worker"] for p in packets})
+    corners, folds = make_clock(packets, spans, moments, end)
+    return {
+        "info": read_info(info), "remarks": remarks, "events": len(events),
+        "end": round(end, 3), "kinds": list(KINDS),
+        "workers": worker_table(workers, packets, end),
+        "packets": packets, "spans": spans, "moments": moments,
+        "connections": read_connections(spans, moments, end),
+        "busy": read_busy(ordered, packets),
+        "clock": corners, "folds": folds,
+        "steps": make_steps(packets, moments)}
+
+
+def load(path):
+    """The model of the trace in a file. Raises OSError or NotATrace."""
+    return make_model(*read_events(pathlib.Path(path).read_bytes()))
+
+
+# -------------------------------- the page --------------------------------
+
+# Okabe and Ito's colours, which the colour-blind can tell apart, and a pattern
+# to each, which a black-and-white printer can. READ is the plain one.
+PATTERNS = """
+<pattern id="k0" width="8" height="8" patternUnits="userSpaceOnUse">
+<rect width="8" height="8" fill="#0072B2"/></pattern>
+<pattern id="k1" width="9" height="9" patternUnits="userSpaceOnUse"
+ patternTransform="rotate(45)"><rect width="9" height="9" fill="#E69F00"/>
+<rect width="3.5" height="9" fill="#FBDD95"/></pattern>
+<pattern id="k2" width="9" height="9" patternUnits="userSpaceOnUse"
+ patternTransform="rotate(45)"><rect width="9" height="9" fill="#D55E00"/>
+<path d="M0 1H9M1 0V9" stroke="#fff" stroke-width="2"/></pattern>
+<pattern id="k4" width="9" height="9" patternUnits="userSpaceOnUse">
+<rect width="9" height="9" fill="#CC79A7"/>
+<circle cx="4.5" cy="4.5" r="2.4" fill="#fff"/></pattern>
+<pattern id="k5" width="8" height="8" patternUnits="userSpaceOnUse">
+<rect width="8" height="8" fill="#009E73"/>
+<rect width="8" height="3" fill="#fff"/></pattern>
+<pattern id="work" width="7" height="7" patternUnits="userSpaceOnUse"
+ patternTransform="rotate(-45)">
+<rect width="2.5" height="7" fill="#fff" fill-opacity=".6"/></pattern>
+<pattern id="q0" width="8" height="8" patternUnits="userSpaceOnUse">
+<rect width="8" height="8" fill="#DCEBF6"/></pattern>
+<pattern id="q1" width="9" height="9" patternUnits="userSpaceOnUse"
+ patternTransform="rotate(45)"><rect width="9" height="9" fill="#FDF0D2"/>
+<rect width="2" height="9" fill="#F0CF85"/></pattern>
+<pattern id="fold" width="6" height="6" patternUnits="userSpaceOnUse">
+<circle cx="3" cy="3" r=".9" fill="#A8A39A"/></pattern>
+"""
+
+
+def as_table(rows):
+    """Columns and rows, which the page turns into objects again."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return {"columns": columns, "rows": [
+        [round(value, 3) if isinstance(value, float) else value
+         for value in (row.get(column) for column in columns)]
+        for row in rows]}
+
+
+def as_json(model):
+    """JSON that is safe inside <script>: no "<", and ASCII only."""
+    shown = dict(model)
+    for key in ("packets", "spans", "moments", "connections", "workers"):
+        shown[key] = as_table(model[key])
+    data = json.dumps(shown, separators=(",", ":"), allow_nan=False)
+    return (data.replace("<", "\\u003c").replace(">", "\\u003e")
+            .replace("&", "\\u0026"))
+
+
+def make_page(model):
+    page = PAGE.read_text(encoding="utf-8")
+    return (page.replace("{{PATTERNS}}", PATTERNS)
+            .replace("{{TRACE}}", as_json(model)))
+
+
+# ------------------------------- the picture ------------------------------
+
+WIDTH, LEFT, LANE = 1200, 120, 30
+PICTURE_ALL = 45       # packets: so many and the picture shows all of them
+PICTURE_SOME = 30      # else so many
+PICTURE_LANES = 8      # connections, and workers twice as many
+
+STYLE = """
+text{font:15px "Segoe UI","Noto Sans",Arial,sans-serif;fill:#1B1B1B}
+.h{font-weight:600}.s{font-size:13px;fill:#57534B}.w{fill:#fff;font-weight:600}
+.m{text-anchor:middle}.e{text-anchor:end}
+.o{paint-order:stroke;stroke:#fff;stroke-width:3.5px;font-weight:600}
+.b{paint-order:stroke;stroke:#00507D;stroke-width:4px;font-weight:600;fill:#fff}
+"""
+
+
+def escape(text):
+    """Text for SVG: escaped, and without characters XML does not know."""
+    return html.escape("".join(c for c in str(text) if c.isprintable()))
+
+
+def interesting(packets):
+    """Where the first stretch begins that has most to show."""
+    def variety(first):
+        some = packets[first:first + PICTURE_SOME]
+        return (2 * min(len({p["conn"] for p in some}), 4)
+                + min(len({p["worker"] for p in some}), 4)
+                + len({p["kind"] for p in some[:-PICTURE_SOME // 3]}))
+    return max(range(0, len(packets) - PICTURE_SOME, PICTURE_SOME // 2),
+               key=variety)
+
+
+class Picture:
+    """SVG elements, and the part of the time they show."""
+
+    def __init__(self, model):
+        self.model, self.parts = model, []
+        self.times = [corner[0] for corner in model["clock"]]
+        packets = model["packets"]
+        self.whole = len(packets) <= PICTURE_ALL
+        if self.whole:
+            self.first = min((row["start"] for row
+                              in packets + model["moments"]), default=0)
+            self.last = model["end"]
+        else:
+            first = interesting(packets)
+            self.first = packets[first]["start"]
+            self.last = packets[first + PICTURE_SOME]["start"]
+        self.low = self.position(self.first) - 0.5
+        self.scale = ((WIDTH - LEFT - 20)
+                      / max(self.position(self.last) - self.low, 1))
+
+    def position(self, time):
+        """Where the squeezed clock has this time."""
+        corners = self.model["clock"]
+        index = bisect.bisect_right(self.times, time)
+        if index == 0:
+            return 0
+        if index == len(corners):
+            return corners[-1][1]
+        (t0, p0), (t1, p1) = corners[index - 1], corners[index]
+        return p0 + (p1 - p0) * (time - t0) / (t1 - t0)
+
+    def x(self, time):
+        place = LEFT + (self.position(time) - self.low) * self.scale
+        return min(max(place, LEFT), WIDTH - 20)
+
+    def seen(self, rows):
+        return [row for row in rows if row["start"] < self.last
+                and row.get("end", row["start"]) >= self.first]
+
+    def add(self, element):
+        self.parts.append(element)
+
+    def text(self, x, y, words, style=""):
+        self.add(f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">'
+                 f'{escape(words)}</text>')
+
+    def box(self, start, end, y, fill, label="", style="o", least=1.5):
+        """A stretch of time in a lane, with its label if there is room."""
+        x0 = self.x(start)
+        width = max(self.x(end) - x0, least)
+        self.add(f'<rect x="{x0:.1f}" y="{y + 3}" width="{width:.1f}" '
+                 f'height="{LANE - 6}" fill="{fill}" stroke="#1B1B1B" '
+                 'stroke-width=".8"/>')
+        if label and width >= (9 if len(label) == 1 else 6 + 8 * len(label)):
+            self.text(x0 + width / 2, y + LANE - 10, label, style + " m")
+
+
+def draw_workers(picture, y, rows):
+    """The lanes of the workers: parked is white. Returns the next y."""
+    model = picture.model
+    by_worker = group(picture.seen(model["packets"]), "worker")
+    for row in rows:
+        picture.text(LEFT - 12, y + LANE - 10, f"Worker {row['worker']}", "e")
+        gone = picture.last if row["gone"] is None else row["gone"]
+        picture.add(f'<rect x="{LEFT}" y="{y + 3}" fill="#fff" stroke="#B9B4A9"'
+                    f' width="{picture.x(gone) - LEFT:.1f}" '
+                    f'height="{LANE - 6}"/>')
+        for packet in by_worker.get(row["worker"], []):
+            kind = packet["kind"]
+            label = f"#{packet['conn']}" if packet["conn"] else ""
+            picture.box(packet["start"], packet["end"], y,
+                        f"url(#k{2 if kind == 3 else kind})",
+                        "" if packet["work"] else label,
+                        "w" if kind == 0 else "o")
+            if packet["work"]:
+                picture.box(packet["work_start"], packet["work_end"], y,
+                            "url(#work)", label, "b")
+        y += LANE
+    return y
+
+
+def draw_connections(picture, y, rows):
+    """Their lanes: the kernel's stretches light, the workers' dark."""
+    model = picture.model
+    by_conn = group(picture.seen(model["spans"]), "conn")
+    marks = group(picture.seen(model["moments"]), "conn")
+    for row in rows:
+        picture.text(LEFT - 12, y + LANE - 10, f"Conn. {row['conn']}", "e")
+        for span in by_conn.get(row["conn"], []):
+            if span["operation"]:
+                fill = "q1" if span["operation"] == "WRITE" else "q0"
+                picture.box(span["start"], span["end"], y, f"url(#{fill})",
+                            span["operation"][0], "s")
+            else:
+                picture.box(span["start"], span["end"], y, "#222",
+                            str(span["worker"] or "main"), "w")
+        for mark in marks.get(row["conn"], []):
+            draw_mark(picture, mark["name"], picture.x(mark["start"]), y)
+        y += LANE
+    return y
+
+
+def draw_mark(picture, name, x, y):
+    middle = y + LANE / 2
+    shape = {
+        "accept": f"M{x - 9:.1f} {middle - 8}l9 8l-9 8z",
+        "close": f"M{x:.1f} {middle - 8}h8v16h-8z",
+    }.get(name)
+    if shape:
+        picture.add(f'<path d="{shape}" fill="#1B1B1B"/>')
+    elif name == "cancel":
+        cross = f"M{x - 6:.1f} {middle - 6}l12 12m0 -12l-12 12"
+        picture.add(f'<path d="{cross}" stroke="#fff" stroke-width="6"/>'
+                    f'<path d="{cross}" stroke="#D55E00" stroke-width="3"/>')
+
+
+def draw_busy(picture, y, height):
+    """How many workers are busy, and the concurrency limit."""
+    model = picture.model
+    limit = model["info"]["concurrency"]
+    top = max([busy for _, busy in model["busy"]] + [limit, 1])
+    base = y + height
+    path, busy_before = [f"M{LEFT} {base}"], 0
+    for time, busy in model["busy"]:
+        if time > picture.last:
+            break
+        if time >= picture.first:
+            path.append(f"H{picture.x(time):.1f}"
+                        f"V{base - height * busy / top:.1f}")
+        busy_before = busy
+    path.append(f"H{picture.x(picture.last):.1f}V{base}z")
+    picture.text(LEFT - 12, base - height / 2 + 5, "Busy", "e")
+    picture.add(f'<path d="{"".join(path)}" fill="#C9C4BA" stroke="#57534B"/>')
+    if limit:
+        line = base - height * limit / top
+        picture.add(f'<path d="M{LEFT} {line:.1f}H{WIDTH - 20}" stroke="#000"'
+                    ' stroke-width="2" stroke-dasharray="8 6"/>')
+        picture.text(WIDTH - 24, line - 6, f"limit {limit}", "e s o")
+    return base
+
+
+def draw_legend(picture, y):
+    seen = picture.seen(picture.model["packets"])
+    has = {f"k{packet['kind']}" for packet in seen}
+    has |= {"work"} if any(packet["work"] for packet in seen) else set()
+    has |= {"k2"} if "k3" in has else set()  # both failed look alike
+    items = [item for item in (
+        ("k0", "READ"), ("k1", "WRITE"), ("work", "--work"),
+        ("k2", "failed"), ("k4", "sentinel"), ("k5", "posted by hand"))
+        if item[0] in has]
+    items += [("q0", "R: kernel has the READ"),
+              ("q1", "W: kernel has the WRITE"), ("", "a worker has it")]
+    x = 20
+    for pattern, words in items:
+        under = "#0072B2" if pattern == "work" else "#222"
+        for fill in [under] + ([f"url(#{pattern})"] if pattern else []):
+            picture.add(f'<rect x="{x}" y="{y}" width="26" height="16" '
+                        f'fill="{fill}" stroke="#1B1B1B" stroke-width=".8"/>')
+        picture.text(x + 33, y + 13, words, "s")
+        x += 52 + 7 * len(words)
+    for mark, words in (("accept", "accept"), ("cancel", "cancel"),
+                        ("close", "close")):
+        draw_mark(picture, mark, x, y - 7)
+        picture.text(x + 14, y + 13, words, "s")
+        x += 72
+
+
+def make_picture(model):
+    """A still picture (SVG) of the trace, or of its beginning."""
+    picture = Picture(model)
+    busiest = group(picture.seen(model["packets"]), "worker")
+    workers = sorted(sorted(
+        model["workers"], key=lambda row: -len(busiest.get(row["worker"], [])))
+        [:2 * PICTURE_LANES], key=lambda row: row["worker"])
+    seen = picture.seen(model["connections"])
+    info, shown = model["info"], len(picture.seen(model["packets"]))
+    part = "" if picture.whole else (
+        f": {shown} of {len(model['packets']):,} packets")
+    picture.text(20, 32, f"Recorded on {info['system'] or 'an unknown system'}"
+                 + part, "h")
+    picture.text(WIDTH - 20, 32, "time squeezed: order is true, lengths are "
+                 "evened out", "s e")
+    y = draw_workers(picture, 52, workers)
+    y = draw_connections(picture, y + 14, seen[:PICTURE_LANES])
+    y = draw_busy(picture, y + 22, 60)
+    draw_legend(picture, y + 18)
+    height = y + 52
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} '
+            f'{height}" width="{WIDTH}" height="{height}" role="img" '
+            'aria-label="Workers and connections of the echo server over '
+            f'time"><style>{STYLE}</style><defs>{PATTERNS}</defs>'
+            f'<rect width="{WIDTH}" height="{height}" fill="#FBFAF7"/>'
+            + "\n".join(picture.parts) + "</svg>\n")
+
+
+# ------------------------------ command line ------------------------------
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(
+        prog="trace_view.py", description="Make a page that shows a trace of "
+        "iocp_echo_server (--trace FILE), packet by packet.")
+    parser.add_argument("trace", metavar="TRACE", type=pathlib.Path)
+    parser.add_argument("-o", "--output", metavar="OUT.html",
+                        type=pathlib.Path, help="default: TRACE with .html")
+    parser.add_argument("--svg", metavar="OUT.svg", type=pathlib.Path,
+                        help="write a still picture too")
+    parser.add_argument("--open", action="store_true",
+                        help="show the page in the browser")
+    options = parser.parse_args(arguments)
+    if options.output is None:
+        if options.trace.name in ("", ".", ".."):
+            parser.error(f"{options.trace} is no file")
+        options.output = options.trace.with_suffix(".html")
+    written = [path for path in (options.output, options.svg) if path]
+    different = set(map(os.path.abspath, [options.trace, *written]))
+    if len(different) != 1 + len(written):
+        parser.error("the output would overwrite the trace, or the other "
+                     "output: name another file with -o or --svg")
+    return options
+
+
+def main(arguments=None):
+    """Returns the exit status: 1 if a file can't be read, shown or written."""
+    options = parse_arguments(arguments)
+    try:
+        model = load(options.trace)
+        write(options.output, make_page(model))
+        if options.svg:
+            write(options.svg, make_picture(model))
+    except NotATrace as error:
+        return fail(f"{options.trace} is not a trace of the server: {error}")
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}")
+    if model["remarks"]:
+        print("trace_view.py: the trace has no proper end (was the server "
+              "killed?); shown is what could be read", file=sys.stderr)
+    if options.open:
+        webbrowser.open(options.output.resolve().as_uri())
+    return 0
+
+
+def write(path, text):
+    path.write_bytes(text.encode("utf-8"))  # the same bytes on any system
+
+
+def fail(message):
+    shown = message.encode("ascii", "backslashreplace").decode("ascii")
+    print("trace_view.py: " + shown, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -137,11 +137,16 @@ def test_resets(server):
     """The chapter ignores what GetQueuedCompletionStatus returns."""
     with server.connect() as bystander, closing_all() as clients:
         assert echo(bystander, b"before") == b"before"
-        for _ in range(20):
+        for _ in range(25):
             clients.append(server.connect(receive_buffer=4096))
-        offer(server, clients)  # or a reset may pass for an end of file
+        for client in clients[:5]:
+            assert echo(client, b"hello") == b"hello"
+        # The five have a READ pending by the time the others are stuck, each
+        # with a WRITE.
+        offer(server, clients[5:])
         for client in clients:
             reset(client)
+        server.wait_for(r"^failed call=WSARecv code=[1-9]\d* ", count=5)
         server.wait_for(r"^failed call=WSASend code=[1-9]\d* ", count=20)
         assert echo(bystander, b"after") == b"after"
         server.check_serves()

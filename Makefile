@@ -154,7 +154,7 @@ run: $(PROGRAM)
 	@$(PYTHON) scripts/launch.py $(PROGRAM) $(PORT) $(ARGS)
 
 test: $(BUILDS) checked
-	@$(if $(SETUP),$(SETUP) wine pytest,)
+	@$(if $(SETUP),$(SETUP) wine pytest browser,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
 
 clean:

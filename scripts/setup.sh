@@ -2,7 +2,9 @@
 # Installs what is missing on a Debian or Ubuntu machine, and says so; does
 # nothing, in a few milliseconds, where all is there.
 #
-#   scripts/setup.sh [x86_64] [i686] [msvc] [wine] [pytest]    default: all
+#   scripts/setup.sh [x86_64] [i686] [msvc] [wine] [pytest] [browser]
+#
+# Without a part, all of them.
 
 set -eu
 
@@ -16,7 +18,7 @@ find_python_with() {
 }
 
 missing=
-for part in ${*:-x86_64 i686 msvc wine pytest}; do
+for part in ${*:-x86_64 i686 msvc wine pytest browser}; do
     case $part in
     x86_64) command -v x86_64-w64-mingw32-gcc >/dev/null \
                 || missing="$missing gcc-mingw-w64-x86-64"
@@ -35,6 +37,10 @@ for part in ${*:-x86_64 i686 msvc wine pytest}; do
     wine)   command -v wine >/dev/null || missing="$missing wine wine64"
             command -v python3 >/dev/null || missing="$missing python3" ;;
     pytest) find_python_with pytest || missing="$missing python3-pytest" ;;
+    browser) for name in chromium chromium-browser google-chrome chrome; do
+                command -v $name >/dev/null && continue 2
+            done
+            missing="$missing chromium" ;;
     *)      echo "setup.sh: unknown part '$part'" >&2; exit 2 ;;
     esac
 done

@@ -44,11 +44,6 @@ TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}
 _running = []  # every process a test has started and not yet waited for
 
 
-def windows_path(path):
-    """How a Windows program names this file."""
-    return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
-
-
 def kill_all():
     """End what is still running. Returns what that was."""
     left = [process for process in _running if process.poll() is None]

@@ -338,7 +338,7 @@ def test_a_trace_that_fails(faulty, tmp_path, faults, said, valid):
     if valid is None:
         assert not trace.exists()
     elif valid:
-        assert len(json.loads(trace.read_text())) > 5
+        assert len(json.loads(trace.read_text(encoding="ascii"))) > 5
 
 
 # ------------------------------ completeness -------------------------------

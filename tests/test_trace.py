@@ -363,7 +363,7 @@ def test_no_connection(traced):
 
 
 def test_a_file_that_is_there_is_replaced(traced):
-    traced.path.write_text("old\n" * 100_000)
+    traced.path.write_text("old\n" * 100_000, encoding="ascii")
     server = traced()
     server.check_serves()
     server.stop()

@@ -160,7 +160,7 @@ def large_trace(events=EVENTS, workers=8, conns=40):
 def run(*arguments):
     return subprocess.run([sys.executable, str(SCRIPT), *map(str, arguments)],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True,
+                          stderr=subprocess.PIPE, encoding="utf-8",
                           timeout=RUN_TIMEOUT)
 
 

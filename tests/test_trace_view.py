@@ -212,7 +212,7 @@ def test_open_shows_the_page(tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(trace_view.webbrowser, "open", opened.append)
     trace = tmp_path / "trace.json"
-    trace.write_text(small_trace().text())
+    trace.write_text(small_trace().text(), encoding="utf-8")
     assert trace_view.main([str(trace)]) == 0
     assert opened == []
     assert trace_view.main([str(trace), "--open"]) == 0
@@ -238,7 +238,7 @@ def test_not_a_trace(tmp_path, content):
 
 def test_files_that_cannot_be_used(tmp_path):
     trace = tmp_path / "trace.json"
-    trace.write_text(small_trace().text())
+    trace.write_text(small_trace().text(), encoding="utf-8")
     nowhere = tmp_path / "nowhere"
     for arguments in ([nowhere], [tmp_path], [trace, "-o", nowhere / "x"],
                       [trace, "-o", tmp_path], [trace, "--svg", nowhere / "x"]):
@@ -250,14 +250,14 @@ def test_files_that_cannot_be_used(tmp_path):
 
 def test_wrong_command_lines(tmp_path):
     trace = tmp_path / "trace.html"
-    trace.write_text(small_trace().text())
+    trace.write_text(small_trace().text(), encoding="utf-8")
     for arguments in ([], ["a", "b"], ["--bogus", trace], [trace, "-o"],
                       [trace, "--svg"], [trace], [trace, "-o", trace],
                       [trace, "-o", "x", "--svg", "x"]):
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (2, ""), arguments
         assert "usage:" in done.stderr and "Traceback" not in done.stderr
-    assert trace.read_text() == small_trace().text()
+    assert trace.read_text(encoding="utf-8") == small_trace().text()
 
 
 # -------------------------- damaged and odd traces ------------------------

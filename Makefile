@@ -9,8 +9,8 @@ PORT  = 9190
 ARGS  =
 BUILD = build
 
-SOURCES = main options log server listener registry connection worker work \
-          trace
+SOURCES = main options log server listener registry connection trace work \
+          worker
 CFLAGS  = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Werror
 LDLIBS  = -lws2_32
 

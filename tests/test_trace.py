@@ -294,7 +294,7 @@ class Trace:
         assert all(x["ts"] <= y["ts"] for x, y in zip(posts, sentinels))
         assert over["ts"] <= posts[0]["ts"]
         for close in self.life("close"):
-            assert close["ts"] <= over["ts"] and close["ts"] < sentinels[0]["ts"]
+            assert close["ts"] <= over["ts"] <= sentinels[0]["ts"]
         for cancel in self.life("cancel"):
             assert cancel["args"]["what"] in ("READ", "everything")
             why = cancel["args"]["why"]

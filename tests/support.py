@@ -1,5 +1,6 @@
 """The server as a process, and clients for it: what the tests share."""
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -345,6 +346,20 @@ def reset(client):
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                       struct.pack("hh" if WINDOWS else "ii", 1, 0))
     client.close()
+
+
+@contextlib.contextmanager
+def together(calls):
+    """Run them all at once, beside what is inside; what one raises is raised
+    at the end."""
+    pool = concurrent.futures.ThreadPoolExecutor(len(calls))
+    try:
+        futures = [pool.submit(call) for call in calls]
+        yield
+        for future in concurrent.futures.as_completed(futures, IO_TIMEOUT):
+            future.result()
+    finally:
+        pool.shutdown(wait=False)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What comes back is what was sent, whatever it is and however it is cut."""
 
+import functools
 import random
 import socket
 import threading
@@ -7,7 +8,7 @@ import threading
 import pytest
 
 from support import (BUF_SIZE, IO_TIMEOUT, closing_all, echo, exchange,
-                     receive, receive_all)
+                     receive, receive_all, together)
 
 MEGABYTE = 1 << 20
 
@@ -127,22 +128,12 @@ def test_the_server_never_ends_a_healthy_connection(server):
 
 def test_connections_do_not_mix(server):
     """Many clients with bytes of their own, all at once."""
-    problems = []
-
     def talk(number):
-        try:
-            data = noise(200_000, seed=number)
-            with server.connect() as client:
-                assert exchange(client, data) == data
-        except Exception as error:  # told by the test, not by the thread
-            problems.append((number, error))
-    threads = [threading.Thread(target=talk, args=[i]) for i in range(32)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(IO_TIMEOUT)
-        assert not thread.is_alive()
-    assert not problems
+        data = noise(200_000, seed=number)
+        with server.connect() as client:
+            assert exchange(client, data) == data
+    with together([functools.partial(talk, i) for i in range(32)]):
+        pass
 
 
 def test_thousand_clients_at_once(server):

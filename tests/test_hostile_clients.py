@@ -1,11 +1,10 @@
 """Clients that do harm, and those beside them, who are not to notice."""
 
 import socket
-import threading
 
 import process_info
 from support import (BUF_SIZE, IO_TIMEOUT, closing_all, echo, exchange,
-                     receive, reset, wait_until)
+                     receive, reset, together, wait_until)
 
 MEGABYTE = 1 << 20
 OFFERED = 100 * MEGABYTE  # to a server, by each client that never reads
@@ -190,7 +189,6 @@ def test_killed_client(server):
 
 def all_kinds_at_once(server, clients):
     """Good clients among bad ones, so many of each kind, at the same time."""
-    problems = []
     data = bytes(range(256)) * 2000
 
     def good():
@@ -209,20 +207,8 @@ def all_kinds_at_once(server, clients):
         for _ in range(20):
             server.connect().close()
 
-    def guarded(behaviour):
-        try:
-            behaviour()
-        except Exception as error:  # told by the test, not by the thread
-            problems.append((behaviour.__name__, error))
-    threads = [threading.Thread(target=guarded, args=[behaviour])
-               for _ in range(clients)
-               for behaviour in (good, resetting, leaving)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(IO_TIMEOUT)
-        assert not thread.is_alive()
-    assert not problems
+    with together([good, resetting, leaving] * clients):
+        pass
     server.check_serves()
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from support import (IO_TIMEOUT, WINDOWS, closing_all, echo, fields, receive,
-                     reset)
+                     reset, together)
 from test_hostile_clients import offer
 
 # --------------------------------- workers ---------------------------------
@@ -95,21 +95,12 @@ def test_at_the_limit_the_next_one_waits(start_server):
 
 def test_limit_of_one_serves_many_in_turn(start_server):
     server = start_server("--max-connections", 1)
-    problems = []
 
     def talk():
-        try:
-            for _ in range(10):
-                server.check_serves()
-        except Exception as error:  # told by the test, not by the thread
-            problems.append(error)
-    threads = [threading.Thread(target=talk) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(IO_TIMEOUT)
-        assert not thread.is_alive()
-    assert not problems
+        for _ in range(10):
+            server.check_serves()
+    with together([talk] * 10):
+        pass
     assert server.stop()["connections"] == 100
 
 

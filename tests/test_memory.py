@@ -7,14 +7,15 @@ tests/checked/checked.h. And the proof that it works: servers broken on
 purpose are caught.
 """
 
+import functools
 import shutil
 import threading
 
 import pytest
 
-from support import (CHECKED, IO_TIMEOUT, ROOT, WINDOWS, Server, build,
-                     closing_all, connect, echo, exchange, fields, receive,
-                     reset, windows_path)
+from support import (CHECKED, ROOT, WINDOWS, Server, build, closing_all,
+                     connect, echo, exchange, fields, receive, reset, together,
+                     windows_path)
 from test_hostile_clients import offer
 from test_stopping import Load
 
@@ -94,7 +95,6 @@ def test_stop_under_load_with_delays(guarded, round):
 def test_idle_sweep_with_delays(guarded):
     """The sweep and the clients' next messages meet at the time limit."""
     server = guarded("--workers", 4, "--idle-timeout", 1, delays=5)
-    problems = []
 
     def slow(pause):
         """Sends at about the pace of the idle timeout: served, or closed."""
@@ -108,16 +108,9 @@ def test_idle_sweep_with_delays(guarded):
                         receive(client, 4)
         except ConnectionError:
             pass  # closed in this very moment
-        except Exception as error:  # told by the test, not by the thread
-            problems.append(error)
-    threads = [threading.Thread(target=slow, args=[0.95 + 0.01 * i])
-               for i in range(40)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(IO_TIMEOUT)
-        assert not thread.is_alive()
-    assert not problems
+    with together([functools.partial(slow, 0.95 + 0.01 * i)
+                   for i in range(40)]):
+        pass
     server.stop()
     report = server.report()
     assert report["allocated"] == report["freed"]

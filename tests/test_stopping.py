@@ -12,9 +12,9 @@ import time
 import pytest
 
 import launch
-from support import (IO_TIMEOUT, PROGRAM, STOP_REASON, STOP_SIGNAL,
-                     TEXT, closing_all, connect, echo, exchange, fields,
-                     receive_all, start_process, wait_until)
+from support import (IO_TIMEOUT, PROGRAM, STOP_REASON, STOP_SIGNAL, TEXT,
+                     closing_all, connect, echo, exchange, fields, receive_all,
+                     start_process, together, wait_until)
 from test_hostile_clients import offer
 
 
@@ -101,40 +101,30 @@ def test_streams_get_back_what_was_received(start_server, clients):
     server = start_server("--workers", 4)
     data = bytes(range(256)) * 256
     got = []
-    problems = []
 
     def stream():
-        try:
-            with connect(server.host, server.port) as client:
-                def send():
-                    try:
-                        while True:
-                            client.sendall(data)
-                    except OSError:
-                        pass  # the server has closed
-                sender = threading.Thread(target=send, daemon=True)
-                sender.start()
-                received = receive_all(client)
-                got.append(len(received))
-                whole, rest = divmod(len(received), len(data))
-                assert received == data * whole + data[:rest]
-                client.shutdown(2)
-            sender.join(IO_TIMEOUT)
-            assert not sender.is_alive()
-        except Exception as error:  # told by the test, not by the thread
-            problems.append(error)
-    threads = [threading.Thread(target=stream) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    with connect(server.host, server.port) as probe:
-        # Full streams: by the time of some hundred echoes they are.
-        for _ in range(300):
-            assert echo(probe, b"x") == b"x"
-    totals = server.stop()
-    for thread in threads:
-        thread.join(IO_TIMEOUT)
-        assert not thread.is_alive()
-    assert not problems
+        with connect(server.host, server.port) as client:
+            def send():
+                try:
+                    while True:
+                        client.sendall(data)
+                except OSError:
+                    pass  # the server has closed
+            sender = threading.Thread(target=send, daemon=True)
+            sender.start()
+            received = receive_all(client)
+            got.append(len(received))
+            whole, rest = divmod(len(received), len(data))
+            assert received == data * whole + data[:rest]
+            client.shutdown(2)
+        sender.join(IO_TIMEOUT)
+        assert not sender.is_alive()
+    with together([stream] * clients):
+        with connect(server.host, server.port) as probe:
+            # Full streams: by the time of some hundred echoes they are.
+            for _ in range(300):
+                assert echo(probe, b"x") == b"x"
+        totals = server.stop()
     assert totals["received"] == totals["sent"] == sum(got) + 300
     assert totals["failed"] == 0
 

@@ -7,6 +7,7 @@
 ARCH  = x86_64
 PORT  = 9190
 ARGS  =
+LESSON = --list
 BUILD = build
 
 SOURCES = main options log server listener registry connection worker work \
@@ -85,7 +86,7 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run test clean distclean help setup setup-msvc
+.PHONY: all steps run demo test clean distclean help setup setup-msvc
 .PHONY: x86_64 i686 msvc checked
 
 all: $(PROGRAM)
@@ -153,6 +154,10 @@ run: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/launch.py $(PROGRAM) $(PORT) $(ARGS)
 
+demo: $(PROGRAM)
+	@$(if $(SETUP),$(SETUP) wine,)
+	@$(PYTHON) scripts/demo.py $(LESSON)
+
 test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
@@ -176,6 +181,8 @@ help:
 	@echo "make msvc               in clang's MSVC mode, under $(BUILD)/msvc"
 	@echo "make run PORT=9190      build and start it; Ctrl+C stops it"
 	@echo "make run ARGS=--help    what else it takes: ARGS=\"-v --workers 4\""
+	@echo "make demo               list the demonstrations for a class"
+	@echo "make demo LESSON=cycle  show one: build/demo/cycle.html"
 	@echo "make test               build all, run all tests"
 	@echo "make test TESTS=\"-k stop\"   some of them: arguments for pytest"
 	@echo "make clean              remove what was built"

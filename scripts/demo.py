@@ -1,0 +1,858 @@
+#!/usr/bin/env python3
+"""Show one thing about completion ports: run the server, say what was seen.
+
+usage: demo.py LESSON [-o DIR] [--server EXE] [--open]
+       demo.py --list
+
+A lesson starts the server with a trace, sends it some clients and stops it
+with Ctrl+C. What is printed as observed is computed from the trace and from
+what the server printed, never from what should have been. Then comes what
+Windows documents. The page for the wall, the trace and the server's output
+are DIR/LESSON.html, .json and .log; DIR is build/demo if not given.
+"""
+
+import argparse
+import html
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import webbrowser
+
+import launch
+import trace_view
+
+PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
+DIRECTORY = launch.ROOT / "build" / "demo"
+
+START_TIMEOUT = 60  # seconds: Wine's first program boots Wine
+STOP_TIMEOUT = 15
+IO_TIMEOUT = 10     # of a client: far more than any echo takes
+STUCK = 0.4         # a send that waits so long has nobody who reads
+LIMIT = 60          # for all of it, from the server's ready line on
+
+# A group of its own: the Ctrl+C that ends this program is not the server's.
+# On Windows only Ctrl+Break reaches such a group; it means the same.
+OWN_GROUP = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+             if launch.WINDOWS else {"start_new_session": True})
+STOP_SIGNAL = (signal.CTRL_BREAK_EVENT if launch.WINDOWS else signal.SIGINT)
+
+
+class Failure(Exception):
+    """The lesson could not be shown; the text says why, in one line."""
+
+
+# -------------------------------- the server --------------------------------
+
+class Server:
+    """The server of one lesson, its clients, and what it has printed."""
+
+    def __init__(self, program, directory, name, options):
+        self.clients, self.stopped, self.late = [], False, False
+        self.log = directory / f"{name}.log"
+        # The trace's name is a relative one: whatever letters the directory's
+        # name has, they need not go through a command line.
+        line = launch.command(program, 0, "--bind", "127.0.0.1",
+                              "--trace", f"{name}.json", *options)
+        with open(self.log, "wb") as output:
+            self.process = subprocess.Popen(
+                line, cwd=directory, env=launch.environment(),
+                stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, **OWN_GROUP)
+        self.timer = threading.Timer(LIMIT, self.expire)
+        self.timer.daemon = True
+
+    def wait_until_ready(self):
+        end = time.monotonic() + START_TIMEOUT
+        while not self.lines("ready "):
+            if self.process.poll() is not None:
+                raise Failure(f"the server did not start: {self.last_line()}")
+            if time.monotonic() > end:
+                raise Failure("the server is not ready after "
+                              f"{START_TIMEOUT} seconds")
+            time.sleep(0.02)
+        self.port = int(fields(self.lines("ready ")[0])["port"])
+        self.timer.start()
+
+    def expire(self):
+        """Without its server no client waits any longer."""
+        self.late = True
+        self.process.kill()
+
+    # A file and not a pipe: Wine's services inherit the output of the first
+    # program and keep it open, so the end of a pipe could be long in coming.
+    def lines(self, beginning=""):
+        """The whole lines printed so far that begin like this."""
+        text = self.log.read_text(encoding="ascii", errors="replace")
+        return [line for line in text.split("\n")[:-1]
+                if line.startswith(beginning)]
+
+    def last_line(self):
+        lines = [line for line in self.lines() if line.strip()]
+        return lines[-1].strip() if lines else (
+            f"no message, exit status {self.process.poll()}")
+
+    def ctrl_c(self):
+        """Press it, once: a second would cut the drain short."""
+        if not self.stopped:
+            self.stopped = True
+            self.process.send_signal(STOP_SIGNAL)
+
+    def wait_end(self):
+        try:
+            status = self.process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"the server still runs {STOP_TIMEOUT} seconds "
+                          "after Ctrl+C") from None
+        if status != 0:
+            raise Failure(f"the server ended with status {status}: "
+                          f"{self.last_line()}")
+
+    def reported(self):
+        """The completions the workers count, as they report at the end."""
+        return sum(int(fields(line)["completions"])
+                   for line in self.lines("worker "))
+
+    def close(self):
+        """In any case: nothing that was started stays."""
+        self.timer.cancel()
+        for client in self.clients:
+            client.close()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    # ------------------------------- clients -------------------------------
+
+    def connect(self, receive_buffer=None):
+        """A client. With a small `receive_buffer` the system takes little
+        that the client does not read."""
+        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.clients.append(client)
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
+                              receive_buffer)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF,
+                              receive_buffer)
+        client.settimeout(IO_TIMEOUT)
+        client.connect(("127.0.0.1", self.port))
+        return client
+
+
+def fields(line):
+    """The key=value pairs of a line the server has printed."""
+    return dict(re.findall(r"(\S+?)=(\S+)", line))
+
+
+def receive(client, size=None):
+    """So many bytes; or, without a size, all up to the end of file."""
+    data = bytearray()
+    while size is None or len(data) < size:
+        part = client.recv(65536)
+        if not part:
+            if size is None:
+                break
+            raise Failure(f"the echo ended after {len(data)} of {size} bytes")
+        data += part
+    return bytes(data)
+
+
+def echo(client, message):
+    """Send and receive it. Returns whether it came back as it was."""
+    client.sendall(message)
+    return receive(client, len(message)) == message
+
+
+def leave(*clients):
+    """End of file both ways: then the server is done with them too."""
+    for client in clients:
+        client.shutdown(socket.SHUT_WR)
+        receive(client)
+        client.close()
+
+
+def send_until_stuck(client, most=1 << 26):
+    """Send and never read, until nothing moves: the server's WRITE waits."""
+    client.settimeout(STUCK)
+    sent = 0
+    while sent < most:
+        try:
+            sent += client.send(b"x" * 4096)
+        except socket.timeout:
+            return
+    raise Failure(f"the server took {sent} bytes of a client that never reads")
+
+
+def reset(client):
+    """Close it with a reset instead of an end of file."""
+    # struct linger: two ints on POSIX, two shorts on Windows.
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                      struct.pack("hh" if launch.WINDOWS else "ii", 1, 0))
+    client.close()
+
+
+# --------------------------- what a trace has to say ------------------------
+#
+# Pure functions of the model that trace_view makes of a trace. Times are
+# microseconds there and milliseconds in what is printed.
+
+def of_kind(model, *kinds):
+    """The packets of these kinds, in the order in which they were taken."""
+    return [p for p in model["packets"]
+            if trace_view.KINDS[p["kind"]] in kinds]
+
+
+def operations(model, conn=None):
+    """The packets of operations, as the server counts completions."""
+    return [p for p in of_kind(model, *trace_view.OPERATIONS)
+            if conn in (None, p["conn"])]
+
+
+def moments(model, name):
+    return [m for m in model["moments"] if m["name"] == name]
+
+
+def kernel_spans(model, operation=None):
+    """From the post to the packet: what the kernel owns, in posting order."""
+    return [s for s in model["spans"]
+            if s["operation"] and operation in (None, s["operation"])]
+
+
+def changes(values):
+    """How often a value differs from the one before."""
+    return sum(a != b for a, b in zip(values, values[1:]))
+
+
+def most_at_once(intervals):
+    """The most intervals (start, end) that overlap."""
+    edges = sorted([(end, -1) for _, end in intervals]
+                   + [(start, 1) for start, _ in intervals])
+    most = now = 0
+    for _, change in edges:
+        now += change
+        most = max(most, now)
+    return most
+
+
+def time_with_more(intervals, limit):
+    """For how long more than `limit` intervals overlap."""
+    edges = sorted([(end, -1) for _, end in intervals]
+                   + [(start, 1) for start, _ in intervals])
+    total, now, last = 0, 0, 0
+    for time_, change in edges:
+        if now > limit:
+            total += time_ - last
+        now, last = now + change, time_
+    return total
+
+
+def who_woke(model):
+    """For each packet taken while two or more workers waited: whether it went
+    to the one that had waited "shortest", the one that had waited "longest",
+    or "another". One that has had no packet yet has waited longest; while all
+    are like that there is nothing to compare."""
+    counts = {"shortest": 0, "longest": 0, "another": 0}
+    parked = {row["worker"]: -1.0 for row in model["workers"]}
+    for packet in of_kind(model, *trace_view.OPERATIONS, "posted"):
+        waiting = {worker: since for worker, since in parked.items()
+                   if since <= packet["start"]}
+        since = waiting.get(packet["worker"])
+        if since is not None and len(set(waiting.values())) > 1:
+            if since == max(waiting.values()):
+                counts["shortest"] += 1
+            elif since == min(waiting.values()):
+                counts["longest"] += 1
+            else:
+                counts["another"] += 1
+        parked[packet["worker"]] = packet["end"]
+    return counts
+
+
+def overtaken(spans):
+    """How many operations were passed by one that was issued later."""
+    earliest, count = float("inf"), 0
+    for span in sorted(spans, key=lambda s: s["start"], reverse=True):
+        count += earliest < span["end"]
+        earliest = min(earliest, span["end"])
+    return count
+
+
+def overtaken_within_connections(spans):
+    return sum(overtaken(mine)
+               for mine in trace_view.group(spans, "conn").values())
+
+
+def work_intervals(model):
+    return [(p["work_start"], p["work_end"]) for p in operations(model)
+            if p["work"]]
+
+
+def taken_beside(model, limit):
+    """How many packets were taken while `limit` other workers or more had
+    blocked in the work of theirs."""
+    work = work_intervals(model)
+    return sum(sum(start < p["start"] < end for start, end in work) >= limit
+               for p in operations(model))
+
+
+# --------------------------------- wording ----------------------------------
+
+def ms(microseconds):
+    return f"{microseconds / 1000:.1f}"
+
+
+def listed(values):
+    return " ".join(map(str, values)) or "none"
+
+
+def codes(packets):
+    return listed(sorted({p["error"] for p in packets}))
+
+
+# --------------------------------- lessons ----------------------------------
+#
+# A lesson has the server's options, what its clients do (drive), and what can
+# be read off the trace (observe, a dict) to fill in its text. All it prints
+# is what was observed; `documented` is what Microsoft's `page` says.
+
+class Lesson:
+    options = []
+    wine = ""  # in what Wine is known to differ, where it matters here
+
+    def drive(self, server):
+        """Be the clients. Returns what only they can know, as a dict."""
+
+    def observe(self, model):
+        """The numbers of the text."""
+
+    def observed(self, model, clients):
+        return self.text.format(**self.observe(model), **clients)
+
+
+class Cycle(Lesson):
+    about = "one client: READ, WRITE, READ; which worker takes each step?"
+    options = ["--workers", 4]
+    text = ("Connection 1 had {packets} packets, in this order: {kinds}. "
+            "{alternating} of {steps} times a READ was followed by a WRITE or "
+            "a WRITE by a READ. The workers that took them: {workers}. "
+            "{changed} of {steps} times the next packet went to another "
+            "worker than the one before.")
+    documented = ("A thread waits for a packet to be queued to the port, "
+                  "rather than for an operation of its own. Any thread that "
+                  "waits there may get it.")
+    page = "I/O Completion Ports"
+    wine = ("Which worker is next depends on the order in which they are "
+            "woken, and Wine's is not that of Windows: see lesson lifo.")
+
+    def drive(self, server):
+        client = server.connect()
+        for i in range(6):
+            echo(client, b"message %d" % i)
+            time.sleep(0.05)
+        leave(client)
+        return {}
+
+    def observe(self, model):
+        packets = operations(model, conn=1)
+        kinds = [trace_view.KINDS[p["kind"]] for p in packets]
+        workers = [p["worker"] for p in packets]
+        return {"packets": len(packets), "kinds": listed(kinds),
+                "steps": max(len(packets) - 1, 0),
+                "alternating": changes(kinds),
+                "workers": listed(workers), "changed": changes(workers)}
+
+
+class Lifo(Lesson):
+    about = "light load, many workers: who wakes?"
+    options = ["--workers", 8]
+    text = ("One client, {packets} packets, {workers} workers: {used} of them "
+            "took any. Packets per worker: {shares}. {choices} times a packet "
+            "came while two or more workers waited and could be told apart: "
+            "{shortest} times the one that had waited shortest took it (last "
+            "in, first out), {longest} times the one that had waited longest "
+            "(first in, first out), {another} times another.")
+    documented = ("Threads that block on a completion port are released in "
+                  "last-in-first-out order; packets are queued "
+                  "first-in-first-out.")
+    page = "I/O Completion Ports"
+    wine = ("Wine 8 wakes the worker that has waited longest, Wine 10 the one "
+            "that has waited shortest.")
+
+    def drive(self, server):
+        client = server.connect()
+        for i in range(20):
+            echo(client, b"message %d" % i)
+            time.sleep(0.02)
+        leave(client)
+        return {}
+
+    def observe(self, model):
+        shares = [row["packets"] for row in model["workers"]]
+        woke = who_woke(model)
+        return {"packets": len(operations(model)), "workers": len(shares),
+                "used": sum(share > 0 for share in shares),
+                "shares": listed(shares), "choices": sum(woke.values()),
+                **woke}
+
+
+class Limit(Lesson):
+    about = "workers 8, concurrency 2: how many compute at once?"
+    options = ["--workers", 8, "--concurrency", 2, "--work", "30:spin"]
+    text = ("{clients} clients, {reads} READs with 30 ms of computing each. "
+            "At most {most} of {workers} workers computed at once; the port's "
+            "limit was {limit}. More than {limit} did so for {over} ms of the "
+            "{some} ms in which any did.")
+    documented = ("The concurrency value limits the number of runnable threads "
+                  "of a port. Once it is reached, further threads are blocked "
+                  "until the number falls below it.")
+    page = "I/O Completion Ports"
+    wine = "Wine 8 and Wine 10 ignore the limit."
+
+    def drive(self, server):
+        clients = [server.connect() for _ in range(8)]
+        for i in range(3):
+            message = b"message %d" % i
+            for client in clients:
+                client.sendall(message)
+            for client in clients:
+                receive(client, len(message))
+        leave(*clients)
+        return {"clients": len(clients)}
+
+    def observe(self, model):
+        work = work_intervals(model)
+        limit = model["info"]["concurrency"]
+        return {"reads": len(work), "most": most_at_once(work),
+                "workers": len(model["workers"]), "limit": limit,
+                "over": ms(time_with_more(work, limit)),
+                "some": ms(time_with_more(work, 0)),
+                "beside": taken_beside(model, limit)}
+
+
+class Paused(Limit):
+    about = "the same, but they sleep: is a further worker released?"
+    options = Limit.options[:-1] + ["30:sleep"]
+    text = ("{clients} clients, {reads} READs in which the worker sleeps 30 "
+            "ms. At most {most} of {workers} workers slept at once; the "
+            "port's limit was {limit}. {beside} packets were taken while "
+            "{limit} or more other workers slept. More than {limit} slept for "
+            "{over} ms of the {some} ms in which any did.")
+    documented = ("If a running thread of the port enters a wait state for "
+                  "another reason, a waiting thread may be released to process "
+                  "a packet. When the first runs again, there may for a brief "
+                  "period be more active threads than the limit.")
+    wine = ("Wine 8 and Wine 10 ignore the limit, so this picture looks like "
+            "that of lesson limit; on Windows compare the two.")
+
+
+class Order(Lesson):
+    about = "completion order is not issue order; within a connection it is"
+    options = ["--workers", 4]
+    text = ("The first READs were posted for connections {posted}; their "
+            "packets were taken for connections {taken}. Of {operations} "
+            "operations that succeeded, {overtaken} were overtaken: one posted "
+            "later was complete earlier. Within one connection: {within}. "
+            "{right} of {clients} clients got their bytes back in the order "
+            "they sent them.")
+    documented = ("Packets are queued in the order of completion, "
+                  "first-in-first-out, but may be dequeued in a different "
+                  "order.")
+    page = "I/O Completion Ports"
+
+    def drive(self, server):
+        clients = [server.connect() for _ in range(6)]
+        time.sleep(0.1)  # until all their READs are posted
+        right = [True] * len(clients)
+        for turn in range(4):
+            # Last come, first to speak; then ever other turns.
+            for i in range(len(clients)):
+                which = (len(clients) - 1 - i + turn) % len(clients)
+                clients[which].sendall(b"turn %d client %d" % (turn, which))
+                time.sleep(0.005)
+            for which, client in enumerate(clients):
+                expected = b"turn %d client %d" % (turn, which)
+                right[which] &= receive(client, len(expected)) == expected
+        leave(*clients)
+        return {"clients": len(clients), "right": sum(right)}
+
+    def observe(self, model):
+        spans = [s for s in kernel_spans(model) if s["error"] == 0]
+        first = {}
+        for span in spans:
+            first.setdefault(span["conn"], span)
+        by_end = sorted(first.values(), key=lambda span: span["end"])
+        return {"posted": listed(first),
+                "taken": listed(span["conn"] for span in by_end),
+                "operations": len(spans), "overtaken": overtaken(spans),
+                "within": overtaken_within_connections(spans)}
+
+
+class BackPressure(Lesson):
+    about = "a client that never reads: one long WRITE; the others go on"
+    options = ["--workers", 2, "--drain-timeout", 1]
+    text = ("Connection 1 never read. Its last WRITE, of {bytes} bytes, was "
+            "the kernel's for {long} ms. In that time the other {others} "
+            "connections got {echoes} echoes; their longest WRITE took {other} "
+            "ms. Of connection 1 the server took {received} bytes and sent "
+            "{sent}; then it read no more. The long WRITE ended as a {end} "
+            "packet, error {error}, after the server was stopped.")
+    documented = ("A send that can't be completed at once is pending; its "
+                  "completion is indicated later, and until then its buffers "
+                  "and its OVERLAPPED have to stay.")
+    page = "WSASend function"
+
+    def drive(self, server):
+        send_until_stuck(server.connect(receive_buffer=4096))
+        clients = [server.connect() for _ in range(3)]
+        for i in range(10):
+            for client in clients:
+                echo(client, b"message %d" % i)
+        leave(*clients)
+        return {}
+
+    def observe(self, model):
+        writes = kernel_spans(model, "WRITE")
+        mine = [s for s in writes if s["conn"] == 1]
+        rest = [s for s in writes if s["conn"] != 1]
+        if not mine or not rest:
+            raise Failure("the trace has no WRITE of all connections")
+        last = mine[-1]
+        packet = operations(model, conn=1)[-1]
+        closed = next((m for m in moments(model, "close") if m["conn"] == 1),
+                      {"received": "?", "sent": "?"})
+        return {"bytes": last["bytes"], "long": ms(last["end"] - last["start"]),
+                "others": len({s["conn"] for s in rest}),
+                "echoes": sum(last["start"] < p["start"] < last["end"]
+                              and p["conn"] != 1
+                              for p in of_kind(model, "WRITE")),
+                "other": ms(max(s["end"] - s["start"] for s in rest)),
+                "received": closed["received"], "sent": closed["sent"],
+                "end": trace_view.KINDS[packet["kind"]],
+                "error": packet["error"]}
+
+
+class HalfClose(Lesson):
+    about = "half-close after a burst: everything comes back, then the end"
+    options = ["--workers", 4]
+    burst = 40000  # fits any socket buffer: no need to read meanwhile
+    text = ("The client sent {sent} bytes, then its end of file, then began "
+            "to read. It got {got} bytes ({same}) and then the server's end of "
+            "file. The server took {reads} READs with data, and {ends} of 0 "
+            "bytes, {after} ms after the last WRITE was complete; it closed "
+            "with reason {reason}, received {received}, sent {echoed}.")
+    documented = ("On a byte stream, a receive that completes with zero bytes "
+                  "says that the peer has closed its side in good order, and "
+                  "that no more will come.")
+    page = "WSARecv function"
+
+    def drive(self, server):
+        data = bytes(range(256)) * (self.burst // 256 + 1)
+        data = data[:self.burst]
+        client = server.connect()
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        got = receive(client)
+        client.close()
+        return {"sent": len(data), "got": len(got),
+                "same": "the same" if got == data else "NOT THE SAME"}
+
+    def observe(self, model):
+        reads = of_kind(model, "READ")
+        ends = [p for p in reads if p["bytes"] == 0]
+        writes = of_kind(model, "WRITE")
+        closed = moments(model, "close")
+        if not ends or not writes or not closed:
+            raise Failure("the trace has no whole connection")
+        return {"reads": len(reads) - len(ends), "ends": len(ends),
+                "after": ms(ends[-1]["start"] - writes[-1]["start"]),
+                "reason": closed[-1]["reason"],
+                "received": closed[-1]["received"],
+                "echoed": closed[-1]["sent"]}
+
+
+class Reset(Lesson):
+    about = "a client resets: a failed packet, FALSE with an OVERLAPPED"
+    options = ["--workers", 4]
+    text = ("{failed} failed packet(s): {kinds}, error {codes}, of connection "
+            "{conns}. Worker {worker} took it and closed the connection, "
+            "reason {reason}. {after} packets of connection 2 came after it, "
+            "{bad} of them failed. The WRITE had been the kernel's for "
+            "{pending} ms.")
+    documented = ("If *lpOverlapped is not NULL and the return value is FALSE, "
+                  "a packet of a failed operation was dequeued; GetLastError "
+                  "says how it failed.")
+    page = "GetQueuedCompletionStatus function"
+    wine = ("The WRITE is pending on purpose: under Wine a reset that meets a "
+            "pending READ can look like an end of file. The error's number "
+            "depends on the system.")
+
+    def drive(self, server):
+        doomed, other = server.connect(receive_buffer=4096), server.connect()
+        echo(other, b"before")
+        send_until_stuck(doomed)
+        reset(doomed)
+        for i in range(3):
+            echo(other, b"after %d" % i)
+            time.sleep(0.05)
+        leave(other)
+        return {}
+
+    def observe(self, model):
+        failed = of_kind(model, "failed READ", "failed WRITE")
+        closed = moments(model, "close")
+        if not failed or not closed:
+            raise Failure("no operation has failed: the reset came unnoticed")
+        first = failed[0]
+        after = [p for p in operations(model, conn=2)
+                 if p["start"] > first["start"]]
+        span = [s for s in kernel_spans(model) if s["conn"] == first["conn"]
+                and s["start"] < first["start"]][-1]
+        return {"failed": len(failed), "codes": codes(failed),
+                "kinds": listed(trace_view.KINDS[p["kind"]] for p in failed),
+                "conns": listed(p["conn"] for p in failed),
+                "worker": first["worker"],
+                "reason": next((m["reason"] for m in closed
+                                if m["conn"] == first["conn"]), "?"),
+                "after": len(after), "bad": sum(p["error"] != 0
+                                                for p in after),
+                "pending": ms(span["end"] - span["start"])}
+
+
+class Shutdown(Lesson):
+    about = "Ctrl+C: cancelled packets, then one sentinel for each worker"
+    options = ["--workers", 4]
+    text = ("Ctrl+C came with {clients} clients connected and a READ pending "
+            "for each. {cancels} operations were cancelled; {failed} failed "
+            "packets came, error {codes}. {closes} connections were closed, "
+            "the last at {last} ms. {gap} ms after that the first of {posted} "
+            "sentinels was posted. {takers} of {workers} workers took {taken} "
+            "sentinels: {order}. The server's exit status was 0.")
+    documented = ("A cancelled operation that was pending still queues its "
+                  "packet; its OVERLAPPED may not be freed or used again "
+                  "before that.")
+    page = "CancelIoEx function"
+
+    def drive(self, server):
+        clients = [server.connect() for _ in range(3)]
+        for client in clients:
+            echo(client, b"message")
+        time.sleep(0.2)  # until each READ is pending again
+        server.ctrl_c()
+        for client in clients:
+            receive(client)  # the server's end of file; then answer it
+            client.close()
+        return {"clients": len(clients)}
+
+    def observe(self, model):
+        failed = of_kind(model, "failed READ", "failed WRITE")
+        closed = moments(model, "close")
+        posted = moments(model, "sentinel posted")
+        taken = of_kind(model, "sentinel")
+        if not closed or not posted:
+            raise Failure("the trace has no whole stop")
+        return {"cancels": len(moments(model, "cancel")),
+                "failed": len(failed), "codes": codes(failed),
+                "closes": len(closed), "last": ms(closed[-1]["start"]),
+                "gap": ms(posted[0]["start"] - closed[-1]["start"]),
+                "posted": len(posted), "taken": len(taken),
+                "takers": len({p["worker"] for p in taken}),
+                "workers": len(model["workers"]),
+                "order": "workers " + listed(p["worker"] for p in taken)}
+
+
+class Posted(Lesson):
+    about = "packets posted by hand are packets like any other"
+    options = ["--workers", 4, "--post", 5]
+    text = ("{posted} packets that no operation had caused were taken from "
+            "the port, by workers {workers}. They came with the byte counts "
+            "{bytes}, as the poster made them up, and with no OVERLAPPED. "
+            "{operations} packets of operations came from the same port; "
+            "{both} worker(s) took packets of both kinds.")
+    documented = ("A posted packet satisfies a wait in "
+                  "GetQueuedCompletionStatus with the three values the poster "
+                  "gave; the system neither uses nor validates them.")
+    page = "PostQueuedCompletionStatus function"
+
+    def drive(self, server):
+        client = server.connect()
+        for i in range(4):
+            echo(client, b"message %d" % i)
+            time.sleep(0.02)
+        leave(client)
+        return {}
+
+    def observe(self, model):
+        posted = of_kind(model, "posted")
+        workers = {p["worker"] for p in posted}
+        rest = operations(model)
+        return {"posted": len(posted),
+                "workers": listed(p["worker"] for p in posted),
+                "bytes": listed(p["bytes"] for p in posted),
+                "operations": len(rest),
+                "both": len(workers & {p["worker"] for p in rest})}
+
+
+LESSONS = {"cycle": Cycle, "lifo": Lifo, "limit": Limit, "paused": Paused,
+           "order": Order, "backpressure": BackPressure,
+           "halfclose": HalfClose, "reset": Reset, "shutdown": Shutdown,
+           "posted": Posted}
+
+
+def list_lessons():
+    return "".join(f"  {name:13} {lesson.about}\n"
+                   for name, lesson in LESSONS.items())
+
+
+# --------------------------------- running ----------------------------------
+
+def run(name, lesson, program, directory):
+    """Run the lesson. Returns what its clients know, and what the server
+    says it has done."""
+    for suffix in (".html", ".json", ".log"):  # no old one taken for new
+        path = directory / (name + suffix)
+        if path.exists():
+            path.unlink()
+    server = Server(program, directory, name, lesson.options)
+    try:
+        server.wait_until_ready()
+        clients = lesson.drive(server)
+        server.ctrl_c()
+        server.wait_end()
+        return clients, server.reported()
+    except (OSError, Failure) as error:
+        if server.late:
+            raise Failure(f"not done after {LIMIT} seconds") from None
+        if isinstance(error, socket.timeout):
+            raise Failure(f"no echo within {IO_TIMEOUT} seconds") from None
+        raise
+    finally:
+        server.close()
+
+
+def tell(name, lesson, model, clients, reported):
+    """What there is to say: [heading, text], ..."""
+    info = model["info"]
+    observed = lesson.observed(model, clients)
+    observed += (f" The server reports {reported} completions in all, the "
+                 f"trace has {len(operations(model))}.")
+    parts = [[f"{name}: {lesson.about}", ""],
+             [f"Observed on {info['system']} ({info['cpus']} CPUs; "
+              f"{info['workers']} workers, limit {info['concurrency']})",
+              observed],
+             [f'Windows documents ("{lesson.page}", Microsoft)',
+              lesson.documented]]
+    if info["wine"] and lesson.wine:
+        parts.append(["Wine is not Windows", lesson.wine])
+    return parts
+
+
+def make_page(model, parts):
+    """The page of trace_view, with the lesson's name and words on it."""
+    lesson = "".join(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}"
+                     "</p>" for heading, text in parts)
+    page = trace_view.make_page(model)
+    for old, new in (("<title>", f"<title>{html.escape(parts[0][0])} - "),
+                     ('<div id="below">', '<div id="below"><section id="lesson'
+                      f'">{lesson}</section>')):
+        page = page.replace(old, new, 1)
+    return page
+
+
+def show(parts):
+    for heading, text in parts:
+        print(heading)
+        if text:
+            print(textwrap.fill(text, 76, initial_indent="    ",
+                                subsequent_indent="    "))
+        print()
+
+
+def demonstrate(name, program, directory):
+    """The whole of it. Returns the page's path."""
+    lesson = LESSONS[name]()
+    if not program.is_file():
+        raise Failure(f"{program} is not there: build it first (make)")
+    directory.mkdir(parents=True, exist_ok=True)
+    launch.prepare()
+    clients, reported = run(name, lesson, program.resolve(), directory)
+    model = trace_view.load(directory / f"{name}.json")
+    parts = tell(name, lesson, model, clients, reported)
+    page = directory / f"{name}.html"
+    trace_view.write(page, make_page(model, parts))
+    show(parts)
+    print(f"Picture: {shown_path(page)}")
+    return page
+
+
+def shown_path(path):
+    """Relative where that is shorter to read."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # another drive
+        return str(path)
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(
+        prog="demo.py", description="Run a lesson with the echo server.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="lessons:\n" + list_lessons())
+    parser.add_argument("lesson", metavar="LESSON", nargs="?")
+    parser.add_argument("-o", "--output", metavar="DIR", type=pathlib.Path,
+                        default=DIRECTORY, help="default: build/demo")
+    parser.add_argument("--server", metavar="EXE", type=pathlib.Path,
+                        default=PROGRAM,
+                        help="default: build/iocp_echo_server.exe")
+    parser.add_argument("--open", action="store_true",
+                        help="show the page in the browser")
+    parser.add_argument("--list", action="store_true",
+                        help="print the lessons and exit")
+    return parser.parse_args(arguments)
+
+
+def fail(message):
+    """One line, whatever the message has in it."""
+    line = " ".join(str(message).split())
+    shown = line.encode("ascii", "backslashreplace").decode("ascii")
+    print(f"demo.py: {shown}", file=sys.stderr)
+    return 1
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def main(arguments=None):
+    """Returns the exit status."""
+    options = parse_arguments(arguments)
+    if options.list:
+        print(list_lessons(), end="")
+        return 0
+    if options.lesson not in LESSONS:
+        print("demo.py: " + (f"no lesson '{options.lesson}'" if options.lesson
+                             else "which lesson?")
+              + "; there are\n" + list_lessons(), end="", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        page = demonstrate(options.lesson, options.server, options.output)
+    except KeyboardInterrupt:
+        print("demo.py: interrupted", file=sys.stderr)
+        return 130
+    except (Failure, trace_view.NotATrace, OSError,
+            subprocess.SubprocessError) as error:
+        return fail(error)
+    if options.open:
+        webbrowser.open(page.resolve().as_uri())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

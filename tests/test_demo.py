@@ -1,0 +1,222 @@
+"""The lessons: what they print is what the trace says.
+
+Nothing here asserts who wakes up, nor the concurrency limit: systems differ
+in that, and the lessons are there to show it.
+"""
+
+import importlib.util
+import re
+import subprocess
+import sys
+
+import pytest
+
+from support import PROGRAM, ROOT, TEXT
+
+DEMO = ROOT / "scripts" / "demo.py"
+LESSONS = ["cycle", "lifo", "limit", "paused", "order", "backpressure",
+           "halfclose", "reset", "shutdown", "posted"]
+LESSON_TIMEOUT = 90  # seconds
+
+
+def load(name):
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(
+        name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+demo, trace_view = load("demo"), load("trace_view")
+
+
+def run_demo(*arguments, timeout=LESSON_TIMEOUT):
+    return subprocess.run([sys.executable, str(DEMO), *map(str, arguments)],
+                          stdin=subprocess.DEVNULL, capture_output=True,
+                          timeout=timeout, **TEXT)
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    """lesson(name): what it printed, as one line, and its trace's model."""
+    def run(name):
+        result = run_demo(name, "-o", tmp_path, "--server", PROGRAM)
+        assert (result.returncode, result.stderr) == (0, "")
+        page = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        model = trace_view.load(tmp_path / f"{name}.json")
+        text = " ".join(result.stdout.split())
+        assert result.stdout.isascii()
+        assert all(len(x) < 80 for x in result.stdout.splitlines()[:-1])
+        # What it was seen on, and that the trace is all the server did.
+        assert model["info"]["system"] in text
+        assert name in page and "</html>" in page
+        done = sum(p["kind"] < 4 for p in model["packets"])
+        assert (f"reports {done} completions in all, the trace has {done}."
+                in text)
+        return text, model
+    return run
+
+
+def kinds(model, conn):
+    """The packets of a connection, in order, as words."""
+    return [trace_view.KINDS[p["kind"]] for p in model["packets"]
+            if p["conn"] == conn]
+
+
+def closes(model):
+    return [m for m in model["moments"] if m["name"] == "close"]
+
+
+def test_cycle(lesson):
+    text, model = lesson("cycle")
+    order = kinds(model, 1)
+    assert len(order) > 4 and order[:3] == ["READ", "WRITE", "READ"]
+    assert all(a != b for a, b in zip(order, order[1:]))
+    workers = [p["worker"] for p in model["packets"] if p["conn"] == 1]
+    other = sum(a != b for a, b in zip(workers, workers[1:]))
+    assert " ".join(order) in text
+    assert " ".join(map(str, workers)) in text
+    assert f"{other} of {len(workers) - 1} times the next packet went" in text
+
+
+def test_lifo(lesson):
+    text, model = lesson("lifo")
+    per_worker = [str(row["packets"]) for row in model["workers"]]
+    assert f"Packets per worker: {' '.join(per_worker)}." in text
+
+
+@pytest.mark.parametrize("name, word", [("limit", "computed"),
+                                        ("paused", "slept")])
+def test_limit_and_paused(lesson, name, word):
+    text, model = lesson(name)
+    work = [(p["work_start"], p["work_end"]) for p in model["packets"]
+            if p["work"]]
+    assert len(work) == 24
+    most = max(sum(a <= start < b for a, b in work) for start, _ in work)
+    assert f"At most {most} of 8 workers {word} at once" in text
+    assert "limit was 2" in text and model["info"]["concurrency"] == 2
+
+
+def test_order(lesson):
+    text, model = lesson("order")
+    assert "Within one connection: 0." in text
+    for conn in {p["conn"] for p in model["packets"] if p["conn"]}:
+        order = kinds(model, conn)
+        assert all(a != b for a, b in zip(order, order[1:]))
+    assert re.search(r"(\d+) of \1 clients got their bytes back in the order",
+                     text)
+
+
+def test_backpressure(lesson):
+    text, model = lesson("backpressure")
+    span = max((s for s in model["spans"] if s["operation"] == "WRITE"),
+               key=lambda s: s["end"] - s["start"])
+    assert span["conn"] == 1
+    meanwhile = [p for p in model["packets"]
+                 if trace_view.KINDS[p["kind"]] == "WRITE" and p["conn"] > 1
+                 and span["start"] < p["start"] < span["end"]]
+    assert len(meanwhile) >= 30
+    assert f"got {len(meanwhile)} echoes" in text
+
+
+def test_halfclose(lesson):
+    text, model = lesson("halfclose")
+    assert "It got 40000 bytes (the same)" in text
+    last = [p for p in model["packets"] if p["conn"] == 1][-1]
+    assert (trace_view.KINDS[last["kind"]], last["bytes"]) == ("READ", 0)
+
+
+def test_reset(lesson):
+    text, model = lesson("reset")
+    failed = [p for p in model["packets"]
+              if trace_view.KINDS[p["kind"]].startswith("failed")]
+    assert len(failed) == 1 and failed[0]["error"] != 0
+    assert f"error {failed[0]['error']}, of connection 1" in text
+    assert "0 of them failed" in text
+
+
+def test_shutdown(lesson):
+    text, model = lesson("shutdown")
+    sentinels = [p for p in model["packets"]
+                 if trace_view.KINDS[p["kind"]] == "sentinel"]
+    assert len(sentinels) == len(model["workers"]) == 4
+    last = max(m["start"] for m in closes(model))
+    assert min(p["start"] for p in sentinels) > last
+    assert "4 of 4 workers took 4 sentinels" in text
+
+
+def test_posted(lesson):
+    text, model = lesson("posted")
+    posted = [p for p in model["packets"]
+              if trace_view.KINDS[p["kind"]] == "posted"]
+    assert [p["bytes"] for p in posted] == [1, 2, 3, 4, 5]
+    assert "5 packets that no operation had caused" in text
+
+
+# ---------------------------------- parts ----------------------------------
+
+
+def test_overlaps():
+    assert demo.most_at_once([]) == 0
+    assert demo.most_at_once([(0, 2), (2, 4)]) == 1  # one ends, one begins
+    assert demo.most_at_once([(0, 5), (1, 3), (2, 4)]) == 3
+    assert demo.time_with_more([(0, 5), (1, 3), (2, 4)], 1) == 3
+    assert demo.time_with_more([(0, 5), (1, 3), (2, 4)], 2) == 1
+
+
+def test_overtaken():
+    def spans(*pairs):
+        return [{"start": a, "end": b} for a, b in pairs]
+    assert demo.overtaken(spans((0, 1), (2, 3))) == 0
+    assert demo.overtaken(spans((0, 9), (1, 3), (2, 4))) == 1
+    assert demo.overtaken(spans((0, 9), (1, 8), (2, 4))) == 2
+
+
+def test_who_woke():
+    def packet(worker, start):
+        return {"worker": worker, "start": start, "end": start + 1, "kind": 0}
+    workers = [{"worker": w} for w in (1, 2)]
+    in_turn = [packet(w, t) for t, w in enumerate([1, 2] * 4)]
+    counts = demo.who_woke({"packets": in_turn, "workers": workers})
+    assert counts["longest"] > 0 and counts["shortest"] == 0
+    the_same = [packet(1, t) for t in range(0, 16, 2)]
+    counts = demo.who_woke({"packets": the_same, "workers": workers})
+    assert counts["shortest"] > 0 and counts["longest"] == 0
+
+
+# ------------------------------- what can fail ------------------------------
+
+
+def test_list():
+    result = run_demo("--list")
+    assert result.returncode == 0
+    assert [x.split()[0] for x in result.stdout.splitlines()
+            if x.strip()] == LESSONS
+
+
+@pytest.mark.parametrize("arguments", [["no-such"], [], ["cycle", "order"],
+                                       ["cycle", "--slow"]])
+def test_wrong_command_line(arguments):
+    result = run_demo(*arguments)
+    assert result.returncode == 2 and result.stdout == ""
+    assert "Traceback" not in result.stderr
+    if arguments == ["no-such"]:
+        assert all(name in result.stderr for name in LESSONS)
+
+
+def test_no_server(tmp_path):
+    result = run_demo("cycle", "-o", tmp_path, "--server",
+                      tmp_path / "none.exe")
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("demo.py: ")
+
+
+def test_a_server_that_does_not_start(tmp_path):
+    broken = tmp_path / "broken.exe"
+    broken.write_bytes(b"not a program")
+    result = run_demo("cycle", "-o", tmp_path, "--server", broken)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("demo.py: ")

@@ -41,7 +41,7 @@ examples:
   %(prog)s 9190 --host ::1               the same over IPv6
   %(prog)s 9190 --message hello
   %(prog)s 9190 --file picture.png
-  tar c . | %(prog)s 9190 --file -       standard input
+  tar c src | %(prog)s 9190 --file -     standard input
   %(prog)s 9190 --load --connections 1000 --messages 100 --size 64
   %(prog)s 9190 --load --connections 50 --duration 10 --json
 

@@ -157,8 +157,9 @@ void connection_finish(LPPER_HANDLE_DATA handleInfo)
 
 CLOSE_REASON connection_failure(const PER_HANDLE_DATA *handleInfo)
 {
-    /* By our own state, never by the error code: a cancelled receive is 995,
-     * 64, 676 or 1236, depending on the system. */
+    /* By our own state, never by the error code. For a cancelled receive that
+     * is ERROR_OPERATION_ABORTED on one system, ERROR_NETNAME_DELETED or
+     * another one elsewhere. */
     if (registry_stopping())
         return CLOSE_STOPPED;
     if (handleInfo->expired)

@@ -16,11 +16,14 @@
  *     lock: it may touch, close and free it. It gives this up with its next
  *     post: another worker may have freed the connection before the post
  *     returns to the first.
- *   - Except for what the registry's sweeps need (registry.h): they use the
- *     socket and the list under its lock, read lastActive, which the owner
- *     writes, and write expired, which the owner reads (both are aligned
- *     LONGs, read and written in one piece). The owner writes discarding under
- *     that lock.
+ *   - The registry's sweeps (registry.h) need a little of connections that
+ *     they do not own:
+ *         hClntSock, next, previous   used under the registry's lock
+ *         discarding                  written by the owner under that lock
+ *         lastActive                  written by the owner, read by sweeps
+ *         expired                     written by sweeps, read by the owner
+ *     The last two without a lock: an aligned LONG is read and written in one
+ *     piece.
  */
 #ifndef CONNECTION_H
 #define CONNECTION_H
@@ -49,12 +52,13 @@ typedef struct {
 
 typedef struct PER_HANDLE_DATA {
     SOCKET hClntSock;
-    SOCKADDR_INET clntAdr;
+    SOCKADDR_INET clntAdr;      /* a SOCKADDR_IN or a SOCKADDR_IN6         */
     ULONGLONG id;               /* 1, 2, ... in the order of accept        */
     ULONGLONG received, sent;   /* bytes                                   */
     volatile LONG lastActive;   /* GetTickCount of the last packet         */
     volatile LONG expired;      /* the idle sweep has cancelled it         */
-    BOOL discarding;            /* the stop has ended it, but for the FIN  */
+    BOOL discarding;            /* stopping: our FIN is sent; what comes is
+                                   dropped until the client's              */
     struct PER_HANDLE_DATA *next, *previous;  /* in the registry's list    */
     PER_IO_DATA readIo, writeIo;
     char buffer[BUF_SIZE];      /* READ fills it, WRITE sends it: no copy  */

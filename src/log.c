@@ -31,7 +31,7 @@ static const struct {
      "the connection was reset"},
     {ERROR_ABANDONED_WAIT_0, "ERROR_ABANDONED_WAIT_0",
      "the completion port was closed"},
-    {WSAEACCES, "WSAEACCES", "access is denied"},
+    {WSAEACCES, "WSAEACCES", "taken, reserved or not allowed"},
     {WSAEMFILE, "WSAEMFILE", "too many open sockets"},
     {WSAENOTSOCK, "WSAENOTSOCK", "not a socket"},
     {WSAEINVAL, "WSAEINVAL", "invalid argument"},

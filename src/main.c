@@ -3,8 +3,8 @@
  *
  * An IOCP echo server after chapter 23 of "Yoon Sung-woo's TCP/IP Socket
  * Programming" (Korean). Reading order: connection.h (what comes back with a
- * packet), worker.c (what is done with it), server.c (start, accept, stop),
- * registry.c (the stop's other half), connection.c, and the others for
+ * packet), worker.c (what is done with it), connection.c, server.c (start,
+ * accept, stop), registry.c (the stop's other half), and the others for
  * completeness. A line that begins with TRACE changes nothing: see trace.h.
  */
 #include "log.h"

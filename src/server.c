@@ -25,17 +25,17 @@
 #include <process.h>
 #include <stdlib.h>
 
-#define IDLE_SWEEP_INTERVAL 250  /* ms: idle connections end this late */
+#define IDLE_SWEEP_INTERVAL 250  /* ms; idle connections may end so late */
 #define ACCEPT_PAUSE        100  /* ms to wait when out of resources */
-#define POST_TRIES          10   /* for a sentinel, */
-#define POST_PAUSE          100  /* ms apart */
+#define POST_TRIES          10   /* attempts to post one sentinel */
+#define POST_PAUSE          100  /* ms between two of them */
 #define JOIN_LIMIT          1000 /* ms, for workers without a sentinel */
 #define WORKER_STACK        (256u * 1024u)  /* reserved; it needs a fraction */
 
 static HANDLE hComPort;
 static WORKER *workers;
-static DWORD workerCount;          /* of them were to be started */
-static DWORD workersStarted;
+static DWORD workerCount;          /* how many were asked for */
+static DWORD workersStarted;       /* how many there are */
 static volatile LONG workersLost;
 static volatile LONG portClosed;
 static HANDLE hIdleThread;
@@ -270,9 +270,9 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
 /*
  * What a failed accept is about: most often the client that was waiting, which
  * has gone again; sometimes the whole system; seldom the listener. The same
- * failure over and over is told once: *told is the code of the last told.
+ * failure over and over is reported once: *reported is the last one's code.
  */
-static void accept_failed(int code, int *told)
+static void accept_failed(int code, int *reported)
 {
     switch (code) {
     case WSAENOTSOCK:
@@ -285,24 +285,24 @@ static void accept_failed(int code, int *told)
     case WSAEMFILE:
     case WSAENOBUFS:
     case WSA_NOT_ENOUGH_MEMORY:
-        if (code != *told)
+        if (code != *reported)
             log_failure("accept", code,
                         "clients wait until connections have ended");
-        *told = code;
+        *reported = code;
         registry_wait_for_stop(ACCEPT_PAUSE);
         break;
     default:
-        if (code != *told || log_is_verbose())
+        if (code != *reported || log_is_verbose())
             log_failure("accept", code, "this client only; going on");
-        *told = code;
-        registry_wait_for_stop(1);  /* should it not be the client after all */
+        *reported = code;
+        registry_wait_for_stop(1);  /* no busy loop, were it not the client */
         break;
     }
 }
 
 static void accept_loop(DWORD maxConnections)
 {
-    int told = 0;
+    int reported = 0;
 
     /* The limit comes before accept: those over it wait in the backlog, where
      * they cost nothing here, and are served when a place is free. */
@@ -316,7 +316,7 @@ static void accept_loop(DWORD maxConnections)
         /* By our own flag: the code for a listener closed while accept waits
          * is not the same on every system. */
         else if (!registry_stopping())
-            accept_failed(code, &told);
+            accept_failed(code, &reported);
     }
 }
 

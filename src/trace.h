@@ -18,7 +18,7 @@
 #include "options.h"
 #include "platform.h"
 
-/* Written by trace.c alone. A thread that reads it too late calls in vain. */
+/* Written by trace.c alone. A call after the trace has ended does nothing. */
 extern volatile LONG traceOn;
 
 #define TRACE(call) (traceOn ? (call) : (void)0)

@@ -31,8 +31,9 @@ static void read_done(DWORD worker, LPPER_HANDLE_DATA handleInfo, DWORD bytes)
                handleInfo->discarding ? "discard" : "read", handleInfo->id,
                worker, bytes);
     if (handleInfo->discarding) {
-        /* Asked anew each time: where data never runs out, every READ is done
-         * at once, and there is none for the sweep to cancel. */
+        /* The server stops, and this one only waits for its client to close.
+         * May it still? Asked anew each time: where data never runs out, every
+         * READ is done at once, and there is none for the sweep to cancel. */
         if (bytes > 0 && registry_discard(handleInfo))
             connection_read(handleInfo);
         else
@@ -98,8 +99,9 @@ static void succeeded(DWORD worker, LPPER_HANDLE_DATA handleInfo,
 unsigned WINAPI EchoThreadMain(LPVOID pWorker)
 {
     WORKER *worker = pWorker;
-    ULONGLONG completions = 0;  /* here, not in *worker: that lies in one cache
-                                   line with what other workers would count */
+    ULONGLONG completions = 0;  /* a local: the WORKERs lie side by side, and
+                                   counters in one cache line slow each other
+                                   down */
 
     TRACE(trace_thread(worker->id));
     for (;;) {

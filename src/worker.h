@@ -16,7 +16,7 @@
 
 typedef struct {
     HANDLE hComPort;        /* the port it waits on; the server owns it     */
-    HANDLE hThread;         /* the server's, which waits for it and closes  */
+    HANDLE hThread;         /* owned by the server: it joins and closes it  */
     DWORD id;               /* 1, 2, ...                                    */
     ULONGLONG completions;  /* packets of operations; set when it ends      */
 } WORKER;

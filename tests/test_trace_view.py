@@ -848,9 +848,9 @@ def test_lanes_and_legend(small_page):
     assert "first in, first out" in seen["badge"]
     assert "Wine 8 wakes the first one (FIFO)" in seen["notes"]
     assert seen["shown"] == "All 6 packets are shown."
-    assert seen["waiting"] == ["Busy –Waiting (last in first)12",
-                               "Busy2Waiting (last in first)1",
-                               "Busy1Waiting (last in first)2"]
+    assert seen["waiting"] == ["Busy –Waiting (latest first)12",
+                               "Busy2Waiting (latest first)1",
+                               "Busy1Waiting (latest first)2"]
 
 
 @in_browser

@@ -13,10 +13,9 @@ import subprocess
 
 import pytest
 
-import launch
-from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, ROOT, START_TIMEOUT,
-                     STOP_TIMEOUT, TEXT, WINDOWS, Server, closing_all, echo,
-                     exchange, receive_all, start_process, windows_path)
+from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, ROOT, STOP_TIMEOUT,
+                     WINDOWS, Server, closing_all, echo, exchange, receive_all,
+                     run_server, windows_path)
 
 NO_RESOURCES = 1450  # ERROR_NO_SYSTEM_RESOURCES
 
@@ -197,13 +196,9 @@ CANNOT_RUN = {
 
 
 def run_faulty(faults, *arguments):
-    process = start_process(
-        launch.command(CHECKED, 0, "-w", 3, *arguments), **TEXT,
-        env={**launch.environment(), "FAULTS": faults},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE)
-    out, err = process.communicate(timeout=START_TIMEOUT)
-    return process.returncode, out, err.splitlines()
+    result = run_server(0, "-w", 3, *arguments, program=CHECKED,
+                        env={"FAULTS": faults})
+    return result.returncode, result.stdout, result.stderr.splitlines()
 
 
 @pytest.mark.parametrize("call", CANNOT_RUN)

@@ -1,6 +1,7 @@
-"""What a running process has and uses: memory, handles, CPU time."""
+"""What a running process has and uses: memory, handles, threads, CPU time."""
 
 import ctypes
+import functools
 import os
 import pathlib
 import re
@@ -12,6 +13,27 @@ def _status(pid, field):
     """A number of /proc/PID/status."""
     text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)[1])
+
+
+def _wine_prefix(pid):
+    """The WINEPREFIX in a process's environment, or None."""
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        found = re.search(rb"(?:^|\0)WINEPREFIX=([^\0]*)", file.read())
+    return found and found[1]
+
+
+@functools.lru_cache(maxsize=None)
+def _wine_server(pid):
+    """The pid of the Wine server that this process talks to."""
+    prefix = _wine_prefix(pid)
+    for each in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            name = pathlib.Path(f"/proc/{each}/comm").read_text("utf-8")
+            if name.startswith("wineserver") and _wine_prefix(each) == prefix:
+                return int(each)
+        except OSError:
+            pass  # it has ended
+    raise OSError(f"process {pid} has no Wine server")
 
 
 class _MemoryCounters(ctypes.Structure):
@@ -59,9 +81,11 @@ def memory(pid):
 
 
 def handles(pid):
-    """How many handles (on POSIX: file descriptors) it has open."""
+    """How many handles it has open. Under Wine: file descriptors, its own and
+    the Wine server's, for it is there that a program's sockets are."""
     if not WINDOWS:
-        return len(os.listdir(f"/proc/{pid}/fd"))
+        return sum(len(os.listdir(f"/proc/{each}/fd"))
+                   for each in (pid, _wine_server(pid)))
 
     def ask(kernel32, handle):
         count = ctypes.c_uint32()
@@ -71,6 +95,39 @@ def handles(pid):
             raise ctypes.WinError(ctypes.get_last_error())
         return count.value
     return _with_process(pid, ask)
+
+
+class _ThreadEntry(ctypes.Structure):
+    """THREADENTRY32 (tlhelp32.h)."""
+
+    _fields_ = [(name, ctypes.c_uint32) for name in (
+        "dwSize", "cntUsage", "th32ThreadID", "th32OwnerProcessID",
+        "tpBasePri", "tpDeltaPri", "dwFlags")]
+
+
+def threads(pid):
+    """How many threads it has."""
+    if not WINDOWS:
+        return _status(pid, "Threads")
+    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel32.CreateToolhelp32Snapshot.restype = ctypes.c_void_p
+    kernel32.CreateToolhelp32Snapshot.argtypes = 2 * [ctypes.c_uint32]
+    for each in (kernel32.Thread32First, kernel32.Thread32Next):
+        each.argtypes = 2 * [ctypes.c_void_p]
+    kernel32.CloseHandle.argtypes = [ctypes.c_void_p]
+    snapshot = kernel32.CreateToolhelp32Snapshot(4, 0)  # TH32CS_SNAPTHREAD
+    if snapshot == ctypes.c_void_p(-1).value:  # INVALID_HANDLE_VALUE
+        raise ctypes.WinError(ctypes.get_last_error())
+    try:
+        entry, count = _ThreadEntry(), 0
+        entry.dwSize = ctypes.sizeof(entry)
+        more = kernel32.Thread32First(snapshot, ctypes.byref(entry))
+        while more:
+            count += entry.th32OwnerProcessID == pid
+            more = kernel32.Thread32Next(snapshot, ctypes.byref(entry))
+        return count
+    finally:
+        kernel32.CloseHandle(snapshot)
 
 
 def cpu_time(pid):

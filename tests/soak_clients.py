@@ -1,0 +1,361 @@
+"""The soak's clients: of every kind, and none that takes a byte on trust.
+
+What a connection sends is NOISE, from a place of its own on. So at any moment
+it is known what may come back next, and it can't be another one's.
+"""
+
+import collections
+import errno
+import random
+import select
+import socket
+import threading
+import time
+
+from support import IO_TIMEOUT, closing_all, connect, reset
+
+SPAN = 1048573   # bytes of NOISE before it begins again: a prime
+CHUNK = 65536    # most bytes in one send or receive
+FITS = 49152     # bytes that the sockets take of a client that does not read
+
+NOISE = random.Random(SPAN).randbytes(SPAN)
+NOISE += NOISE[:CHUNK]  # so that no chunk has to be put together of two
+VIEW = memoryview(NOISE)
+
+# A program that closes its connections first has the system keep each one's
+# port for a while: with several addresses to connect to there are enough.
+HOSTS = [f"127.0.0.{number}" for number in range(1, 9)]
+NO_PORT = {errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.ENOBUFS}
+PORT_PAUSE = 0.2  # seconds
+
+
+class Wrong(Exception):
+    """The server did what it must not; the text says what."""
+
+
+class Ended(Exception):
+    """A connection ended early: right only while the server stops."""
+
+
+class Client:
+    """One connection. What comes back is compared as it comes."""
+
+    def __init__(self, host, port, chance, receive_buffer=None):
+        self.socket = connect(host, port, receive_buffer)
+        self.origin = chance.randrange(SPAN)
+        self.sent = self.got = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def _next(self, size):
+        """What is to be sent next, at most so much."""
+        at = (self.origin + self.sent) % SPAN
+        return VIEW[at:at + min(size, CHUNK)]
+
+    def send_some(self, size):
+        """One send. Returns how much the socket took."""
+        taken = self.socket.send(self._next(size))
+        self.sent += taken
+        return taken
+
+    def send(self, size):
+        while size > 0:
+            size -= self.send_some(size)
+
+    def end(self):
+        """Send end of file."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def receive_some(self, size=CHUNK):
+        """One receive. Returns how much; 0 is the end of file."""
+        data = self.socket.recv(min(size, CHUNK))
+        if self.got + len(data) > self.sent:
+            raise Wrong(f"{self.got + len(data)} bytes came back of "
+                        f"{self.sent} that were sent")
+        if not NOISE.startswith(data, (self.origin + self.got) % SPAN):
+            raise Wrong(f"a wrong byte among {len(data)} after {self.got} "
+                        f"right ones ({self.sent} were sent)")
+        self.got += len(data)
+        return len(data)
+
+    def receive_all(self):
+        """What is still to come, but not the end of file."""
+        while self.got < self.sent:
+            if self.receive_some() == 0:
+                raise Ended(f"the connection ended after {self.got} of "
+                            f"{self.sent} bytes")
+
+    def finish(self):
+        """End of file, then the rest, then the server's end of file."""
+        self.end()
+        self.receive_all()
+        self.receive_some()  # anything else than 0 would be too many
+
+    def stream(self, size):
+        """Send and receive at once, and finish."""
+        self.socket.settimeout(0)
+        try:
+            while size > 0:
+                size -= self._move(size)
+        finally:
+            self.socket.settimeout(IO_TIMEOUT)
+        self.finish()
+
+    def _move(self, size):
+        """Whichever is possible. Returns how much was sent."""
+        readable, writable, _ = select.select([self.socket], [self.socket], [],
+                                              IO_TIMEOUT)
+        if not readable and not writable:
+            raise Ended(f"nothing has moved for {IO_TIMEOUT} seconds, after "
+                        f"{self.got} of {self.sent} bytes")
+        if readable and self.receive_some() == 0:
+            raise Ended(f"the connection ended after {self.got} of "
+                        f"{self.sent} bytes")
+        return self.send_some(size) if writable else 0
+
+
+# ----------------------------------- kinds ----------------------------------
+#
+# A kind is what one client does in one round. `me` is the Visitor that does
+# it: it connects, counts, and has the random numbers.
+
+def ping_pong(me):
+    """A message and its echo, over and over."""
+    with me.connect() as client:
+        for _ in range(me.chance.randrange(1, 200)):
+            client.send(me.chance.choice([1, 64, 64, 1000, 4096, 4097, FITS]))
+            client.receive_all()
+            me.count(client)
+            if me.over():
+                break
+        client.finish()
+
+
+def stream(me):
+    """Both directions at once, some megabytes."""
+    with me.connect() as client:
+        client.stream(me.chance.randrange(1 << 20, 1 << 23))
+        me.count(client)
+
+
+def half_close(me):
+    """A burst and the end of file, and only then is it read."""
+    with me.connect() as client:
+        client.send(me.chance.randrange(FITS))
+        client.finish()
+        me.count(client)
+
+
+def resetting(me):
+    """A reset before, in or after an echo."""
+    with me.connect() as client:
+        client.send(me.chance.choice([0, 1, 5000, FITS]))
+        if client.sent and me.chance.random() < 0.5:
+            client.receive_some()
+        reset(client.socket)
+        me.count(client)
+
+
+def never_reads(me):
+    """Sends until nothing moves, waits, and leaves: in one of three ways."""
+    with me.connect(receive_buffer=4096) as client:
+        client.socket.settimeout(0.2)
+        try:
+            while client.sent < 1 << 24:
+                client.send_some(CHUNK)
+        except socket.timeout:
+            pass
+        client.socket.settimeout(IO_TIMEOUT)
+        me.pause(me.chance.uniform(0, 2))
+        way = me.chance.randrange(3)
+        if way == 0:
+            reset(client.socket)
+        elif way == 1:  # and once it reads it gets all
+            client.finish()
+        me.count(client)
+
+
+def come_and_go(me):
+    """Connect, echo, close."""
+    with me.connect() as client:
+        client.send(5)
+        client.receive_all()
+        me.count(client)
+
+
+def storm(me):
+    """Many connect at once; most leave without a word."""
+    with closing_all() as sockets:
+        clients = []
+        for _ in range(30):
+            clients.append(me.connect())
+            sockets.append(clients[-1].socket)
+        for client in clients[::5]:
+            client.send(100)
+            client.receive_all()
+            me.count(client)
+
+
+def scan(me):
+    """A port scanner: connections that are over before they begin."""
+    for _ in range(10):
+        for leave in (reset, socket.socket.close):
+            with me.connect() as client:
+                leave(client.socket)
+        with socket.socket() as half_open:
+            half_open.setblocking(False)
+            half_open.connect_ex(me.address())
+    come_and_go(me)  # not before all of those have been accepted
+
+
+def dribble(me):
+    """A byte a segment, and read afterwards."""
+    with me.connect() as client:
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(500):
+            client.send(1)
+        client.finish()
+        me.count(client)
+
+
+def slow(me):
+    """A byte now and then."""
+    with me.connect() as client:
+        for _ in range(10):
+            client.send(1)
+            me.pause(me.chance.uniform(0, 0.5))
+            client.receive_all()
+            me.count(client)
+        client.finish()
+
+
+def urgent(me):
+    """Urgent data goes beside the stream; what is in the stream comes back."""
+    with me.connect() as client:
+        for _ in range(20):
+            client.send(1000)
+            client.receive_all()
+            client.socket.send(b"!", socket.MSG_OOB)
+            client.send(1000)
+            client.receive_all()
+            me.count(client)
+        client.finish()
+
+
+# The kinds of the mixed load, and how many clients of each.
+MIXED = {ping_pong: 8, stream: 4, half_close: 3, resetting: 3, never_reads: 8,
+         come_and_go: 2, storm: 2, scan: 1, dribble: 1, slow: 4, urgent: 1}
+
+
+# ----------------------------------- crowd ----------------------------------
+
+class Visitor:
+    """A thread that is one client after the other."""
+
+    def __init__(self, crowd, kind, chance):
+        self.crowd, self.kind, self.chance = crowd, kind, chance
+        self.rounds = self.connections = self.sent = self.back = 0
+        self._counted = (None, 0, 0)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def address(self):
+        return self.chance.choice(HOSTS), self.crowd.port
+
+    def connect(self, receive_buffer=None):
+        while True:
+            try:
+                client = Client(*self.address(), self.chance, receive_buffer)
+                break
+            except OSError as error:
+                # Here they are all taken, or closing: that is no news of the
+                # server.
+                if error.errno not in NO_PORT or self.over():
+                    raise
+                self.pause(PORT_PAUSE)
+        self.connections += 1
+        return client
+
+    def count(self, client):
+        """One more round, and the bytes since the last."""
+        last, sent, got = self._counted
+        if last is not client:
+            sent = got = 0
+        self.rounds += 1
+        self.sent += client.sent - sent
+        self.back += client.got - got
+        self._counted = (client, client.sent, client.got)
+
+    def pause(self, seconds):
+        """The pace of a client, not a wait for anything."""
+        self.crowd.ending.wait(seconds)
+
+    def over(self):
+        return self.crowd.ending.is_set()
+
+    def _run(self):
+        while not self.over() and not self.crowd.wrong:
+            try:
+                self.kind(self)
+            except Wrong as error:
+                self.crowd.report(self.kind, error)
+            except (OSError, Ended) as error:
+                if self.crowd.stopping:
+                    return  # what clients see then is theirs
+                self.crowd.report(self.kind, error)
+            if self.crowd.enough(self):
+                return
+
+
+class Crowd:
+    """All the clients of a server. `rounds`: so many of each visitor."""
+
+    def __init__(self, port, seed, kinds, rounds=None):
+        self.port, self.rounds = port, rounds
+        self.stopping = False
+        self.ending = threading.Event()
+        self.wrong = []
+        self.visitors = [
+            Visitor(self, kind, random.Random(f"{seed} {kind.__name__} {i}"))
+            for kind, number in kinds.items() for i in range(number)]
+        for visitor in self.visitors:
+            visitor.thread.start()
+
+    def report(self, kind, error):
+        words = str(error) or type(error).__name__
+        self.wrong.append(f"{kind.__name__}: {words}")
+
+    def enough(self, visitor):
+        return self.rounds is not None and visitor.rounds >= self.rounds
+
+    def busy(self):
+        return any(each.thread.is_alive() for each in self.visitors)
+
+    def wait(self, seconds):
+        """Until every round is done, for at most so long."""
+        end = time.monotonic() + seconds
+        for visitor in self.visitors:
+            visitor.thread.join(max(end - time.monotonic(), 0))
+
+    def end(self):
+        """Every client ends. Raises Wrong if one does not."""
+        self.ending.set()
+        self.wait(2 * IO_TIMEOUT)
+        if self.busy():
+            raise Wrong("a client does not end")
+
+    def total(self, what):
+        return sum(getattr(each, what) for each in self.visitors)
+
+    def table(self):
+        """{kind: clients, rounds, connections, bytes back}."""
+        rows = collections.OrderedDict()
+        for each in self.visitors:
+            row = rows.setdefault(each.kind.__name__, [0, 0, 0, 0])
+            for column, value in enumerate((1, each.rounds, each.connections,
+                                            each.back)):
+                row[column] += value
+        return rows

@@ -8,6 +8,9 @@ ARCH  = x86_64
 PORT  = 9190
 ARGS  =
 LESSON = --list
+SECONDS = 1200
+SEED  = 1
+PARTS =
 BUILD = build
 
 SOURCES = main options log server listener registry connection worker work \
@@ -86,7 +89,7 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo test clean distclean help setup setup-msvc
+.PHONY: all steps run demo test soak clean distclean help setup setup-msvc
 .PHONY: x86_64 i686 msvc checked
 
 all: $(PROGRAM)
@@ -162,6 +165,11 @@ test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
 
+soak: $(PROGRAM) checked
+	@$(if $(SETUP),$(SETUP) wine,)
+	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
+	    --parts "$(PARTS)" -- $(ARGS)
+
 clean:
 	@$(call remove_directory,$(BUILD)/x86_64)
 	@$(call remove_directory,$(BUILD)/i686)
@@ -185,5 +193,8 @@ help:
 	@echo "make demo LESSON=cycle  show one: build/demo/cycle.html"
 	@echo "make test               build all, run all tests"
 	@echo "make test TESTS=\"-k stop\"   some of them: arguments for pytest"
+	@echo "make soak               load it for half an hour, and say if it held"
+	@echo "make soak SECONDS=60 PARTS=mixed ARGS=\"--workers 4\""
+	@echo "                        a part of that: tests/soak.py --help lists them"
 	@echo "make clean              remove what was built"
 	@echo "make distclean          remove Wine's prefix too"

@@ -38,11 +38,12 @@ class Ended(Exception):
 
 
 class Client:
-    """One connection. What comes back is compared as it comes."""
+    """One connection of a visitor. What comes back is compared as it comes."""
 
-    def __init__(self, host, port, chance, receive_buffer=None):
-        self.socket = connect(host, port, receive_buffer)
-        self.origin = chance.randrange(SPAN)
+    def __init__(self, visitor, receive_buffer=None):
+        self.visitor = visitor
+        self.socket = connect(*visitor.address(), receive_buffer)
+        self.origin = visitor.chance.randrange(SPAN)
         self.sent = self.got = 0
 
     def __enter__(self):
@@ -60,6 +61,7 @@ class Client:
         """One send. Returns how much the socket took."""
         taken = self.socket.send(self._next(size))
         self.sent += taken
+        self.visitor.sent += taken
         return taken
 
     def send(self, size):
@@ -80,6 +82,7 @@ class Client:
             raise Wrong(f"a wrong byte among {len(data)} after {self.got} "
                         f"right ones ({self.sent} were sent)")
         self.got += len(data)
+        self.visitor.back += len(data)
         return len(data)
 
     def receive_all(self):
@@ -129,7 +132,7 @@ def ping_pong(me):
         for _ in range(me.chance.randrange(1, 200)):
             client.send(me.chance.choice([1, 64, 64, 1000, 4096, 4097, FITS]))
             client.receive_all()
-            me.count(client)
+            me.rounds += 1
             if me.over():
                 break
         client.finish()
@@ -139,7 +142,7 @@ def stream(me):
     """Both directions at once, some megabytes."""
     with me.connect() as client:
         client.stream(me.chance.randrange(1 << 20, 1 << 23))
-        me.count(client)
+        me.rounds += 1
 
 
 def half_close(me):
@@ -147,7 +150,7 @@ def half_close(me):
     with me.connect() as client:
         client.send(me.chance.randrange(FITS))
         client.finish()
-        me.count(client)
+        me.rounds += 1
 
 
 def resetting(me):
@@ -157,7 +160,7 @@ def resetting(me):
         if client.sent and me.chance.random() < 0.5:
             client.receive_some()
         reset(client.socket)
-        me.count(client)
+        me.rounds += 1
 
 
 def never_reads(me):
@@ -176,7 +179,7 @@ def never_reads(me):
             reset(client.socket)
         elif way == 1:  # and once it reads it gets all
             client.finish()
-        me.count(client)
+        me.rounds += 1
 
 
 def come_and_go(me):
@@ -184,7 +187,7 @@ def come_and_go(me):
     with me.connect() as client:
         client.send(5)
         client.receive_all()
-        me.count(client)
+        me.rounds += 1
 
 
 def storm(me):
@@ -197,7 +200,7 @@ def storm(me):
         for client in clients[::5]:
             client.send(100)
             client.receive_all()
-            me.count(client)
+            me.rounds += 1
 
 
 def scan(me):
@@ -209,6 +212,7 @@ def scan(me):
         with socket.socket() as half_open:
             half_open.setblocking(False)
             half_open.connect_ex(me.address())
+            me.connections += 1
     come_and_go(me)  # not before all of those have been accepted
 
 
@@ -219,7 +223,7 @@ def dribble(me):
         for _ in range(500):
             client.send(1)
         client.finish()
-        me.count(client)
+        me.rounds += 1
 
 
 def slow(me):
@@ -229,7 +233,7 @@ def slow(me):
             client.send(1)
             me.pause(me.chance.uniform(0, 0.5))
             client.receive_all()
-            me.count(client)
+            me.rounds += 1
         client.finish()
 
 
@@ -242,7 +246,7 @@ def urgent(me):
             client.socket.send(b"!", socket.MSG_OOB)
             client.send(1000)
             client.receive_all()
-            me.count(client)
+            me.rounds += 1
         client.finish()
 
 
@@ -259,7 +263,7 @@ class Visitor:
     def __init__(self, crowd, kind, chance):
         self.crowd, self.kind, self.chance = crowd, kind, chance
         self.rounds = self.connections = self.sent = self.back = 0
-        self._counted = (None, 0, 0)
+        self.most = float("inf")  # rounds
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def address(self):
@@ -268,7 +272,7 @@ class Visitor:
     def connect(self, receive_buffer=None):
         while True:
             try:
-                client = Client(*self.address(), self.chance, receive_buffer)
+                client = Client(self, receive_buffer)
                 break
             except OSError as error:
                 # Here they are all taken, or closing: that is no news of the
@@ -279,16 +283,6 @@ class Visitor:
         self.connections += 1
         return client
 
-    def count(self, client):
-        """One more round, and the bytes since the last."""
-        last, sent, got = self._counted
-        if last is not client:
-            sent = got = 0
-        self.rounds += 1
-        self.sent += client.sent - sent
-        self.back += client.got - got
-        self._counted = (client, client.sent, client.got)
-
     def pause(self, seconds):
         """The pace of a client, not a wait for anything."""
         self.crowd.ending.wait(seconds)
@@ -297,7 +291,8 @@ class Visitor:
         return self.crowd.ending.is_set()
 
     def _run(self):
-        while not self.over() and not self.crowd.wrong:
+        while (self.rounds < self.most and not self.over()
+               and not self.crowd.wrong):
             try:
                 self.kind(self)
             except Wrong as error:
@@ -306,30 +301,34 @@ class Visitor:
                 if self.crowd.stopping:
                     return  # what clients see then is theirs
                 self.crowd.report(self.kind, error)
-            if self.crowd.enough(self):
-                return
 
 
 class Crowd:
-    """All the clients of a server. `rounds`: so many of each visitor."""
+    """All the clients of a server: until the end, or each `rounds` rounds and
+    the first `more` of them one more."""
 
-    def __init__(self, port, seed, kinds, rounds=None):
-        self.port, self.rounds = port, rounds
+    def __init__(self, port, seed, kinds, rounds=None, more=0):
+        self.port = port
         self.stopping = False
         self.ending = threading.Event()
         self.wrong = []
         self.visitors = [
             Visitor(self, kind, random.Random(f"{seed} {kind.__name__} {i}"))
             for kind, number in kinds.items() for i in range(number)]
-        for visitor in self.visitors:
+        for number, visitor in enumerate(self.visitors):
+            if rounds is not None:
+                visitor.most = rounds + (number < more)
             visitor.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
 
     def report(self, kind, error):
         words = str(error) or type(error).__name__
         self.wrong.append(f"{kind.__name__}: {words}")
-
-    def enough(self, visitor):
-        return self.rounds is not None and visitor.rounds >= self.rounds
 
     def busy(self):
         return any(each.thread.is_alive() for each in self.visitors)

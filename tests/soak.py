@@ -1,0 +1,472 @@
+#!/usr/bin/env python3
+"""Load the server for long, watch it, and say whether it held.
+
+Each part has servers of its own; every byte that comes back is compared:
+
+  mixed    for --seconds every kind of client at once, good ones and bad ones,
+           and a stop in the middle of it
+  cycles   connect, echo, close, --cycles times
+  volume   --gigabytes (of 10^9 bytes) through one connection
+  stops    --stops times a stop under load, in the build that does not forgive
+           (tests/checked), with random delays
+  input    --lines random command lines in one process, --starts with a
+           process for each
+
+While clients are there memory, handles and threads are sampled. They have to
+be flat: a line through the samples of the second half (the first is for
+warming up) may not rise by more than a bound from its begin to its end.
+
+The server is build/iocp_echo_server.exe, or what SERVER names.
+"""
+
+import argparse
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import command_lines
+import process_info
+import support
+from soak_clients import (MIXED, Crowd, Wrong, come_and_go, half_close,
+                          ping_pong, stream)
+from support import CHECKED, STOP_TIMEOUT, Server, wait_until, windows_path
+
+STEP = 0.1    # seconds between two samples
+EVERY = 30    # seconds between two lines of progress, where it is no terminal
+WIDTH = 78
+
+# What is measured, in which unit, and how much it may rise in the second half.
+MEASURES = {"memory": (process_info.memory, 1024, "KB", 1024),
+            "handles": (process_info.handles, 1, "", 64),
+            "threads": (process_info.threads, 1, "", 2)}
+
+CYCLERS = {come_and_go: 4}
+STOPPED = {ping_pong: 4, come_and_go: 2, half_close: 1, stream: 1}
+WARM = 20     # rounds before a stop
+HURRY = 0.3   # seconds after that, at most: any moment will do
+
+
+# --------------------------------- output -----------------------------------
+
+class Screen:
+    """The report on standard output; how far it is on standard error: a line
+    drawn over and over on a terminal, else one now and then."""
+
+    def __init__(self):
+        self.terminal = sys.stderr.isatty()
+        self.next = 0.0
+
+    def progress(self, text):
+        now = time.monotonic()
+        if now < self.next:
+            return
+        self.next = now + (0.5 if self.terminal else EVERY)
+        text = f"soak: {text}"
+        if self.terminal:
+            text = f"\r{text[:WIDTH]:<{WIDTH}}"
+        print(text, end="" if self.terminal else "\n", file=sys.stderr,
+              flush=True)
+
+    def clear(self):
+        if self.terminal:
+            print(f"\r{'':{WIDTH}}\r", end="", file=sys.stderr, flush=True)
+        self.next = 0.0
+
+    def say(self, text=""):
+        self.clear()
+        print(text, flush=True)
+
+
+def one_line(error):
+    """What went wrong, in ASCII and in a line, whatever was raised."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.encode("ascii", "backslashreplace").decode("ascii")[:600]
+
+
+# --------------------------------- samples ----------------------------------
+
+def slope(points):
+    """Of the line through the points (time, value), by least squares."""
+    count = len(points)
+    mean_time = sum(time for time, _ in points) / count
+    mean = sum(value for _, value in points) / count
+    spread = sum((time - mean_time) ** 2 for time, _ in points)
+    return sum((time - mean_time) * (value - mean)
+               for time, value in points) / spread if spread else 0.0
+
+
+class Samples:
+    """What a process had and used, from begin to end."""
+
+    def __init__(self, pid):
+        self.pid, self.began = pid, time.monotonic()
+        self.rows = {name: [] for name in MEASURES}
+
+    def take(self):
+        now = time.monotonic() - self.began
+        for name, (measure, unit, _, _) in MEASURES.items():
+            self.rows[name].append((now, measure(self.pid) / unit))
+
+    def last(self):
+        return ", ".join(f"{self.rows[name][-1][1]:.0f} {unit or name}"
+                         for name, (_, _, unit, _) in MEASURES.items())
+
+    def second_half(self, name):
+        points = self.rows[name]
+        middle = (points[0][0] + points[-1][0]) / 2
+        return [point for point in points if point[0] >= middle]
+
+    def judge(self):
+        """The table, and what has risen too much."""
+        table = [f"  {'':<11}{'first':>9}{'last':>9}{'lowest':>9}"
+                 f"{'highest':>9}{'a minute':>10}{'2nd half':>10}{'bound':>8}"]
+        wrong = []
+        for name, (_, _, unit, bound) in MEASURES.items():
+            values = [value for _, value in self.rows[name]]
+            half = self.second_half(name)
+            rate = slope(half)
+            rise = rate * (half[-1][0] - half[0][0])
+            table.append(
+                f"  {name + ' ' + unit:<11}{values[0]:>9,.0f}"
+                f"{values[-1]:>9,.0f}{min(values):>9,.0f}{max(values):>9,.0f}"
+                f"{60 * rate:>+10,.1f}{rise:>+10,.1f}{bound:>8,}")
+            if rise > bound:
+                wrong.append(f"{name} rose by {rise:,.0f} {unit or name} in "
+                             f"the second half, more than {bound:,}")
+        return table, wrong
+
+
+# ---------------------------------- a run -----------------------------------
+
+class Soak:
+    """What all parts share."""
+
+    def __init__(self, options):
+        self.options, self.screen = options, Screen()
+        self.seed = options.seed
+
+    def start(self, *arguments, **others):
+        return Server(*arguments, *self.options.arguments, **others)
+
+    def watch(self, part, server, crowd, seconds, done):
+        """Sample until the clients are done or the time is over. `done()`
+        says how far it is. Returns the samples."""
+        samples = Samples(server.process.pid)
+        end = time.monotonic() + seconds
+        pause = crowd.ending
+        while True:
+            samples.take()
+            self.screen.progress(f"{part} {done()}, {samples.last()}")
+            check(crowd, server)
+            if not crowd.busy() or time.monotonic() >= end:
+                return samples
+            pause.wait(STEP)  # nobody ends the clients but this thread
+
+    def report(self, heading, crowd, samples, stopped):
+        """The tables of a part. Raises Wrong for what was not flat."""
+        self.screen.say(heading)
+        self.screen.say(f"  {'client':<13}{'number':>7}{'rounds':>12}"
+                        f"{'connections':>13}{'bytes back':>17}")
+        rows = crowd.table()
+        if len(rows) > 1:
+            rows["all"] = [sum(column) for column in zip(*rows.values())]
+        for kind, (number, rounds, connections, back) in rows.items():
+            self.screen.say(f"  {kind.replace('_', ' '):<13}{number:>7,}"
+                            f"{rounds:>12,}{connections:>13,}{back:>17,}")
+        table, wrong = samples.judge()
+        for line in table:
+            self.screen.say(line)
+        self.screen.say(f"  {stopped}")
+        if wrong:
+            raise Wrong("; ".join(wrong))
+
+
+def check(crowd, server):
+    """Raises Wrong if a client or the server has met what must not be."""
+    if crowd.wrong:
+        raise Wrong(crowd.wrong[0])
+    if not server.alive():
+        raise Wrong(f"the server ended, status {server.process.poll()}: "
+                    f"{server.errors[-3:]}")
+
+
+def stop(server):
+    """Ctrl+C. Returns the totals, and the line for the report."""
+    began = time.monotonic()
+    server.signal_stop()
+    try:
+        status = server.wait_end(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise Wrong("the server still runs, "
+                    f"{STOP_TIMEOUT} seconds after Ctrl+C") from None
+    seconds = time.monotonic() - began
+    # A client that is gone before it is accepted is worth a line, no more.
+    errors = [x for x in server.errors if "this client only" not in x]
+    if status != 0 or errors:
+        raise Wrong(f"the server ended with status {status}: {errors[-3:]}")
+    try:
+        totals = server.check_end()
+    except AssertionError as error:
+        raise Wrong("the last lines are not as they should be: "
+                    f"{server.lines[-3:]} {error}") from None
+    return totals, (f"stopped after {seconds:.1f} s, status 0: "
+                    f"{server.lines[-1][len('stopped '):]}")
+
+
+def stop_under_load(server, crowd):
+    """The same while the clients go on. What they see then is theirs, but for
+    a wrong byte; and no more can have moved than they know of."""
+    crowd.stopping = True
+    totals, line = stop(server)
+    crowd.end()
+    if crowd.wrong:
+        raise Wrong(crowd.wrong[0])
+    sent, back = crowd.total("sent"), crowd.total("back")
+    if not (back <= totals["sent"] <= totals["received"] <= sent
+            and totals["connections"] <= crowd.total("connections")):
+        raise Wrong(f"the totals do not add up: clients sent {sent} and got "
+                    f"{back} on {crowd.total('connections')} connections; "
+                    + line)
+    return totals, line
+
+
+def stop_after(server, crowd):
+    """When the clients have all done what they wanted, nothing is missing."""
+    totals, line = stop(server)
+    numbers = [totals["received"], totals["sent"], crowd.total("back")]
+    if (numbers != 3 * [crowd.total("sent")] or totals["failed"]
+            or totals["connections"] != crowd.total("connections")):
+        raise Wrong(f"the totals do not add up: clients sent "
+                    f"{crowd.total('sent')} and got {numbers[2]} on "
+                    f"{crowd.total('connections')} connections; {line}")
+    return line
+
+
+# ---------------------------------- parts -----------------------------------
+
+def mixed(soak):
+    server, seconds = soak.start(), soak.options.seconds
+    with Crowd(server.port, soak.seed, MIXED) as crowd:
+        began = time.monotonic()
+        samples = soak.watch(
+            "mixed", server, crowd, seconds,
+            lambda: f"{time.monotonic() - began:.0f} of {seconds:g} s, "
+                    f"{crowd.total('connections'):,} connections, "
+                    f"{crowd.total('back') / 1e6:,.0f} MB back")
+        _, line = stop_under_load(server, crowd)
+    soak.report(f"mixed: everything at once for {seconds:g} s", crowd,
+                samples, line)
+
+
+def cycles(soak):
+    server, wanted = soak.start(), soak.options.cycles
+    each, more = divmod(wanted, sum(CYCLERS.values()))
+    with Crowd(server.port, soak.seed, CYCLERS, each, more) as crowd:
+        samples = soak.watch(
+            "cycles", server, crowd, float("inf"),
+            lambda: f"{crowd.total('rounds'):,} of {wanted:,}")
+        line = stop_after(server, crowd)
+    soak.report(f"cycles: connect, echo, close, {wanted:,} times", crowd,
+                samples, line)
+
+
+def volume(soak):
+    size = round(soak.options.gigabytes * 1e9)
+
+    def one_connection(me):
+        """All of it, both directions at once."""
+        with me.connect() as client:
+            client.stream(size)
+            me.rounds += 1
+    server = soak.start()
+    with Crowd(server.port, soak.seed, {one_connection: 1}, 1) as crowd:
+        began = time.monotonic()
+        samples = soak.watch(
+            "volume", server, crowd, float("inf"),
+            lambda: f"{crowd.total('back') / 1e6:,.0f} of "
+                    f"{size / 1e6:,.0f} MB")
+        seconds = time.monotonic() - began
+        line = stop_after(server, crowd)
+    soak.report(f"volume: {size:,} bytes through one connection, "
+                f"{size / 1e6 / seconds:.1f} MB/s", crowd, samples, line)
+
+
+def one_stop(soak, number, pause, report):
+    """Start, load, stop. Returns seconds, connections, bytes, blocks."""
+    server = soak.start("--workers", 1 + number % 4, program=CHECKED, env={
+        "GUARD": windows_path(report), "DELAYS": str(soak.seed + number)})
+    with Crowd(server.port, f"{soak.seed} {number}", STOPPED) as crowd:
+        if not wait_until(lambda: crowd.wrong
+                          or crowd.total("rounds") >= WARM):
+            raise Wrong("no echo gets through")
+        crowd.ending.wait(pause)
+        check(crowd, server)
+        began = time.monotonic()
+        totals, line = stop_under_load(server, crowd)
+        seconds = time.monotonic() - began
+    # All of these clients read: nothing received is lost.
+    if totals["received"] != totals["sent"] or totals["failed"]:
+        raise Wrong(f"not all was echoed: {line}")
+    blocks = support.fields(report.read_text(encoding="ascii"))
+    if blocks["allocated"] != blocks["freed"]:
+        raise Wrong(f"blocks {blocks}")
+    return (seconds, totals["connections"], totals["sent"],
+            int(blocks["freed"]))
+
+
+def stops(soak):
+    if not CHECKED.exists():
+        soak.screen.say("stops: left out; GNU make builds what it takes: "
+                        "make checked")
+        return
+    chance = random.Random(f"{soak.seed} stops")
+    wanted, done = soak.options.stops, []
+    with tempfile.TemporaryDirectory() as directory:
+        for number in range(wanted):
+            soak.screen.progress(f"stops {number} of {wanted}")
+            report = pathlib.Path(directory) / f"{number}.txt"
+            try:
+                done.append(one_stop(soak, number, chance.uniform(0, HURRY),
+                                     report))
+            except Wrong as error:
+                raise Wrong(f"number {number + 1} (DELAYS="
+                            f"{soak.seed + number}): {error}") from None
+            finally:
+                support.kill_all()
+    seconds, connections, size, blocks = zip(*done)
+    soak.screen.say(
+        f"stops: {wanted} under load, each with status 0\n"
+        f"  longest {max(seconds):.1f} s; {sum(connections):,} connections, "
+        f"{sum(size):,} bytes, all echoed\n"
+        f"  {sum(blocks):,} blocks of memory, all freed")
+
+
+def odd_input(soak):
+    if not (shutil.which("x86_64-w64-mingw32-gcc") or shutil.which("gcc")):
+        soak.screen.say("input: left out; it takes gcc")
+        return
+    ways, told = command_lines.options_here(), soak.screen.progress
+    few = command_lines.Maker(soak.seed + 1, ways, 8000).lines(
+        soak.options.starts)
+    maker = command_lines.Maker(soak.seed, ways)
+    counts, left = [0, 0, 0], soak.options.lines
+    with tempfile.TemporaryDirectory() as directory:
+        driver = command_lines.build_driver(pathlib.Path(directory))
+        while left > 0:
+            told(f"input {soak.options.lines - left:,} command lines")
+            lines = maker.lines(min(left, 10_000))
+            left -= len(lines)
+            outcomes = command_lines.run_driver(driver, lines)
+            for pair in zip(lines, outcomes):
+                command_lines.check(*pair)
+            counts = [a + b for a, b in zip(
+                counts, command_lines.count_results(outcomes))]
+        outcomes = command_lines.run_driver(driver, few)
+        real = command_lines.run_all_real(
+            few, outcomes, told=lambda done: told(f"input {done} processes"))
+    soak.screen.say(
+        "input: command lines that run, print something, are wrong\n"
+        "  in one process  {:>11,} {:>11,} {:>11,}\n"
+        "  one process each{:>11,} {:>11,} {:>11,}".format(*counts, *real))
+
+
+PARTS = {"mixed": mixed, "cycles": cycles, "volume": volume, "stops": stops,
+         "input": odd_input}
+
+
+# ------------------------------ command line --------------------------------
+
+def number(kind, least, most):
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = -1
+        if not least <= value <= most:  # nor is NaN
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a number from {least} to {most}")
+        return value
+    return parse
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(
+        prog="soak.py", description=__doc__, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="soak.py [OPTIONS] [-- OPTIONS OF THE SERVER...]",
+        epilog="exit status: 0 it held, 1 it did not (one line says what), "
+               "2 wrong command line,\n130 interrupted by Ctrl+C")
+    parser.add_argument("--parts", default="", metavar="PARTS",
+                        help="some of the above (default: all)")
+    for name, kind, most, default in (
+            ("seconds", float, 10**6, 1200), ("cycles", int, 10**9, 100_000),
+            ("gigabytes", float, 10**6, 5), ("stops", int, 10**6, 200),
+            ("lines", int, 10**8, 200_000), ("starts", int, 10**6, 1000),
+            ("seed", int, 10**9, 1)):
+        parser.add_argument(
+            f"--{name}", metavar="N", default=default,
+            type=number(kind, 1 if kind is int else 0.001, most),
+            help=f"(default: {default})")
+    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    options.parts = options.parts.replace(",", " ").split() or list(PARTS)
+    for part in options.parts:
+        if part not in PARTS:
+            parser.error(f"no part {part!r}; there are {' '.join(PARTS)}")
+    return options
+
+
+def run_parts(soak):
+    """Each of them, whatever became of the others. Returns what failed."""
+    failures = []
+    for part in soak.options.parts:
+        try:
+            PARTS[part](soak)
+        except (Wrong, AssertionError, OSError,
+                subprocess.SubprocessError) as error:
+            failures.append(f"{part}: {one_line(error)}")
+        finally:
+            support.kill_all()
+        soak.screen.say()
+    return failures
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def main(arguments=None):
+    """Returns the exit status."""
+    options = parse_arguments(arguments)
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), interrupt)
+    soak = Soak(options)
+    try:
+        if not support.PROGRAM.is_file():
+            raise OSError(f"{support.PROGRAM} is not there: build it first")
+        support.raise_descriptor_limit()
+        with support.wine_session():
+            soak.screen.say(" ".join([f"soak: seed {options.seed},",
+                                      support.PROGRAM.name,
+                                      *options.arguments]) + "\n")
+            failures = run_parts(soak)
+    except KeyboardInterrupt:
+        support.kill_all()
+        soak.screen.clear()
+        print("soak: interrupted", file=sys.stderr)
+        return 130
+    except (OSError, AssertionError, subprocess.SubprocessError) as error:
+        failures = [one_line(error)]
+    soak.screen.say("soak: FAILED: " + "; ".join(failures) if failures
+                    else "soak: passed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -37,6 +37,8 @@ STOP_TIMEOUT = 15
 IO_TIMEOUT = 10     # of a client: far more than any echo takes
 STUCK = 0.4         # a send that waits so long has nobody who reads
 LIMIT = 60          # for all of it, from the server's ready line on
+MAX_LOG = 1 << 20   # bytes: more before the ready line is no server of ours
+MAX_SHOWN = 200     # characters of a line it has printed
 
 # A group of its own: the Ctrl+C that ends this program is not the server's.
 # On Windows only Ctrl+Break reaches such a group; it means the same.
@@ -59,27 +61,45 @@ class Server:
         self.log = directory / f"{name}.log"
         # The trace's name is a relative one: whatever letters the directory's
         # name has, they need not go through a command line.
-        line = launch.command(program, 0, "--bind", "127.0.0.1",
-                              "--trace", f"{name}.json", *options)
-        with open(self.log, "wb") as output:
-            self.process = subprocess.Popen(
-                line, cwd=directory, env=launch.environment(),
-                stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, **OWN_GROUP)
+        self.line = launch.command(program, 0, "--bind", "127.0.0.1",
+                                   "--trace", f"{name}.json", *options)
         self.timer = threading.Timer(LIMIT, self.expire)
         self.timer.daemon = True
+        self.tries = 0
+        self.start()
+
+    def start(self):
+        self.tries += 1
+        with open(self.log, "wb") as output:
+            self.process = subprocess.Popen(
+                self.line, cwd=self.log.parent, env=launch.environment(),
+                stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, **OWN_GROUP)
 
     def wait_until_ready(self):
         end = time.monotonic() + START_TIMEOUT
         while not self.lines("ready "):
             if self.process.poll() is not None:
-                raise Failure(f"the server did not start: {self.last_line()}")
+                self.start_again()
+            if self.log.stat().st_size > MAX_LOG:
+                raise Failure("the server prints on and on, and no ready line")
             if time.monotonic() > end:
                 raise Failure("the server is not ready after "
                               f"{START_TIMEOUT} seconds")
             time.sleep(0.02)
-        self.port = int(fields(self.lines("ready ")[0])["port"])
+        ready = self.lines("ready ")[0]
+        port = re.fullmatch("[0-9]{1,5}", fields(ready).get("port", ""))
+        if port is None or not 0 < int(port[0]) < 65536:
+            raise Failure(f"no port in the ready line: {ready[:MAX_SHOWN]}")
+        self.port = int(port[0])
         self.timer.start()
+
+    def start_again(self):
+        """It has ended: right if the server has not been reached at all."""
+        if (self.tries == launch.START_TRIES or not launch.never_started(
+                self.process.poll(), self.log.read_bytes())):
+            raise Failure(f"the server did not start: {self.last_line()}")
+        self.start()
 
     def expire(self):
         """Without its server no client waits any longer."""
@@ -96,7 +116,7 @@ class Server:
 
     def last_line(self):
         lines = [line for line in self.lines() if line.strip()]
-        return lines[-1].strip() if lines else (
+        return lines[-1].strip()[:MAX_SHOWN] if lines else (
             f"no message, exit status {self.process.poll()}")
 
     def ctrl_c(self):
@@ -117,8 +137,11 @@ class Server:
 
     def reported(self):
         """The completions the workers count, as they report at the end."""
-        return sum(int(fields(line)["completions"])
-                   for line in self.lines("worker "))
+        try:
+            return sum(int(fields(line)["completions"])
+                       for line in self.lines("worker "))
+        except (KeyError, ValueError):
+            raise Failure("the server's last lines can't be read") from None
 
     def close(self):
         """In any case: nothing that was started stays."""
@@ -333,7 +356,11 @@ class Lesson:
         """The numbers of the text."""
 
     def observed(self, model, clients):
-        return self.text.format(**self.observe(model), **clients)
+        try:
+            return self.text.format(**self.observe(model), **clients)
+        except (LookupError, ValueError):
+            # What a lesson reads off a trace it takes to be there.
+            raise Failure("the trace does not show what happened") from None
 
 
 class Cycle(Lesson):
@@ -777,8 +804,7 @@ def show(parts):
 def demonstrate(name, program, directory):
     """The whole of it. Returns the page's path."""
     lesson = LESSONS[name]()
-    if not program.is_file():
-        raise Failure(f"{program} is not there: build it first (make)")
+    launch.check(program)
     directory.mkdir(parents=True, exist_ok=True)
     launch.prepare()
     clients, reported = run(name, lesson, program.resolve(), directory)
@@ -818,10 +844,7 @@ def parse_arguments(arguments):
 
 
 def fail(message):
-    """One line, whatever the message has in it."""
-    line = " ".join(str(message).split())
-    shown = line.encode("ascii", "backslashreplace").decode("ascii")
-    print(f"demo.py: {shown}", file=sys.stderr)
+    print(f"demo.py: {launch.one_line(message)}", file=sys.stderr)
     return 1
 
 

@@ -661,7 +661,9 @@ def main() -> int:
             run_interactive(options)
         return 0
     except (Failure, OSError, MemoryError) as error:
-        print(f"echo_client: {reason(error)}", file=sys.stderr)
+        line = " ".join(reason(error).split())
+        shown = line.encode("ascii", "backslashreplace").decode("ascii")
+        print(f"echo_client: {shown}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

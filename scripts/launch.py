@@ -2,7 +2,8 @@
 """Start the server: directly on Windows, under Wine everywhere else.
 
 As a program:  launch.py SERVER.EXE ARGUMENTS...  becomes the server.
-As a module:   command() and environment() for whoever starts one.
+As a module:   command() and environment() for whoever starts one, and what
+               else the scripts that do so share.
 
 Wine keeps its idea of a Windows disk, the prefix, in build/wine. It is made
 once, which takes some seconds.
@@ -18,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PREFIX = ROOT / "build" / "wine"
 WINDOWS = os.name == "nt"
 PREFIX_TIMEOUT = 300  # seconds
+START_TRIES = 3       # see never_started
 
 
 def command(program, *arguments):
@@ -25,6 +27,33 @@ def command(program, *arguments):
     wine = [] if WINDOWS else ["wine"]
     # With the system's own slashes: a makefile has others.
     return wine + [str(pathlib.Path(program)), *map(str, arguments)]
+
+
+def check(program):
+    """Raises OSError, saying why, for what can't be started. Wine would say
+    it in several lines, or look for a program that opens a directory."""
+    path = pathlib.Path(program)
+    if not path.is_file():
+        raise OSError(f"'{program}' is not there: build it first (make)")
+    with open(path, "rb") as file:
+        if file.read(2) != b"MZ":
+            raise OSError(f"'{program}' is not a Windows program")
+
+
+def never_started(status, output):
+    """Whether Wine gave up before it came to the program: then start it again,
+    START_TRIES times in all. Once in some 1,500 starts Wine 8 can't map a page
+    that has a fixed place ("failed to map the shared user data"), and ends
+    with status 1; with Wine's messages off nothing is said. The server never
+    ends so without a line."""
+    return not WINDOWS and status == 1 and not output
+
+
+def one_line(message):
+    """For a person, whatever the message has in it: one line of ASCII, without
+    the characters that do something to a terminal."""
+    return "".join(letter if " " <= letter <= "~" else ascii(letter)[1:-1]
+                   for letter in " ".join(str(message).split()))
 
 
 def environment():
@@ -65,6 +94,7 @@ def main():
         print("usage: launch.py SERVER.EXE ARGUMENTS...", file=sys.stderr)
         return 2
     try:
+        check(sys.argv[1])
         prepare()
         line = command(*sys.argv[1:])
         if not WINDOWS:
@@ -72,7 +102,7 @@ def main():
             os.execvpe(line[0], line, environment())
         server = subprocess.Popen(line)
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"launch.py: {error}", file=sys.stderr)
+        print(f"launch.py: {one_line(error)}", file=sys.stderr)
         return 1
     while True:
         try:

@@ -34,7 +34,8 @@ import process_info
 import support
 from soak_clients import (MIXED, Crowd, Wrong, come_and_go, half_close,
                           ping_pong, stream)
-from support import CHECKED, STOP_TIMEOUT, Server, wait_until, windows_path
+from support import (CHECKED, STOP_TIMEOUT, Server, launch, wait_until,
+                     windows_path)
 
 STEP = 0.1    # seconds between two samples
 EVERY = 30    # seconds between two lines of progress, where it is no terminal
@@ -83,9 +84,8 @@ class Screen:
 
 
 def one_line(error):
-    """What went wrong, in ASCII and in a line, whatever was raised."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text.encode("ascii", "backslashreplace").decode("ascii")[:600]
+    """What went wrong, whatever was raised."""
+    return launch.one_line(str(error) or type(error).__name__)[:600]
 
 
 # --------------------------------- samples ----------------------------------
@@ -448,8 +448,7 @@ def main(arguments=None):
             signal.signal(getattr(signal, name), interrupt)
     soak = Soak(options)
     try:
-        if not support.PROGRAM.is_file():
-            raise OSError(f"{support.PROGRAM} is not there: build it first")
+        launch.check(support.PROGRAM)
         support.raise_descriptor_limit()
         with support.wine_session():
             soak.screen.say(" ".join([f"soak: seed {options.seed},",

@@ -28,7 +28,6 @@ CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
 
 BUF_SIZE = 4096        # src/connection.h
 DRAIN_TIMEOUT = 5      # seconds, the server's default
-START_TRIES = 3        # see never_started
 START_TIMEOUT = 60     # Wine's first start is slow
 STOP_TIMEOUT = DRAIN_TIMEOUT + 2
 IO_TIMEOUT = 20        # of a client's socket: far more than any echo takes
@@ -63,24 +62,16 @@ def start_process(line, **options):
     return process
 
 
-def never_started(status, output):
-    """Whether Wine gave up before it came to the program. Once in some 1,500
-    starts Wine 8 can't map a page that has a fixed place ("failed to map the
-    shared user data"), and ends with status 1; with Wine's messages off
-    nothing is said. The server never ends so without a line."""
-    return not WINDOWS and status == 1 and not output
-
-
 def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None):
     """Run the server to its end: for --help and wrong command lines."""
-    for _ in range(START_TRIES):
+    for _ in range(launch.START_TRIES):
         process = start_process(
             launch.command(program, *arguments),
             env={**launch.environment(), **(env or {})}, **TEXT,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)
         out, err = process.communicate(timeout=timeout)
-        if not never_started(process.returncode, out + err):
+        if not launch.never_started(process.returncode, out + err):
             break
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
@@ -162,13 +153,13 @@ class Server:
     host = "127.0.0.1"
 
     def __init__(self, *arguments, program=PROGRAM, port=0, env=None):
-        for _ in range(START_TRIES):
+        for _ in range(launch.START_TRIES):
             self._start(launch.command(program, port, *arguments),
                         {**launch.environment(), **(env or {})})
             with self._more:
                 self._more.wait_for(lambda: self._lines or self._ended,
                                     START_TIMEOUT)
-            if not self._ended or not never_started(
+            if not self._ended or not launch.never_started(
                     self.process.wait(IO_TIMEOUT), self._lines + self._errors):
                 break
         self.ready = fields(self.wait_for(r"^ready ", START_TIMEOUT))

@@ -526,6 +526,49 @@ def never_close(conn):
     test_over.wait(30)
 
 
+def never_come_to_an_end(conn):
+    """Right at first; then on and on."""
+    conn.sendall(receive(conn, 6))
+    with contextlib.suppress(OSError):
+        while not test_over.is_set():
+            conn.sendall(b"more" * 1000)
+
+
+def speak_first(conn):
+    conn.sendall(b"220 welcome\r\n")
+    test_over.wait(30)
+
+
+def speak_of_something_else(conn):
+    receive(conn, 6)
+    conn.sendall("\u9999\u6e2f\U0001f600".encode() + b"\xff\x00\x1b[2J")
+    test_over.wait(30)
+
+
+def close_one_way(conn):
+    """Nothing will come of it, but it goes on reading."""
+    conn.shutdown(socket.SHUT_WR)
+    receive(conn, MB)
+
+
+def add_one_at_once(conn):
+    conn.sendall(receive(conn, 6) + b"+")
+    test_over.wait(30)
+
+
+def add_one_after_a_while(conn):
+    """... which only a client that waits for the end can notice."""
+    echo(conn)
+    test_over.wait(0.5)     # the pace of this server
+    conn.sendall(b"+")
+    test_over.wait(30)
+
+
+def stall_in_the_middle(conn):
+    conn.sendall(receive(conn, 6)[:3])
+    test_over.wait(30)
+
+
 LOST = "server (closed|reset) the connection "
 
 MODES = {
@@ -549,11 +592,69 @@ MODES = {
     (reset, LOST + "|cannot connect to "),
     (reset_in_the_middle, "server reset the connection after 0 of 6 bytes"),
     (reset_at_the_end, "server reset the connection after "),
+    (never_come_to_an_end, "too many bytes|not identical"),
+    (speak_first, "too many bytes|not identical"),
+    (speak_of_something_else, r"offset 0 \(sent 0x[0-9a-f]+, received 0xe9"),
+    (close_one_way, LOST + "(after 0 of 6 bytes|before the first message)"),
+    (add_one_at_once, "too many bytes|not identical"),
+    (add_one_after_a_while, "too many bytes"),
+    (stall_in_the_middle, "server silent for 1 s after 3 of 6 bytes"),
+    (never_read, "server silent for 1 s after 0 of 6 bytes"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_failing_server(scripted, mode, script, pattern):
     args, data = MODES[mode]
     result = run_client(scripted(script), "--timeout", 1, *args, input=data)
     assert_fails(result, pattern)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_server_that_dribbles(scripted, mode):
+    """Each byte is late, but none as late as the time limit; all of them
+    together are."""
+    def script(conn):
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in receive(conn, 6):
+            test_over.wait(0.2)
+            conn.sendall(bytes([byte]))
+        echo(conn)
+
+    args, data = MODES[mode]
+    result = run_client(scripted(script), "--timeout", 1, *args, input=data)
+    assert (result.returncode, result.stderr) == (0, b""), result
+
+
+def test_interactive_garbage_between_two_messages(scripted):
+    """It is not looked at before the next line, but it is not lost."""
+    heard = threading.Event()
+
+    def script(conn):
+        conn.sendall(receive(conn, 4))
+        conn.sendall("\u9999".encode())
+        heard.set()
+        echo(conn)
+
+    with started_client(scripted(script)) as client:
+        client.stdin.write(b"one\n")
+        client.stdin.flush()
+        assert heard.wait(10)
+        client.stdin.write(b"two\n")
+        client.stdin.flush()
+        assert client.wait(10) == 1
+        assert re.fullmatch(rb"echo_client: (not identical: first difference "
+                            rb"at offset 0|too many bytes).*\r?\n",
+                            client.stderr.read())
+
+
+def test_load_when_one_of_many_is_served_badly(scripted):
+    numbers = iter(range(100))
+
+    def script(conn):
+        (never_answer if next(numbers) == 7 else echo)(conn)
+
+    result = run_client(scripted(script), "--load", "--connections", 20,
+                        "--messages", 5, "--timeout", 1)
+    assert_fails(result, r"connection \d+: server silent for 1 s after 0 of 64 "
+                         "bytes of message 1")
 
 
 def test_difference_far_into_a_file(scripted, random_file):
@@ -692,6 +793,15 @@ def test_unknown_host(mode, host):
     args, data = MODES[mode]        # neither host makes anyone ask a network
     result = run_client(9190, "--host", host, *args, input=data)
     assert_fails(result, f"cannot resolve host '{host}'")
+
+
+@pytest.mark.parametrize("mode", ["message", "load"])
+@pytest.mark.parametrize("host", ["\uc11c\ubc84..", "x" * 300, "", "a\nb..",
+                                  "\udcff.."], ids=ascii)
+def test_odd_host(mode, host):
+    args, data = MODES[mode]
+    result = run_client(9190, "--host", host, *args, input=data)
+    assert_fails(result, "cannot (resolve host|connect to) ")
 
 
 def test_unreadable_file(server, tmp_path):

@@ -324,6 +324,26 @@ def test_odd_values_without_a_traceback():
         xml.etree.ElementTree.fromstring(trace_view.make_picture(model))
 
 
+def test_any_bytes_without_a_traceback():
+    """What a disk or a copy makes of a trace, and numbers as none is."""
+    whole, dice = small_trace().text().encode(), random.Random(5)
+    odd = [b"1e999", b"-1e999", b"9" * 5000, b"NaN", b"null", b"{", b"[" * 5000,
+           b'"\\ud800"', b"1e-400", b"\0", b"\xff"]
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(dice.choice([1, 3, 20])):
+            place = dice.randrange(len(data))
+            end = place + dice.choice([0, 1, 8, 200])
+            data[place:end] = dice.choice([b"", dice.choice(odd),
+                                           data[end:end + 100]])
+        try:
+            model = trace_view.make_model(*trace_view.read_events(bytes(data)))
+        except trace_view.NotATrace:
+            continue
+        trace_view.make_page(model)
+        xml.etree.ElementTree.fromstring(trace_view.make_picture(model))
+
+
 def test_events_in_the_order_of_writing():
     """Threads write when they come to it: the file is not sorted."""
     trace, shuffled = small_trace(), small_trace()

@@ -586,6 +586,11 @@ def test_run_and_test(built, tools):
     assert status == 0
     assert ("python scripts\\run_tests.py -k stop SERVER=build\\"
             "iocp_echo_server.exe STEPS=build\\steps\n") in output
+    status, _, output = run_nmake(built, tools, "soak", "SECONDS=5",
+                                  "PARTS=mixed cycles", "ARGS=-w 4")
+    assert status == 0
+    assert ("python tests\\soak.py --seconds 5 --seed 1 --parts mixed cycles "
+            "-- -w 4 SERVER=build\\iocp_echo_server.exe STEPS=\n") in output
     assert {x.stem for x in (built / "build/steps").glob("*.exe")} == STEPS
 
 

@@ -50,12 +50,16 @@ class Kernel32:
                 BOOL, [HANDLE, POINTER, DWORD], self.memory_info),
             "GetProcessHandleCount": (
                 BOOL, [HANDLE, POINTER], self.handle_count),
-            "GetProcessTimes": (BOOL, [HANDLE] + 4 * [POINTER], self.times)}
+            "GetProcessTimes": (BOOL, [HANDLE] + 4 * [POINTER], self.times),
+            "CreateToolhelp32Snapshot": (HANDLE, [DWORD, DWORD],
+                                         self.snapshot),
+            "Thread32First": (BOOL, [HANDLE, POINTER], self.first_thread),
+            "Thread32Next": (BOOL, [HANDLE, POINTER], self.next_thread)}
         self._alive = []
 
     def __getattr__(self, name):
         result, arguments, does = self._functions[name]
-        if name != "OpenProcess":
+        if name not in ("OpenProcess", "CreateToolhelp32Snapshot"):
             def checked(handle, *rest, does=does):
                 return int(self.open == [handle] and bool(self.works)
                            and does(handle, *rest))
@@ -90,6 +94,25 @@ class Kernel32:
         ctypes.c_uint32.from_address(count).value = 77
         return True
 
+    def snapshot(self, what, pid):
+        assert (what, pid) == (4, 0)
+        if not self.works:
+            return 2 ** 64 - 1  # INVALID_HANDLE_VALUE
+        self.open.append(A_HANDLE)
+        self.owners = [8, PID, 9, PID, PID]
+        return A_HANDLE
+
+    def first_thread(self, _, entry):
+        size, _, _, owner = (ctypes.c_uint32 * 4).from_address(entry)
+        assert size == 28 and owner == 0
+        return self.next_thread(_, entry)
+
+    def next_thread(self, _, entry):
+        if not self.owners:
+            return False
+        ctypes.c_uint32.from_address(entry + 12).value = self.owners.pop()
+        return True
+
     def times(self, _, *times):
         for place, value in zip(times, (1, 2, 30_000_000, 12_500_000)):
             ctypes.c_uint64.from_address(place).value = value
@@ -116,12 +139,14 @@ def test_measurements(kernel32):
     assert process_info.memory(PID) == 5_000_000_000
     assert process_info.handles(PID) == 77
     assert process_info.cpu_time(PID) == 4.25
+    assert process_info.threads(PID) == 3
     assert kernel32.open == []
     # PROCESS_QUERY_INFORMATION and, for memory, PROCESS_VM_READ
     assert kernel32.access == 0x0410
 
 
-@pytest.mark.parametrize("measure", ["memory", "handles", "cpu_time"])
+@pytest.mark.parametrize("measure", ["memory", "handles", "cpu_time",
+                                     "threads"])
 def test_a_failed_measurement_is_an_error(kernel32, measure):
     kernel32.works = False
 
@@ -138,6 +163,7 @@ LAYOUT = r"""
 #include <winsock2.h>
 #include <windows.h>
 #include <psapi.h>
+#include <tlhelp32.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -152,6 +178,9 @@ int main(void)
     SHOW(AT(WorkingSetSize));
     SHOW(AT(PagefileUsage));
     SHOW(AT(PrivateUsage));
+    SHOW(sizeof(THREADENTRY32));
+    SHOW(offsetof(THREADENTRY32, th32OwnerProcessID));
+    SHOW(TH32CS_SNAPTHREAD);
     SHOW(sizeof(FILETIME));
     SHOW(offsetof(FILETIME, dwHighDateTime));
     SHOW(sizeof(struct linger));
@@ -181,7 +210,12 @@ def test_layouts_and_constants(tmp_path):
     for name in ("cb", "PageFaultCount", "WorkingSetSize", "PagefileUsage",
                  "PrivateUsage"):
         assert layout.pop(f"AT({name})") == getattr(counters, name).offset
+    entry = process_info._ThreadEntry
     assert layout == {
+        "sizeof(THREADENTRY32)": ctypes.sizeof(entry),
+        "offsetof(THREADENTRY32, th32OwnerProcessID)":
+            entry.th32OwnerProcessID.offset,
+        "TH32CS_SNAPTHREAD": 4,
         "sizeof(FILETIME)": 8, "offsetof(FILETIME, dwHighDateTime)": 4,
         "sizeof(struct linger)": struct.calcsize("hh"),
         "offsetof(struct linger, l_linger)": 2,
@@ -271,6 +305,7 @@ def test_launch_waits_for_the_server_that_stops(monkeypatch):
                 return result
             raise result
     monkeypatch.setattr(launch, "WINDOWS", True)
+    monkeypatch.setattr(launch, "check", lambda program: None)
     monkeypatch.setattr(subprocess, "Popen", Process)
     monkeypatch.setattr(sys, "argv", ["launch.py", "server.exe", "7"])
     assert launch.main() == 3 and waits == []

@@ -32,8 +32,7 @@ import time
 import command_lines
 import process_info
 import support
-from soak_clients import (MIXED, Crowd, Wrong, come_and_go, half_close,
-                          ping_pong, stream)
+from soak_clients import CYCLES, MIXED, STOPS, Crowd, Wrong
 from support import (CHECKED, STOP_TIMEOUT, Server, launch, wait_until,
                      windows_path)
 
@@ -46,8 +45,6 @@ MEASURES = {"memory": (process_info.memory, 1024, "KB", 1024),
             "handles": (process_info.handles, 1, "", 64),
             "threads": (process_info.threads, 1, "", 2)}
 
-CYCLERS = {come_and_go: 4}
-STOPPED = {ping_pong: 4, come_and_go: 2, half_close: 1, stream: 1}
 WARM = 20     # rounds before a stop
 HURRY = 0.3   # seconds after that, at most: any moment will do
 
@@ -265,8 +262,8 @@ def mixed(soak):
 
 def cycles(soak):
     server, wanted = soak.start(), soak.options.cycles
-    each, more = divmod(wanted, sum(CYCLERS.values()))
-    with Crowd(server.port, soak.seed, CYCLERS, each, more) as crowd:
+    each, more = divmod(wanted, sum(CYCLES.values()))
+    with Crowd(server.port, soak.seed, CYCLES, each, more) as crowd:
         samples = soak.watch(
             "cycles", server, crowd, float("inf"),
             lambda: f"{crowd.total('rounds'):,} of {wanted:,}")
@@ -300,7 +297,7 @@ def one_stop(soak, number, pause, report):
     """Start, load, stop. Returns seconds, connections, bytes, blocks."""
     server = soak.start("--workers", 1 + number % 4, program=CHECKED, env={
         "GUARD": windows_path(report), "DELAYS": str(soak.seed + number)})
-    with Crowd(server.port, f"{soak.seed} {number}", STOPPED) as crowd:
+    with Crowd(server.port, f"{soak.seed} {number}", STOPS) as crowd:
         if not wait_until(lambda: crowd.wrong
                           or crowd.total("rounds") >= WARM):
             raise Wrong("no echo gets through")

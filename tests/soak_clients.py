@@ -68,6 +68,16 @@ class Client:
         while size > 0:
             size -= self.send_some(size)
 
+    def fill(self, seconds):
+        """Send until nothing has moved for so long, and not read."""
+        self.socket.settimeout(seconds)
+        try:
+            while self.sent - self.got < 1 << 24:
+                self.send_some(CHUNK)
+        except socket.timeout:
+            pass
+        self.socket.settimeout(IO_TIMEOUT)
+
     def end(self):
         """Send end of file."""
         self.socket.shutdown(socket.SHUT_WR)
@@ -166,13 +176,7 @@ def resetting(me):
 def never_reads(me):
     """Sends until nothing moves, waits, and leaves: in one of three ways."""
     with me.connect(receive_buffer=4096) as client:
-        client.socket.settimeout(0.2)
-        try:
-            while client.sent < 1 << 24:
-                client.send_some(CHUNK)
-        except socket.timeout:
-            pass
-        client.socket.settimeout(IO_TIMEOUT)
+        client.fill(0.2)
         me.pause(me.chance.uniform(0, 2))
         way = me.chance.randrange(3)
         if way == 0:
@@ -180,6 +184,16 @@ def never_reads(me):
         elif way == 1:  # and once it reads it gets all
             client.finish()
         me.rounds += 1
+
+
+def lagging(me):
+    """Reads late, but reads: the server's WRITE is pending most of the time."""
+    with me.connect(receive_buffer=4096) as client:
+        for _ in range(5):
+            client.fill(0.05)
+            client.receive_all()
+            me.rounds += 1
+        client.finish()
 
 
 def come_and_go(me):
@@ -250,9 +264,12 @@ def urgent(me):
         client.finish()
 
 
-# The kinds of the mixed load, and how many clients of each.
+# The kinds of each part of the soak, and how many clients of each.
 MIXED = {ping_pong: 8, stream: 4, half_close: 3, resetting: 3, never_reads: 8,
-         come_and_go: 2, storm: 2, scan: 1, dribble: 1, slow: 4, urgent: 1}
+         lagging: 2, come_and_go: 2, storm: 2, scan: 1, dribble: 1, slow: 4,
+         urgent: 1}
+CYCLES = {come_and_go: 4}
+STOPS = {ping_pong: 4, come_and_go: 2, half_close: 1, stream: 1, lagging: 2}
 
 
 # ----------------------------------- crowd ----------------------------------

@@ -141,7 +141,7 @@ def build_driver(directory):
                  extra=[ROOT / "src" / "options.c", ROOT / "src" / "log.c"])
 
 
-def run_driver(driver, lines, timeout=300):
+def run_driver(driver, lines, timeout=60):
     """The outcome of each, in order. Raises AssertionError if there is none
     for some."""
     data = b"".join(

@@ -155,7 +155,7 @@ def test_a_wrong_byte_is_noticed(tmp_path):
     ("CloseHandle:/1:6", "the server ended with status 0: .*CloseHandle"),
 ])
 def test_a_failure_is_noticed(faults, said):
-    line = verdict(mixed(2, CHECKED, FAULTS=faults), 1)
+    line = verdict(mixed(1, CHECKED, FAULTS=faults), 1)
     assert re.match(f"soak: FAILED: mixed: {said}", line), line
 
 

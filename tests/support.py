@@ -26,7 +26,8 @@ STEPS = pathlib.Path(os.environ.get(
 
 CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
 
-BUF_SIZE = 4096        # src/connection.h
+BUF_SIZE = 4096        # src/buffer.h
+LARGE_BUFFER = 65536   # --buffer, the server's default
 DRAIN_TIMEOUT = 5      # seconds, the server's default
 START_TRIES = 3        # see never_started
 START_TIMEOUT = 60     # Wine's first start is slow

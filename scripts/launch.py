@@ -114,6 +114,16 @@ def raise_descriptor_limit(wanted):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def descriptor_limit():
+    """How many descriptors a process may have; infinity without a limit."""
+    try:
+        import resource
+    except ImportError:
+        return float("inf")
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return float("inf") if soft == resource.RLIM_INFINITY else soft
+
+
 def main():
     """Become the server, or its parent where a program can't be replaced."""
     if len(sys.argv) < 2:

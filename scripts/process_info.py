@@ -14,6 +14,13 @@ def _status(pid, field):
     return int(re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)[1])
 
 
+def _stat(pid):
+    """The fields of /proc/PID/stat, from the third one on. The name before
+    them, in brackets, may hold anything: they are counted from its end."""
+    data = pathlib.Path(f"/proc/{pid}/stat").read_bytes()
+    return data[data.rindex(b")") + 2:].split()
+
+
 class _MemoryCounters(ctypes.Structure):
     """PROCESS_MEMORY_COUNTERS_EX (psapi.h)."""
 
@@ -76,9 +83,7 @@ def handles(pid):
 def cpu_time(pid):
     """Seconds of CPU time it has used, to about a hundredth."""
     if not WINDOWS:
-        # The name, in brackets, may hold anything: count from its end.
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-        numbers = text[text.rindex(")") + 2:].split()
+        numbers = _stat(pid)
         return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
     def ask(kernel32, handle):
@@ -90,3 +95,16 @@ def cpu_time(pid):
             raise ctypes.WinError(ctypes.get_last_error())
         return (times[2] + times[3]) / 1e7
     return _with_process(pid, ask)
+
+
+def session(pid):
+    """The processes of the session that this one leads: what it has started,
+    and they in turn (POSIX; on Windows itself alone)."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if int(_stat(path.name)[3]) == pid:
+                found.append(int(path.name))
+        except OSError:
+            pass  # it has just ended
+    return found or [pid]

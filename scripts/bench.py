@@ -68,6 +68,7 @@ SETTLE = 0.2          # until memory is what it will be
 IN_FLIGHT = 8         # connections of a churn at once
 STREAMS = 4
 FEW = 10              # connections before the idle ones are counted
+SLOWEST = 5000        # messages/s, for the time of a turn of them all
 SCALES = (10, 100, 1000, 10000)
 
 STOP_SIGNAL = (signal.CTRL_BREAK_EVENT if launch.WINDOWS else signal.SIGINT)
@@ -150,32 +151,28 @@ def accepts(host, port):
 
 
 class Running:
-    """A server that was started; the end of the `with` ends it."""
+    """A server of one measurement: start, and then finish or kill."""
 
     def __init__(self, target, directory):
         self.target, self.log = target, directory / "server.log"
         self.process = None
 
-    def __enter__(self):
-        try:
-            for _ in range(START_TRIES):
-                self.start()
-                status = self.wait_until_ready()
-                if status is None:
-                    break
-                if not launch.never_started(status, self.text()):
-                    raise Failure(f"did not start: {self.last_line()}")
-            else:
-                raise Failure("did not start: Wine gave up each time")
-            if self.target.hosts is None:
-                self.target.hosts = [HOSTS[0], *(
-                    host for host in HOSTS[1:] if accepts(host, self.port))]
-        except BaseException:
-            self.kill()
-            raise
-        return self
-
     def start(self):
+        """Returns when it can be used."""
+        for _ in range(START_TRIES):
+            self.start_process()
+            status = self.wait_until_ready()
+            if status is None:
+                break
+            if not launch.never_started(status, self.text()):
+                raise Failure(f"did not start: {self.last_line()}")
+        else:
+            raise Failure("did not start: Wine gave up each time")
+        if self.target.hosts is None:
+            self.target.hosts = [HOSTS[0], *(
+                host for host in HOSTS[1:] if accepts(host, self.port))]
+
+    def start_process(self):
         self.port = None if self.target.chooses_port else free_port()
         line = self.target.command(self.port)
         native = self.target.kind == NATIVE  # it ends with its input
@@ -205,7 +202,8 @@ class Running:
             elif accepts(HOSTS[0], self.port):
                 return None
             time.sleep(0.01)
-        raise Failure(f"is not ready after {START_TIMEOUT} seconds")
+        raise Failure(f"not ready after {START_TIMEOUT} seconds" + (
+            ": no line 'ready port=N'" if self.target.chooses_port else ""))
 
     def text(self):
         return self.log.read_text(encoding="ascii", errors="replace")
@@ -255,15 +253,12 @@ class Running:
         if status != 0:
             raise Failure(f"ended with status {status}: {self.last_line()}")
 
-    def __exit__(self, kind, *_):
-        try:
-            if kind is None:
-                if self.process.poll() is not None:
-                    raise Failure("is gone" + self.how_it_is())
-                if self.target.kind == "mode":
-                    self.stop()
-        finally:
-            self.kill()
+    def finish(self):
+        """It must not have ended by itself."""
+        if self.process.poll() is not None:
+            raise Failure("is gone" + self.how_it_is())
+        if self.target.kind == "mode":
+            self.stop()
 
     def kill(self):
         """And whatever it has started itself."""
@@ -327,17 +322,15 @@ class Loader:
 class Load:
     """All processes of the load against one server."""
 
-    def __init__(self, connections, options):
-        self.options = options
-        wanted = max(options.load_processes,
+    def __init__(self, options):
+        self.options, self.loaders = options, []
+
+    def start(self, connections):
+        wanted = max(self.options.load_processes,
                      math.ceil(connections / most_of_one_process()))
-        self.loaders = []
-        try:
-            for _ in range(min(wanted, connections)):
+        for _ in range(min(wanted, connections)):
+            with interrupts.later():
                 self.loaders.append(Loader())
-        except BaseException:
-            self.close()
-            raise
 
     def shares(self, count):
         """How many each has of so many: (loader, share, first number)."""
@@ -351,26 +344,29 @@ class Load:
         for loader, share, offset in self.shares(count):
             loader.tell("connect", hosts=server.target.hosts,
                         port=server.port, count=share, first=first + offset)
-        collect(server, self.loaders, bench_load.CONNECT_TIMEOUT + GRACE)
+        collect(server, self.loaders,
+                bench_load.connect_timeout(count) + GRACE)
 
     def run(self, server, wineserver, name, count, **arguments):
         """Load for the time of a measurement. Returns a sample: how much, and
         what it took of the processors."""
-        options = self.options
+        # Of very many connections each is to have its turn, more than once.
+        more_time = count / SLOWEST if count >= 1000 else 0
+        seconds = self.options.seconds + more_time
         start = bench_load.clock() + int(LEAD * 1e9)
-        begin = start + int(options.warm_up * 1e9)
-        end = begin + int(options.seconds * 1e9)
+        begin = start + int((self.options.warm_up + more_time) * 1e9)
+        end = begin + int(seconds * 1e9)
         for loader, share, first in self.shares(count):
-            more = {"first": first * 10**6, "in_flight": share, **arguments}
-            loader.tell(name, start=start, begin=begin, end=end,
-                        **(more if arguments else {}))
+            if arguments:
+                arguments.update(first=first * 10**6, in_flight=share)
+            loader.tell(name, start=start, begin=begin, end=end, **arguments)
         bench_load.wait_for(begin)
-        before = server.cpu(), cpu_of(wineserver)
+        before = server.cpu(), cpu_of(wineserver), process_info.busy_time()
         bench_load.wait_for(end)
-        after = server.cpu(), cpu_of(wineserver)
+        after = server.cpu(), cpu_of(wineserver), process_info.busy_time()
         answers = collect(server, self.loaders,
                           bench_load.LAST_TIMEOUT + GRACE)
-        return sample(answers, options.seconds, before, after)
+        return sample(answers, seconds, before, after)
 
     def close(self):
         for loader in self.loaders:
@@ -433,9 +429,15 @@ def sample(answers, seconds, before, after):
             histogram[int(key)] = histogram.get(int(key), 0) + number
     used = [None if a is None or b is None else b - a
             for a, b in zip(before, after)]
+    load_cpu = sum(answer["cpu"] for answer in answers)
+    others = None
+    if used[2] is not None:
+        others = used[2] - used[0] - (used[1] or 0) - load_cpu
     return {"count": count, "seconds": seconds, "value": count / seconds,
             "server_cpu": used[0], "wineserver_cpu": used[1],
-            "load_cpu": sum(answer["cpu"] for answer in answers),
+            "load_cpu": load_cpu,
+            "others_busy": None if others is None
+            else max(others, 0) / seconds,
             "load_busy": max(a["cpu"] for a in answers) / seconds,
             "p50_us": percentile(histogram, 50),
             "p99_us": percentile(histogram, 99)}
@@ -570,6 +572,7 @@ class Bench:
         self.samples = {(w.name, t.name): [] for w in workloads
                         for t in targets}
         self.notes, self.failures = [], []
+        self.started = []      # what ends it
         self.left_out = set()  # targets, and (workload, target)
         self.progress = Progress(options.repeat * len(self.samples))
 
@@ -590,9 +593,8 @@ class Bench:
             return
         under_wine = target.line[0] == "wine"
         try:
-            taken = one_measurement(workload, target, self.options,
-                                    wineserver if under_wine else None,
-                                    self.directory)
+            taken = self.measure_once(workload, target,
+                                      wineserver if under_wine else None)
             self.samples[place].append({"round": i, **taken})
         except Unreached as reason:
             self.left_out.add(place)
@@ -602,22 +604,29 @@ class Bench:
             self.left_out.add(target.name)
             self.fail(f"{target.name}, {workload.name}: {reason}")
 
+    def measure_once(self, workload, target, wineserver):
+        load = Load(self.options)
+        server = Running(target, self.directory)
+        self.started = [load.close, server.kill]
+        try:
+            load.start(workload.connections)
+            server.start()
+            taken = workload.measure(server, load, wineserver)
+            load.close()
+            server.finish()
+            return taken
+        finally:
+            self.end()
+
+    def end(self):
+        """Whatever is still there of a measurement."""
+        for end in self.started:
+            end()
+
     def fail(self, text):
         self.failures.append(one_line(text))
         self.progress.clear()
         print(f"bench.py: {self.failures[-1]}", file=sys.stderr, flush=True)
-
-
-def one_measurement(workload, target, options, wineserver, directory):
-    load = Load(workload.connections, options)
-    try:
-        with Running(target, directory) as server:
-            try:
-                return workload.measure(server, load, wineserver)
-            finally:
-                load.close()
-    finally:
-        load.close()
 
 
 def one_line(text):
@@ -645,6 +654,7 @@ def summarize(workload, target, samples, plain):
             "wineserver_cpu_us": middle("wineserver_cpu", 1e6, True),
             "load_cpu_us": middle("load_cpu", 1e6, True),
             "load_busy": middle("load_busy"),
+            "others_busy": middle("others_busy"),
             "wineserver_bytes": middle("wineserver_bytes"),
             "samples": samples}
 
@@ -754,7 +764,7 @@ def names(text):
 
 
 def make_parser():
-    parser = Parser(prog="bench.py", description="Measure the echo server, "
+    parser = Parser(prog="bench.py", allow_abbrev=False, description="Measure the echo server, "
                     "its modes and others, side by side.")
     add = parser.add_argument
     add("--modes", metavar="LIST", type=names,
@@ -890,7 +900,10 @@ def run(options, arguments):
         machine = describe_machine(options, arguments)
         bench = Bench(options, options.targets, chosen_workloads(options),
                       directory)
-        bench.run()
+        try:
+            bench.run()
+        finally:
+            bench.end()  # Ctrl+C may have come while that was done
     result = make_result(bench, options, machine)
     print(bench_report.make_text(result), end="")
     if options.json:

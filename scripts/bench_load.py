@@ -11,8 +11,8 @@ each with one JSON object a line. The end of its input ends either.
     ["ping" or "stream" or "churn", {"start": NS, "begin": NS, "end": NS, ...}]
 
 Times are those of perf_counter_ns, which all processes have in common: from
-`start` on there is load, from `begin` to `end` it counts. Every byte that comes
-back is compared with what was sent.
+`start` on there is load, from `begin` to `end` it counts. Every byte that
+comes back is compared with what was sent.
 """
 
 import collections
@@ -34,7 +34,6 @@ CHUNK = 65536               # of a message of stream
 WINDOW = 8 * CHUNK          # sent and not yet back, of one connection
 SPAN = 1048573              # bytes before a stream repeats; a prime
 CONNECTS_IN_FLIGHT = 50     # less than any listen queue takes
-CONNECT_TIMEOUT = 20        # seconds, for all of them
 LAST_TIMEOUT = 10           # for what is under way at the end
 TICK = 0.1                  # the longest wait in one go
 
@@ -151,6 +150,11 @@ class Talk:
             self.heard(self.receive(SIZE))
 
 
+def connect_timeout(count):
+    """Seconds for so many connections: some ten times what they take."""
+    return 5 + count / 250
+
+
 def open_socket():
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -165,7 +169,8 @@ class Client:
 
     def connect(self, hosts, port, count, first):
         """Each sends a message at once, and has its echo: it is accepted."""
-        until = clock() + CONNECT_TIMEOUT * 10**9
+        timeout = connect_timeout(count)
+        until = clock() + int(timeout * 1e9)
         waiting = []
         try:
             for i in range(count):
@@ -178,8 +183,12 @@ class Client:
                     waiting = []
         except socket.timeout:
             raise Unreached("no more of them within "
-                            f"{CONNECT_TIMEOUT} seconds") from None
-        return {"connections": len(self.talks)}
+                            f"{timeout:.0f} seconds") from None
+        return {"connections": self.reached()}
+
+    def reached(self):
+        """How many have had an echo: others may only be in a queue."""
+        return sum(not talk.expected for talk in self.talks.values())
 
     def connect_one(self, host, port, number, until):
         sock = open_socket()
@@ -415,12 +424,12 @@ def answer(client, line):
     except Failure as error:
         return {"error": str(error)}
     except Unreached as error:
-        return {"unreached": str(error), "connections": len(client.talks)}
+        return {"unreached": str(error), "connections": client.reached()}
     except OSError as error:
         words = error.strerror or str(error)
         if error.errno in FULL:
             return {"unreached": f"{words} (the load)",
-                    "connections": len(client.talks)}
+                    "connections": client.reached()}
         return {"error": words}
     except Exception as error:  # a mistake here is not the server's
         return {"error": f"bench_load.py: {error!r}"}
@@ -498,8 +507,11 @@ def echo_some(sock, handle, poll, rest):
 def accept(listener, poll, socks):
     try:
         sock = listener.accept()[0]
-    except OSError:
-        return  # another process was quicker, or the client is gone
+    except OSError as error:
+        if error.errno in FULL:
+            print(f"accept: {error.strerror}", flush=True)
+            poll.unregister(listener.fileno())
+        return  # else another process was quicker, or the client is gone
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     socks[sock.fileno()] = sock

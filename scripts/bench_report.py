@@ -6,6 +6,7 @@ make_result: nothing is measured here.
 
 import html
 import math
+import textwrap
 
 WIDTH = 1200            # of a plot, in its own units
 LEFT, RIGHT = 190, 250  # for the names, and for the figures
@@ -15,7 +16,7 @@ INK, SOFT, LINE, PAPER = "#1B1B1B", "#57534B", "#B9B4A9", "#FBFAF7"
 FILLS = {"mode": "#0072B2", "step": "#E69F00", "against": "#009E73",
          "native": "#B9B4A9"}
 LINES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
-         "#1B1B1B", "#57534B"]
+         "#1B1B1B"]
 SCALE = "scale-"
 
 
@@ -63,7 +64,8 @@ def legend(workload):
     if workload["name"] == "idle":
         return "bytes of the server's own memory for each connection"
     unit = workload["per"]
-    latency = "p50, p99: us from sending to echo; " if any(
+    begins = "connecting" if workload["name"] == "churn" else "sending"
+    latency = f"p50, p99: us from {begins} to the echo; " if any(
         row["p50_us"] for row in workload["servers"]) else ""
     return (f"{latency}server, wine(server), load: us of CPU time for each "
             f"{unit}")
@@ -85,13 +87,18 @@ def verdict(workload):
     if native and plain and native["ratio"]:
         text = (f"the same load drives a native echo {native['ratio']:.1f} "
                 f"times as fast as plain; " + text)
+    others = [r["others_busy"] for r in workload["servers"]
+              if r["others_busy"] is not None]
+    if others and max(others) >= 0.1:
+        text += (f"; programs that are no part of this had up to "
+                 f"{max(others):.1f} CPUs meanwhile")
     return text[0].upper() + text[1:]
 
 
 def scale_rows(result):
     """Of all scale- workloads one table: what a message costs."""
     table = [["server", "connections", "messages/s", "us/message", "CPU us",
-              "of 10's", "p50 us", "p99 us", "load"]]
+              "x", "p50 us", "p99 us", "load"]]
     points = scale_points(result)
     for name, mine in points.items():
         first = cpu_of_both(mine[0][1]) if mine[0][0] == 10 else None
@@ -123,23 +130,23 @@ def plain_ones(result):
 
 
 SCALE_TITLE = "what a message costs, by the number of connections"
-SCALE_LEGEND = ("CPU us: of the server and wineserver for each message; of "
-                "10's: that, in terms of 10 connections; load: its own")
+SCALE_LEGEND = ("CPU us: of server and wineserver for each message; x: that, "
+                "times what it is on 10 connections; load: us of its own")
 
 
 def about(result):
     """What was measured, on what: a list of lines."""
     machine, settings = result["machine"], result["settings"]
+    rounds = settings["repeat"]
     lines = [f"{machine['server']}, {machine['date']}",
              f"{machine['processor']}, {machine['cores']} CPUs; "
              f"{machine['system']}; Python {machine['python']}",
-             f"{settings['repeat']} rounds of {settings['seconds']:g} s after "
-             f"{settings['warm_up']:g} s; {settings['load_processes']} load "
-             "processes"]
+             f"{rounds} round{'s' * (rounds > 1)} of {settings['seconds']:g} s"
+             f" after {settings['warm_up']:g} s; load of "
+             f"{settings['load_processes']} processes"]
     if machine["wine"]:
-        lines.append(f"Under {machine['wine']}: Windows differs. Only "
-                     "'native', and what 'against' names, need not be a "
-                     "program of Wine's.")
+        lines.append(f"Under {machine['wine']}: these are figures of Wine, "
+                     "not of Windows")
     return lines
 
 
@@ -149,7 +156,8 @@ def make_text(result):
     parts = ["\n".join(about(result)) + "\n"]
     for workload in plain_ones(result):
         parts.append("\n".join(
-            [f"{workload['name']}: {workload['title']}", *table(rows(workload)),
+            [f"{workload['name']}: {workload['title']}",
+             *table(rows(workload)),
              *wrapped(legend(workload)), *wrapped(verdict(workload))]) + "\n")
     if scale_points(result):
         parts.append("\n".join([f"scale: {SCALE_TITLE}",
@@ -161,8 +169,9 @@ def make_text(result):
     return "\n".join(parts)
 
 
-def wrapped(text):
-    return [f"  ({text})"] if text else []
+def wrapped(words):
+    return textwrap.wrap(words, 78, initial_indent="  ",
+                         subsequent_indent="  ")
 
 
 def table(lines):
@@ -190,6 +199,8 @@ p { margin: 0.25rem 0; }
 .wine { background: #FBDD95; }
 .failed { background: #F3C6B0; }
 svg { display: block; width: 100%; margin: 0.5rem 0; }
+svg.swatch { display: inline-block; width: 1rem; height: 1rem;
+  margin: 0 0.6rem 0 0; vertical-align: -0.1rem; }
 svg text { font-family: inherit; font-size: 21px; fill: #1B1B1B; }
 svg .e { text-anchor: end; }
 svg .c { text-anchor: middle; }
@@ -246,9 +257,9 @@ def page_about(result):
 
 def page_servers(result):
     lines = "".join(
-        f"<tr><td>{html.escape(server['name'])}</td><td class=\"code\"><code>"
-        f"{html.escape(server['command'])}</code></td></tr>"
-        for server in result["servers"])
+        f"<tr><td>{swatch(server['kind'])}{html.escape(server['name'])}</td>"
+        f'<td class="code"><code>{html.escape(server["command"])}</code></td>'
+        "</tr>" for server in result["servers"])
     command = html.escape(result["machine"]["command"])
     return (f"<section><h2>The servers</h2><table>{lines}</table>"
             f'<p class="soft">Measured with <code>{command}</code>. Every '
@@ -258,11 +269,17 @@ def page_servers(result):
             "of those within each round.</p></section>")
 
 
+def swatch(kind):
+    """The colour that its kind of server has in the plots."""
+    return ('<svg class="swatch" viewBox="0 0 20 20" aria-hidden="true"><rect '
+            f'width="20" height="20" fill="{FILLS[kind]}"/></svg>')
+
+
 def section(title, subtitle, plot, tables, words, more):
     more = f'<p class="soft">{html.escape(more)}.</p>' if more else ""
     return (f"<section><h2>{html.escape(title)}</h2>"
             f'<p class="soft">{html.escape(subtitle)}</p>{plot}{more}'
-            f"<details><summary>All figures</summary>{tables}"
+            f"<details open><summary>All figures</summary>{tables}"
             f'<p class="soft">{html.escape(words)}</p></details></section>')
 
 
@@ -321,8 +338,7 @@ def bar_plot(workload):
     parts = []
     for tick in ticks(end):
         parts += [path(f"M{x(tick):.1f} 4V{bottom}", LINE, 1),
-                  text(x(tick), bottom + 22, figure(tick) if tick else "0",
-                       "c s")]
+                  text(x(tick), bottom + 22, f"{tick:,g}", "c s")]
     for i, row in enumerate(servers):
         parts += draw_bar(row, 8 + LANE * i, x, end)
     return svg(bottom + 34, workload["title"], parts)
@@ -369,13 +385,12 @@ def line_plot(result):
     parts = []
     for tick in ticks(high):
         parts += [path(f"M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}", LINE, 1),
-                  text(LEFT - 14, y(tick) + 6, figure(tick) if tick else "0",
-                       "e s")]
+                  text(LEFT - 14, y(tick) + 6, f"{tick:,g}", "e s")]
     parts += [text(x(n), bottom + 26, f"{n:,}", "c s") for n in sizes]
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, bottom + 52, "connections",
                       "c s"))
     for i, (name, mine) in enumerate(points.items()):
-        color = LINES[i % len(LINES)]
+        color = SOFT if name == "native" else LINES[i % len(LINES)]
         line = "M" + "L".join(f"{x(n):.1f} {y(cost):.1f}" for n, cost in mine)
         parts.append(path(line, color, 4))
         parts += [f'<circle cx="{x(n):.1f}" cy="{y(cost):.1f}" r="6" '

@@ -108,3 +108,15 @@ def session(pid):
         except OSError:
             pass  # it has just ended
     return found or [pid]
+
+
+def busy_time():
+    """Seconds of CPU time that all processes together have used, since the
+    machine started; None where that is not told as simply (Windows)."""
+    try:
+        text = pathlib.Path("/proc/stat").read_text(encoding="ascii")
+    except OSError:
+        return None
+    # user, nice, system, idle, iowait, irq, softirq
+    numbers = list(map(int, text.split()[1:8]))
+    return (sum(numbers) - sum(numbers[3:5])) / os.sysconf("SC_CLK_TCK")

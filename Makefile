@@ -11,8 +11,8 @@ LESSON = --list
 BENCH =
 BUILD = build
 
-SOURCES = main options log server listener registry connection worker work \
-          trace
+SOURCES = main options log server listener registry connection buffer worker \
+          work trace
 STEPS   = step1_completion_routine step2_iocp
 # Version and manifest: the .rc file says with what else it is made.
 RESOURCE  = iocp_echo_server

@@ -15,6 +15,14 @@ BOOL listener_open(const SOCKADDR_INET *address, BOOL any);
 BOOL listener_address(SOCKADDR_INET *address, int *code);
 
 /*
+ * Whether its clients' sockets are handles of the system itself. Where a
+ * layered service provider stands in between (one without IFS handles), the
+ * system may leave out a packet that the provider was to pass on: Microsoft,
+ * KB 2568167. FALSE too if that can't be found out, which is reported.
+ */
+BOOL listener_has_ifs_handles(void);
+
+/*
  * Waits for the next client, whose address goes to *clntAdr. INVALID_SOCKET
  * with an error code in *code: that of this client, or of the listener, which
  * may have been closed meanwhile. The socket is the caller's.

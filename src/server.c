@@ -23,6 +23,7 @@
 #include "worker.h"
 
 #include <process.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define IDLE_SWEEP_INTERVAL 250  /* ms; idle connections may end so late */
@@ -33,7 +34,10 @@
 #define WORKER_STACK        (256u * 1024u)  /* reserved; it needs a fraction */
 
 static HANDLE hComPort;
-static WORKER *workers;
+static struct {
+    WORKER worker;
+    HANDLE hThread;
+} *workers;
 static DWORD workerCount;          /* how many were asked for */
 static DWORD workersStarted;       /* how many there are */
 static volatile LONG workersLost;
@@ -93,7 +97,7 @@ static BOOL create_port(DWORD concurrency)
     return hComPort != NULL;
 }
 
-static BOOL start_workers(DWORD count)
+static BOOL start_workers(DWORD count, const OPTIONS *options)
 {
     DWORD i;
 
@@ -104,10 +108,12 @@ static BOOL start_workers(DWORD count)
         return FALSE;
     }
     for (i = 0; i < count; ++i) {
-        workers[i].hComPort = hComPort;
-        workers[i].id = i + 1;
+        workers[i].worker.hComPort = hComPort;
+        workers[i].worker.id = i + 1;
+        workers[i].worker.batch = options->batch;
+        workers[i].worker.inlineLimit = options->inlineLimit;
         workers[i].hThread = (HANDLE)_beginthreadex(
-            NULL, WORKER_STACK, EchoThreadMain, &workers[i],
+            NULL, WORKER_STACK, EchoThreadMain, &workers[i].worker,
             STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
         if (workers[i].hThread == NULL) {
             log_failure("_beginthreadex", (int)_doserrno,
@@ -119,10 +125,17 @@ static BOOL start_workers(DWORD count)
     return TRUE;
 }
 
-static void join(HANDLE hThread, DWORD milliseconds)
+/*
+ * Waits for a thread to end. With the port closed not for ever: that is how
+ * workers are ended that get no sentinel, and it does not work everywhere.
+ */
+static void join(HANDLE hThread)
 {
-    DWORD result = WaitForSingleObject(hThread, milliseconds);
+    DWORD result;
 
+    do {
+        result = WaitForSingleObject(hThread, JOIN_LIMIT);
+    } while (result == WAIT_TIMEOUT && !portClosed);
     if (result == WAIT_TIMEOUT) {
         log_error("a worker does not end");
         exitStatus = 1;
@@ -132,12 +145,12 @@ static void join(HANDLE hThread, DWORD milliseconds)
         log_failure("CloseHandle (thread)", (int)GetLastError(), NULL);
 }
 
+/* Main, or a worker that could not return a sentinel: whoever is first. */
 static void close_port(void)
 {
-    InterlockedExchange(&portClosed, TRUE);
-    if (hComPort != NULL && !CloseHandle(hComPort))
+    if (!InterlockedExchange(&portClosed, TRUE) && hComPort != NULL
+        && !CloseHandle(hComPort))
         log_failure("CloseHandle (port)", (int)GetLastError(), NULL);
-    hComPort = NULL;
 }
 
 /* Memory may be short for a moment, and no worker ends without its sentinel. */
@@ -145,7 +158,7 @@ static BOOL post_sentinel(DWORD number)
 {
     int tries;
 
-    for (tries = 0; tries < POST_TRIES; ++tries) {
+    for (tries = 0; tries < POST_TRIES && !portClosed; ++tries) {
         LONGLONG began = trace_clock();
 
         if (PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL)) {
@@ -160,6 +173,25 @@ static BOOL post_sentinel(DWORD number)
     return FALSE;
 }
 
+/* So many, numbered from `first`; or else the other way out: the wait on a
+ * port that is closed fails. */
+static void post_sentinels(DWORD first, DWORD count)
+{
+    DWORD i;
+
+    for (i = 0; i < count; ++i)
+        if (!post_sentinel(first + i)) {
+            close_port();
+            break;
+        }
+}
+
+/* Which they are is not known any more, only how many: the last ones. */
+void server_return_sentinels(DWORD count)
+{
+    post_sentinels(workersStarted - count + 1, count);
+}
+
 /*
  * Ends the workers. No connection is left, so the only packets from here on
  * are these (or some could not be ended: those are lost, and stay unfreed, as
@@ -167,18 +199,12 @@ static BOOL post_sentinel(DWORD number)
  */
 static void stop_workers(void)
 {
-    DWORD i, limit = INFINITE;
+    DWORD i;
 
-    for (i = 0; i < workersStarted; ++i)
-        if (!post_sentinel(i + 1)) {
-            /* The other way out: the wait on a port that is closed fails. */
-            close_port();
-            limit = JOIN_LIMIT;
-            break;
-        }
+    post_sentinels(1, workersStarted);
     /* One handle at a time: WaitForMultipleObjects stops at 64. */
     for (i = 0; i < workersStarted; ++i)
-        join(workers[i].hThread, limit);
+        join(workers[i].hThread);
     close_port();
 }
 
@@ -223,6 +249,19 @@ static void post_by_hand(DWORD count)
         }
 }
 
+/* Whether --inline is wanted, and possible. */
+static BOOL may_inline(const OPTIONS *options)
+{
+    if (options->inlineLimit == 0 || registry_stopping())
+        return FALSE;
+    if (listener_has_ifs_handles())
+        return TRUE;
+    log_error("--inline: refused, a layered service provider without IFS "
+              "handles is installed ('netsh winsock show catalog'); serving "
+              "the ordinary way");
+    return FALSE;
+}
+
 /* Prints the ready line, with the address and the port that the system gave. */
 static BOOL report_ready(const OPTIONS *options, DWORD cpus)
 {
@@ -254,6 +293,7 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
     static ULONGLONG accepted = 0;  /* main alone gets here */
     LPPER_HANDLE_DATA handleInfo = connection_open(hClntSock, clntAdr,
                                                    ++accepted, hComPort);
+    LPPER_IO_DATA ioInfo;
 
     if (handleInfo == NULL)
         return;
@@ -264,7 +304,11 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
         log_detail("accept conn=%llu peer=%s:%u live=%lu", handleInfo->id,
                    text, port, registry_totals().live);
     }
-    connection_read(handleInfo);  /* from here on it is the workers' */
+    /* From here on it is the workers'. Also where it is done at once and has
+     * no packet: main accepts, it does not echo. */
+    ioInfo = connection_read(handleInfo);
+    if (ioInfo != NULL && !connection_queue(handleInfo, ioInfo, hComPort))
+        connection_close(handleInfo, CLOSE_ERROR);
 }
 
 /*
@@ -322,14 +366,26 @@ static void accept_loop(DWORD maxConnections)
 
 /* ------------------------------ the whole life --------------------------- */
 
+/* What only some modes tell apart is printed only there. */
+static void report_worker(const WORKER *worker)
+{
+    char waits[32] = "", inlined[32] = "";
+
+    if (worker->batch > 1)
+        snprintf(waits, sizeof waits, " waits=%llu", worker->waits);
+    if (worker->inlineLimit > 0)
+        snprintf(inlined, sizeof inlined, " inline=%llu", worker->inlined);
+    log_event("worker id=%lu completions=%llu%s%s", worker->id,
+              worker->completions, waits, inlined);
+}
+
 static void report_totals(void)
 {
     REGISTRY_TOTALS totals = registry_totals();
     DWORD i;
 
     for (i = 0; i < workersStarted; ++i)
-        log_event("worker id=%lu completions=%llu", workers[i].id,
-                  workers[i].completions);
+        report_worker(&workers[i].worker);
     log_event("stopped connections=%llu received=%llu sent=%llu failed=%llu "
               "live=%lu", totals.connections, totals.received, totals.sent,
               totals.failed, totals.live);
@@ -354,13 +410,16 @@ int server_run(const OPTIONS *options)
     BOOL ready;
 
     work_set(options->workTime, options->workSpins);
+    buffer_open(options->largestBuffer);
     trace_open(options, cpus);
     ready = create_port(options->concurrency)
-            && start_workers(options->workers != 0 ? options->workers : cpus)
+            && start_workers(options->workers != 0 ? options->workers : cpus,
+                             options)
             && start_idle_thread(options)
             && listener_open(&options->address, options->anyAddress)
             && report_ready(options, cpus);
     if (ready) {
+        connection_configure(options->zeroByteRecv, may_inline(options));
         post_by_hand(options->posted);
         accept_loop(options->maxConnections);
         listener_close();  /* the handler may be just about to */
@@ -375,11 +434,13 @@ int server_run(const OPTIONS *options)
         exitStatus = 1;
     stop_workers();
     if (hIdleThread != NULL)
-        join(hIdleThread, INFINITE);
+        join(hIdleThread);
     trace_close();
     if (ready)
         report_totals();
-    if (exitStatus == 0)
-        free(workers);  /* else one may still be there */
+    if (exitStatus == 0) {  /* else a worker may still be there */
+        buffer_close();
+        free(workers);
+    }
     return (int)exitStatus;
 }

@@ -57,6 +57,9 @@ MODES = {
 HOSTS = ([f"127.0.0.{i}" for i in range(1, 9)]
          if launch.WINDOWS or sys.platform == "linux" else ["127.0.0.1"])
 
+# What the servers print of everyday things.
+EVENT = re.compile("(ready|accept|read|write|close|stopping|worker|stopped) ")
+
 DESCRIPTORS = 32768   # for 10,000 connections, in whichever process
 SPARE = 64            # descriptors that are no connection
 START_TRIES = 3       # see launch.never_started
@@ -165,7 +168,8 @@ class Running:
             if status is None:
                 break
             if not launch.never_started(status, self.text()):
-                raise Failure(f"did not start: {self.last_line()}")
+                raise Failure("did not start: "
+                              f"{self.last_line() or f'status {status}'}")
         else:
             raise Failure("did not start: Wine gave up each time")
         if self.target.hosts is None:
@@ -209,36 +213,33 @@ class Running:
         return self.log.read_text(encoding="ascii", errors="replace")
 
     def last_line(self):
-        """The last it has said, or how it ended."""
+        """The last it has said; what is no event of every day, if any is."""
         lines = [x.strip() for x in self.text().split("\n") if x.strip()]
-        return lines[-1] if lines else (
-            f"no message, status {self.process.poll()}")
+        return ([""] + lines + [x for x in lines if not EVENT.match(x)])[-1]
 
     def how_it_is(self):
         """To be added to what a client saw."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(0.5)  # a connection goes before its process
-        status = self.process.poll()
-        return "" if status is None else (
-            f"; the server ended with status {status}: {self.last_line()}")
+        status, said = self.process.poll(), self.last_line()
+        if status is not None:
+            return (f"; the server ended with status {status}: "
+                    f"{said or 'no message'}")
+        return f"; the server's last line: {said}" if said and not (
+            EVENT.match(said)) else ""
 
-    # What it uses: an echo of several processes is all of them.
-
-    def pids(self):
-        pid = self.process.pid
-        if self.target.kind in (NATIVE, "against"):
-            return process_info.session(pid) or [pid]
-        return [pid]
+    # What it uses: one of several processes is all of them.
 
     def cpu(self):
-        return self.ask(process_info.cpu_time)
+        return self.ask(process_info.cpu_time, process_info.family_cpu_time)
 
     def memory(self):
-        return self.ask(process_info.memory)
+        return self.ask(process_info.memory, process_info.family_memory)
 
-    def ask(self, measure):
+    def ask(self, of_process, of_family):
+        several = self.target.kind in (NATIVE, "against")
         try:
-            return sum(map(measure, self.pids()))
+            return (of_family if several else of_process)(self.process.pid)
         except OSError:
             raise Failure("is gone" + self.how_it_is()) from None
 
@@ -264,12 +265,14 @@ class Running:
         """And whatever it has started itself."""
         if self.process is None:
             return
-        if not launch.WINDOWS:
-            with contextlib.suppress(OSError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+        family = [] if self.target.kind == "mode" else (
+            process_info.family(self.process.pid))
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        for pid in set(family) - {self.process.pid}:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         if self.process.stdin:
             self.process.stdin.close()
 
@@ -389,11 +392,8 @@ def collect(server, loaders, timeout):
     for answer in answers:
         if "unreached" in answer:
             reached = sum(each["connections"] for each in answers)
-            said = server.last_line()
             raise Unreached(f"{reached} connections, then: "
-                            f"{answer['unreached']}"
-                            + ("" if said.startswith("ready ") else
-                               f"; the server's last line: {said}"))
+                            f"{answer['unreached']}{server.how_it_is()}")
     return answers
 
 

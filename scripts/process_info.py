@@ -9,9 +9,12 @@ WINDOWS = os.name == "nt"
 
 
 def _status(pid, field):
-    """A number of /proc/PID/status."""
-    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)[1])
+    """A number of /proc/PID/status. The name there may hold anything."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="latin-1")
+    found = re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)
+    if not found:
+        raise ProcessLookupError(f"process {pid} has ended")
+    return int(found[1])
 
 
 def _stat(pid):
@@ -97,17 +100,52 @@ def cpu_time(pid):
     return _with_process(pid, ask)
 
 
-def session(pid):
-    """The processes of the session that this one leads: what it has started,
-    and they in turn (POSIX; on Windows itself alone)."""
-    found = []
+def family(pid):
+    """The process and all that it has started, and they in turn, as far as
+    they live: its descendants, and the session that it may lead (POSIX; on
+    Windows itself alone)."""
+    parents, found = {}, {pid}
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            if int(_stat(path.name)[3]) == pid:
-                found.append(int(path.name))
+            state, parent, _, session = _stat(path.name)[:4]
+        except OSError:
+            continue  # it has just ended
+        if state != b"Z":
+            parents[int(path.name)] = int(parent)
+            if int(session) == pid:
+                found.add(int(path.name))
+    while True:
+        more = {each for each, parent in parents.items() if parent in found}
+        if more <= found:
+            return sorted(found)
+        found |= more
+
+
+def family_memory(pid):
+    """The same of it and all that it has started."""
+    total = memory(pid)
+    for each in family(pid):
+        try:
+            total += memory(each) if each != pid else 0
         except OSError:
             pass  # it has just ended
-    return found or [pid]
+    return total
+
+
+def family_cpu_time(pid):
+    """The same of it and all that it has started, ended children too."""
+    total = cpu_time(pid)
+    if WINDOWS:
+        return total
+    for each in family(pid):
+        try:
+            fields = _stat(each)
+        except OSError:
+            continue  # its parent has its time, by the next call
+        # user and system, its own and of its children that have ended
+        own = map(int, fields[13:15] if each == pid else fields[11:15])
+        total += sum(own) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def busy_time():

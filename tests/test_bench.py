@@ -222,7 +222,7 @@ BAD = {
         "stream", "a wrong byte came back: .*"),
     "too much": ("data += b'!'", "churn", "more came back than was sent"),
     "dies": ("count > 99 and os._exit(3)", "ping-64",
-             r".*; the server ended with status 3: no message, status 3"),
+             r".*; the server ended with status 3: no message"),
     "closes": ("data = b'' if count > 99 else data", "ping-1",
                "the server closed a connection"),
     "keeps some": ("data = data[1:] if len(data) > 999 and count > 9 else "

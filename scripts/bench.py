@@ -764,7 +764,8 @@ def names(text):
 
 
 def make_parser():
-    parser = Parser(prog="bench.py", allow_abbrev=False, description="Measure the echo server, "
+    parser = Parser(prog="bench.py", allow_abbrev=False,
+                    description="Measure the echo server, "
                     "its modes and others, side by side.")
     add = parser.add_argument
     add("--modes", metavar="LIST", type=names,

@@ -11,7 +11,7 @@ import textwrap
 WIDTH = 1200            # of a plot, in its own units
 LEFT, RIGHT = 190, 250  # for the names, and for the figures
 LANE = 38
-CUT = 4                 # times plain; a longer bar is cut off
+CUT = 2                 # times the longest of ours: a longer bar is cut off
 INK, SOFT, LINE, PAPER = "#1B1B1B", "#57534B", "#B9B4A9", "#FBFAF7"
 FILLS = {"mode": "#0072B2", "step": "#E69F00", "against": "#009E73",
          "native": "#B9B4A9"}
@@ -26,7 +26,7 @@ def figure(value):
     """Three or four digits say all there is to say."""
     if value is None:
         return "-"
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    digits = 0 if value >= 100 or not value else 1 if value >= 10 else 2
     return f"{value:,.{digits}f}"
 
 
@@ -319,11 +319,14 @@ def ticks(top):
 
 
 def axis_end(servers):
-    """What the axis reaches to: far more than plain is cut off."""
-    plain = next((r["median"] for r in servers if r["name"] == "plain"), None)
-    highs = [row["high"] for row in servers
-             if not plain or row["median"] <= CUT * plain]
-    return max(highs or [row["high"] for row in servers]) or 1
+    """What the axis reaches to: what our own servers reach, and others if
+    they are not far beyond. The bars of those that are, are cut off."""
+    own = [r["high"] for r in servers if r["kind"] in ("mode", "step")]
+    others = [r["high"] for r in servers if r["kind"] not in ("mode", "step")]
+    if not own:
+        return max(others) or 1
+    near = [high for high in others if high <= CUT * max(own)]
+    return max(own + near) or 1
 
 
 def bar_plot(workload):

@@ -128,7 +128,8 @@ class Target:
 
     def __init__(self, name, kind, line, shown):
         self.name, self.kind, self.line, self.shown = name, kind, line, shown
-        self.hosts = None  # not known yet
+        # Where it listens: not known yet, but of our own echo.
+        self.hosts = HOSTS[:1] if kind == NATIVE else None
 
     def command(self, port):
         return [word.replace("{port}", str(port)) for word in self.line]
@@ -309,12 +310,14 @@ class Loader:
         except queue.Empty:
             return {"error": f"nothing moves for {timeout:.0f} seconds"}
 
-    def close(self):
-        """Its clients leave with it."""
+    def dismiss(self):
         with contextlib.suppress(OSError):
             self.process.stdin.close()
+
+    def close(self):
+        """Its clients leave with it."""
         try:
-            self.process.wait(2)
+            self.process.wait(1)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -372,6 +375,8 @@ class Load:
         return sample(answers, seconds, before, after)
 
     def close(self):
+        for loader in self.loaders:
+            loader.dismiss()
         for loader in self.loaders:
             loader.close()
 

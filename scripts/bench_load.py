@@ -505,6 +505,10 @@ def echo_some(sock, handle, poll, rest):
 
 
 def accept(listener, poll, socks):
+    if new_poll is SelectPoll and len(socks) == SelectPoll.MOST:
+        print("accept: select takes no more", flush=True)
+        poll.unregister(listener.fileno())
+        return
     try:
         sock = listener.accept()[0]
     except OSError as error:

@@ -923,12 +923,13 @@ def run(options, arguments):
 def wine():
     """Wine, and where it was not up, until it is down again."""
     before = find_wineserver()
-    with launch.wine_session():
-        started = find_wineserver()
-        yield
-    if started and not before:
+    try:
+        with launch.wine_session():
+            yield
+    finally:
         end = time.monotonic() + STOP_TIMEOUT
-        while find_wineserver() == started and time.monotonic() < end:
+        while (find_wineserver() not in (None, before)
+               and time.monotonic() < end):
             time.sleep(0.1)
 
 

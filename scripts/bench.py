@@ -53,7 +53,8 @@ MODES = {
     "together": "--workers 4 --batch 64 --inline 4",
 }
 
-# What a client on this machine can connect to has ports enough for a churn.
+# This machine, several times: a churn uses many ports, and each address has
+# all of them.
 HOSTS = ([f"127.0.0.{i}" for i in range(1, 9)]
          if launch.WINDOWS or sys.platform == "linux" else ["127.0.0.1"])
 
@@ -363,7 +364,7 @@ class Load:
         begin = start + int((self.options.warm_up + more_time) * 1e9)
         end = begin + int(seconds * 1e9)
         for loader, share, first in self.shares(count):
-            if arguments:
+            if arguments:  # of a churn, which makes its connections
                 arguments.update(first=first * 10**6, in_flight=share)
             loader.tell(name, start=start, begin=begin, end=end, **arguments)
         bench_load.wait_for(begin)
@@ -726,8 +727,8 @@ def describe_machine(options, arguments):
             "system": system(), "python": platform.python_version(),
             "wine": None if launch.WINDOWS else first_line("wine",
                                                            "--version"),
-            "server": first_line(*launch.command(options.server,
-                                                 "--version")),
+            "server": first_line(*launch.command(
+                options.server, "--version")) or options.server.name,
             "date": now.strftime("%Y-%m-%d %H:%M UTC"),
             "command": one_line(" ".join(["bench.py", *arguments]))}
 

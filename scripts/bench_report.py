@@ -87,12 +87,22 @@ def verdict(workload):
     if native and plain and native["ratio"]:
         text = (f"the same load drives a native echo {native['ratio']:.1f} "
                 f"times as fast as plain; " + text)
-    others = [r["others_busy"] for r in workload["servers"]
-              if r["others_busy"] is not None]
-    if others and max(others) >= 0.1:
-        text += (f"; programs that are no part of this had up to "
-                 f"{max(others):.1f} CPUs meanwhile")
-    return text[0].upper() + text[1:]
+    return sentence(text, meanwhile(workload["servers"]))
+
+
+def meanwhile(measured):
+    """What disturbed the figures, and may be all the difference."""
+    others = [row["others_busy"] for row in measured
+              if row["others_busy"] is not None]
+    if max(others, default=0) < 0.1:
+        return ""
+    return ("programs that are no part of this had up to "
+            f"{max(others):.1f} CPUs meanwhile")
+
+
+def sentence(*parts):
+    text = "; ".join(part for part in parts if part)
+    return text[:1].upper() + text[1:]
 
 
 def scale_rows(result):
@@ -129,6 +139,11 @@ def plain_ones(result):
             if not w["name"].startswith(SCALE) and w["servers"]]
 
 
+def scale_verdict(result):
+    return sentence(meanwhile([row for mine in scale_points(result).values()
+                               for _, row in mine]))
+
+
 SCALE_TITLE = "what a message costs, by the number of connections"
 SCALE_LEGEND = ("CPU us: of server and wineserver for each message; x: that, "
                 "times what it is on 10 connections; load: us of its own")
@@ -162,7 +177,8 @@ def make_text(result):
     if scale_points(result):
         parts.append("\n".join([f"scale: {SCALE_TITLE}",
                                 *table(scale_rows(result)),
-                                *wrapped(SCALE_LEGEND)]) + "\n")
+                                *wrapped(SCALE_LEGEND),
+                                *wrapped(scale_verdict(result))]) + "\n")
     if result["notes"]:
         parts.append("".join(f"not measured: {note}\n"
                              for note in result["notes"]))
@@ -234,7 +250,7 @@ def make_page(result):
                              "us of CPU time for each message, less is "
                              "better; flat is good", line_plot(result),
                              html_table(scale_rows(result)), SCALE_LEGEND,
-                             ""))
+                             scale_verdict(result)))
     parts.append(page_servers(result))
     return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, '

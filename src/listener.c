@@ -150,6 +150,16 @@ BOOL listener_has_ifs_handles(void)
     return FALSE;
 }
 
+BOOL listener_listens(void)
+{
+    int listens = FALSE;
+    socklen_t size = sizeof listens;
+
+    return getsockopt((SOCKET)listener, SOL_SOCKET, SO_ACCEPTCONN,
+                      (char *)&listens, &size) == 0
+           && listens;
+}
+
 SOCKET listener_accept(SOCKADDR_INET *clntAdr, int *code)
 {
     socklen_t size = sizeof *clntAdr;

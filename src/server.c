@@ -323,30 +323,34 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
  */
 static void accept_failed(int code, int *reported)
 {
+    DWORD pause = 1;  /* ms: no busy loop, were it not the client */
+    const char *advice = "this client only; going on";
+
     switch (code) {
     case WSAENOTSOCK:
     case WSAEINVAL:
     case WSAEOPNOTSUPP:
     case WSANOTINITIALISED:
-        log_failure("accept", code, "the listener is gone");
-        fail("listener-lost");
-        break;
+        if (!listener_listens()) {
+            log_failure("accept", code, "the listener is gone");
+            fail("listener-lost");
+            return;
+        }
+        /* Wine says WSAEINVAL where there are no descriptors any more. */
+        /* fall through */
     case WSAEMFILE:
     case WSAENOBUFS:
     case WSA_NOT_ENOUGH_MEMORY:
-        if (code != *reported)
-            log_failure("accept", code,
-                        "clients wait until connections have ended");
-        *reported = code;
-        registry_wait_for_stop(ACCEPT_PAUSE);
+        pause = ACCEPT_PAUSE;
+        advice = "clients wait until connections have ended";
         break;
     default:
-        if (code != *reported || log_is_verbose())
-            log_failure("accept", code, "this client only; going on");
-        *reported = code;
-        registry_wait_for_stop(1);  /* no busy loop, were it not the client */
         break;
     }
+    if (code != *reported || (pause == 1 && log_is_verbose()))
+        log_failure("accept", code, advice);
+    *reported = code;
+    registry_wait_for_stop(pause);
 }
 
 static void accept_loop(DWORD maxConnections)

@@ -8,6 +8,7 @@ ARCH  = x86_64
 PORT  = 9190
 ARGS  =
 LESSON = --list
+BENCH =
 SECONDS = 1200
 SEED  = 1
 PARTS =
@@ -89,8 +90,8 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo test soak clean distclean help setup setup-msvc
-.PHONY: x86_64 i686 msvc checked
+.PHONY: all steps run demo bench test soak clean distclean help setup
+.PHONY: setup-msvc x86_64 i686 msvc checked
 
 all: $(PROGRAM)
 
@@ -161,6 +162,10 @@ demo: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/demo.py $(LESSON)
 
+bench: $(PROGRAM) steps
+	@$(if $(SETUP),$(SETUP) wine,)
+	@$(PYTHON) scripts/bench.py --server $(PROGRAM) --steps $(STEPDIR) $(BENCH)
+
 test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
@@ -191,6 +196,8 @@ help:
 	@echo "make run ARGS=--help    what else it takes: ARGS=\"-v --workers 4\""
 	@echo "make demo               list the demonstrations for a class"
 	@echo "make demo LESSON=cycle  show one: build/demo/cycle.html"
+	@echo "make bench              measure it: all modes, the steps, side by side"
+	@echo "make bench BENCH=\"--quick --html build/bench.html\"   or --help"
 	@echo "make test               build all, run all tests"
 	@echo "make test TESTS=\"-k stop\"   some of them: arguments for pytest"
 	@echo "make soak               load it for half an hour, and say if it held"

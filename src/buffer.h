@@ -26,6 +26,10 @@ void buffer_open(DWORD largest);
 /* Main, when no connection is left: frees what was kept. */
 void buffer_close(void);
 
+/* Frees most of what is kept, if nobody has borrowed one since the last call:
+ * it was kept for a burst, which is over. */
+void buffer_trim(void);
+
 /* BUF_SIZE, or with `large` what buffer_open was told. */
 DWORD buffer_size(BOOL large);
 

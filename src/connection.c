@@ -22,28 +22,6 @@ void connection_configure(BOOL zeroByteRecv, BOOL inlined)
 
 /* -------------------------------- opening -------------------------------- */
 
-static void set_option(SOCKET sock, int level, int option, const char *call)
-{
-    int on = 1;
-
-    /* It fails for a client that has already reset the connection: the first
-     * READ will find that out, so this is worth a line and no more. */
-    if (setsockopt(sock, level, option, (const char *)&on, sizeof on) != 0
-        && log_is_verbose())
-        log_failure(call, WSAGetLastError(), NULL);
-}
-
-static void set_options(SOCKET sock)
-{
-    /* An echo is one send for one receive. Nagle's algorithm would hold a
-     * small one back until the client acknowledges the previous, which the
-     * client's delayed ACK postpones by up to 200 ms. */
-    set_option(sock, IPPROTO_TCP, TCP_NODELAY, "setsockopt(TCP_NODELAY)");
-    /* A peer that lost power or its cable sends no FIN: without probes (after
-     * two hours, by default) its connection would stay for ever. */
-    set_option(sock, SOL_SOCKET, SO_KEEPALIVE, "setsockopt(SO_KEEPALIVE)");
-}
-
 /* Whether the system does without the packet of an operation on this socket
  * that is done at once. */
 static BOOL skip_packets(SOCKET sock)
@@ -88,7 +66,6 @@ LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
     handleInfo->buffer = own_buffer(handleInfo);
     handleInfo->readIo.rwMode = READ;
     handleInfo->writeIo.rwMode = WRITE;
-    set_options(hClntSock);
     TRACE(trace_accepted(handleInfo));
     registry_add(handleInfo);
     /* The key is ULONG_PTR, as wide as a pointer. The chapter's (DWORD) cast

@@ -29,6 +29,9 @@ BOOL listener_has_ifs_handles(void);
  */
 SOCKET listener_accept(SOCKADDR_INET *clntAdr, int *code);
 
+/* Whether there still is a socket that listens. */
+BOOL listener_listens(void);
+
 /* Closes it, which releases listener_accept. Any thread may call this, more
  * than once, also before it is open. */
 void listener_close(void);

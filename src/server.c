@@ -15,6 +15,7 @@
  * posted while a connection lives could overtake its packets.
  */
 #include "server.h"
+#include "buffer.h"
 #include "connection.h"
 #include "listener.h"
 #include "registry.h"
@@ -26,12 +27,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define IDLE_SWEEP_INTERVAL 250  /* ms; idle connections may end so late */
-#define ACCEPT_PAUSE        100  /* ms to wait when out of resources */
-#define POST_TRIES          10   /* attempts to post one sentinel */
-#define POST_PAUSE          100  /* ms between two of them */
-#define JOIN_LIMIT          1000 /* ms, for workers without a sentinel */
-#define WORKER_STACK        (256u * 1024u)  /* reserved; it needs a fraction */
+#define SWEEP_INTERVAL 250  /* ms; idle connections may end so late */
+#define ACCEPT_PAUSE   100  /* ms to wait when out of resources */
+#define POST_TRIES     10   /* attempts to post one sentinel */
+#define POST_PAUSE     100  /* ms between two of them */
+#define JOIN_LIMIT     1000 /* ms, for workers without a sentinel */
+#define WORKER_STACK   (256u * 1024u)  /* reserved; it needs a fraction */
 
 static HANDLE hComPort;
 static struct {
@@ -42,7 +43,7 @@ static DWORD workerCount;          /* how many were asked for */
 static DWORD workersStarted;       /* how many there are */
 static volatile LONG workersLost;
 static volatile LONG portClosed;
-static HANDLE hIdleThread;
+static HANDLE hSweepThread;
 static volatile LONG exitStatus;
 
 static void *volatile stopReason;  /* const char *; NULL while running */
@@ -208,29 +209,33 @@ static void stop_workers(void)
     close_port();
 }
 
-/* ---------------------------- idle connections --------------------------- */
+/* --------------------------------- sweeps -------------------------------- */
 
-static unsigned WINAPI IdleThreadMain(LPVOID pOptions)
+/* A thread only for what has to be done now and then. */
+static unsigned WINAPI SweepThreadMain(LPVOID pOptions)
 {
     const OPTIONS *options = pOptions;
 
     TRACE(trace_thread(workerCount + 1));
-    while (!registry_wait_for_stop(IDLE_SWEEP_INTERVAL))
-        registry_cancel_idle(options->idleTimeout * 1000);
+    while (!registry_wait_for_stop(SWEEP_INTERVAL)) {
+        if (options->idleTimeout != 0)
+            registry_cancel_idle(options->idleTimeout * 1000);
+        buffer_trim();
+    }
     return 0;
 }
 
-static BOOL start_idle_thread(const OPTIONS *options)
+static BOOL start_sweep_thread(const OPTIONS *options)
 {
-    if (options->idleTimeout == 0)
+    if (options->idleTimeout == 0 && !options->zeroByteRecv)
         return TRUE;
-    hIdleThread = (HANDLE)_beginthreadex(NULL, WORKER_STACK, IdleThreadMain,
-                                         (LPVOID)(ULONG_PTR)options,
-                                         STACK_SIZE_PARAM_IS_A_RESERVATION,
-                                         NULL);
-    if (hIdleThread == NULL)
-        log_failure("_beginthreadex (idle sweep)", (int)_doserrno, NULL);
-    return hIdleThread != NULL;
+    hSweepThread = (HANDLE)_beginthreadex(NULL, WORKER_STACK, SweepThreadMain,
+                                          (LPVOID)(ULONG_PTR)options,
+                                          STACK_SIZE_PARAM_IS_A_RESERVATION,
+                                          NULL);
+    if (hSweepThread == NULL)
+        log_failure("_beginthreadex (sweeps)", (int)_doserrno, NULL);
+    return hSweepThread != NULL;
 }
 
 /* --------------------------------- ready --------------------------------- */
@@ -318,30 +323,34 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
  */
 static void accept_failed(int code, int *reported)
 {
+    DWORD pause = 1;  /* ms: no busy loop, were it not the client */
+    const char *advice = "this client only; going on";
+
     switch (code) {
     case WSAENOTSOCK:
     case WSAEINVAL:
     case WSAEOPNOTSUPP:
     case WSANOTINITIALISED:
-        log_failure("accept", code, "the listener is gone");
-        fail("listener-lost");
-        break;
+        if (!listener_listens()) {
+            log_failure("accept", code, "the listener is gone");
+            fail("listener-lost");
+            return;
+        }
+        /* Wine says WSAEINVAL where there are no descriptors any more. */
+        /* fall through */
     case WSAEMFILE:
     case WSAENOBUFS:
     case WSA_NOT_ENOUGH_MEMORY:
-        if (code != *reported)
-            log_failure("accept", code,
-                        "clients wait until connections have ended");
-        *reported = code;
-        registry_wait_for_stop(ACCEPT_PAUSE);
+        pause = ACCEPT_PAUSE;
+        advice = "clients wait until connections have ended";
         break;
     default:
-        if (code != *reported || log_is_verbose())
-            log_failure("accept", code, "this client only; going on");
-        *reported = code;
-        registry_wait_for_stop(1);  /* no busy loop, were it not the client */
         break;
     }
+    if (code != *reported || (pause == 1 && log_is_verbose()))
+        log_failure("accept", code, advice);
+    *reported = code;
+    registry_wait_for_stop(pause);
 }
 
 static void accept_loop(DWORD maxConnections)
@@ -415,7 +424,7 @@ int server_run(const OPTIONS *options)
     ready = create_port(options->concurrency)
             && start_workers(options->workers != 0 ? options->workers : cpus,
                              options)
-            && start_idle_thread(options)
+            && start_sweep_thread(options)
             && listener_open(&options->address, options->anyAddress)
             && report_ready(options, cpus);
     if (ready) {
@@ -433,8 +442,8 @@ int server_run(const OPTIONS *options)
     if (!registry_drain(options->drainTimeout * 1000))
         exitStatus = 1;
     stop_workers();
-    if (hIdleThread != NULL)
-        join(hIdleThread);
+    if (hSweepThread != NULL)
+        join(hSweepThread);
     trace_close();
     if (ready)
         report_totals();

@@ -39,6 +39,7 @@ from support import (CHECKED, STOP_TIMEOUT, Server, launch, wait_until,
 STEP = 0.1    # seconds between two samples
 EVERY = 30    # seconds between two lines of progress, where it is no terminal
 WIDTH = 78
+DESCRIPTORS = 4096
 
 # What is measured, in which unit, and how much it may rise in the second half.
 MEASURES = {"memory": (process_info.memory, 1024, "KB", 1024),
@@ -446,8 +447,8 @@ def main(arguments=None):
     soak = Soak(options)
     try:
         launch.check(support.PROGRAM)
-        support.raise_descriptor_limit()
-        with support.wine_session():
+        launch.raise_descriptor_limit(DESCRIPTORS)
+        with launch.wine_session():
             soak.screen.say(" ".join([f"soak: seed {options.seed},",
                                       support.PROGRAM.name,
                                       *options.arguments]) + "\n")

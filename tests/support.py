@@ -26,7 +26,8 @@ STEPS = pathlib.Path(os.environ.get(
 
 CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
 
-BUF_SIZE = 4096        # src/connection.h
+BUF_SIZE = 4096        # src/buffer.h
+LARGE_BUFFER = 65536   # --buffer, the server's default
 DRAIN_TIMEOUT = 5      # seconds, the server's default
 START_TIMEOUT = 60     # Wine's first start is slow
 STOP_TIMEOUT = DRAIN_TIMEOUT + 2
@@ -76,47 +77,6 @@ def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None):
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-@contextlib.contextmanager
-def wine_session():
-    """Wine boots with its first program and halts with its last. With one that
-    only waits, the others start in a tenth of the time; and Wine's services
-    hold the first one's pipes, not those of a server under test."""
-    if WINDOWS:
-        yield
-        return
-    launch.prepare()
-    waiting = subprocess.Popen(
-        launch.command("cmd.exe", "/q", "/c", "echo up& set /p line="),
-        env=launch.environment(), stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        assert waiting.stdout.readline().strip() == b"up"
-        yield
-    finally:
-        waiting.stdin.close()  # the end of its input ends it
-        waiting.stdout.close()
-        try:
-            waiting.wait(IO_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            waiting.kill()
-            waiting.wait()
-
-
-def raise_descriptor_limit():
-    """A thousand clients need a thousand descriptors, where there is a limit
-    to raise (POSIX)."""
-    try:
-        import resource
-    except ImportError:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 4096
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def build(directory, program, *flags, sources=ROOT / "src", forced=None,
           extra=()):
     """Compile another server: the sources with other flags. Returns it.
@@ -160,7 +120,8 @@ class Server:
                 self._more.wait_for(lambda: self._lines or self._ended,
                                     START_TIMEOUT)
             if not self._ended or not launch.never_started(
-                    self.process.wait(IO_TIMEOUT), self._lines + self._errors):
+                    self.process.wait(IO_TIMEOUT),
+                    self._lines + self._errors):
                 break
         self.ready = fields(self.wait_for(r"^ready ", START_TIMEOUT))
         self.port = int(self.ready["port"])

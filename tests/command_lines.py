@@ -33,11 +33,12 @@ NUMBERS = ["0", "1", "2", "5", "007", "64", "1024", "1025", "4096", "9190",
 ADDRESSES = ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:1.2.3.4", "fe80::1",
              "300.1.1.1", "1.2.3", "1.2.3.4.5", "::1::", "[::1]", "localhost",
              "%", "::1%1", "::1%" + "x" * 200, "1.2.3.4:80", "*", "?"]
-TEXTS = ["", " ", "-", "--", "---", "=", "--=", "-=", "--=x", "%s%n%d", "%99999d",
-         "a\nb", "\r", "\t", "\x1b[2J", "\x7f", "\x01", '"', '\\"', "\\", "'",
+TEXTS = ["", " ", "-", "--", "---", "=", "--=", "-=", "--=x", "%s%n%d",
+         "%99999d", "a\nb", "\r", "\t", "\x1b[2J", "\x7f", "\x01", '"', '\\"', "\\", "'",
          "\u00e9", "\u9999\u6e2f", "\U0001f600", "0:spin", "5:sleep", "5:",
          ":spin", "60001:spin", "1:Spin", "/?", "/help", "@file", "NUL"]
-BROKEN = [b"\xff", b"\xc3", b"\xed\xa0\x80", bytes(range(128, 256)), b"\x80" * 9]
+BROKEN = [b"\xff", b"\xc3", b"\xed\xa0\x80", bytes(range(128, 256)),
+          b"\x80" * 9]
 
 
 def options_of(help_text):
@@ -155,8 +156,8 @@ def run_driver(driver, lines, timeout=60):
     outs, errs = map(parts, (out, err))
     done = min(len(outs), len(errs))
     assert done == len(lines) and process.returncode == 0, (
-        f"status {process.returncode} at {shown(lines[min(done, len(lines)-1)])}"
-        f": {err[-200:]}")
+        f"status {process.returncode} after {done} of {len(lines)}, at "
+        f"{shown(lines[done] if done < len(lines) else [])}: {err[-200:]}")
     outcomes = []
     for (text, result, port), (error, *same) in zip(outs, errs):
         assert same == [result, port]

@@ -186,6 +186,19 @@ def test_a_trace_without_what_the_lesson_is_about(lesson, packets):
         assert "trace" in str(error) or "no operation" in str(error)
 
 
+@pytest.mark.parametrize("what, status, said", [
+    ("dies", 3, ""), ("complains", 1, "one line\nno luck today\n"),
+    ("garbage", 0, None)])
+def test_launch_leaves_the_word_to_the_server(fake, what, status, said):
+    """Its status, and what it prints, are those of launch.py."""
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "launch.py"), str(fake), "0"],
+        env={**os.environ, "FAKE": what}, stdin=subprocess.DEVNULL,
+        capture_output=True, timeout=30, **TEXT)
+    assert (result.returncode, result.stderr) == (status, "")
+    assert said in (None, result.stdout)
+
+
 # ------------------------------ before the server ---------------------------
 
 

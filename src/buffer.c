@@ -2,14 +2,19 @@
 #include "buffer.h"
 #include "log.h"
 
-/* What is kept of each size, at most, and what is after a while in which
- * nobody needed one. */
+/* What is kept of each size, about, and what is after a while in which nobody
+ * needed one. */
 #ifndef KEPT_BYTES
 #define KEPT_BYTES (4u * 1024u * 1024u)
 #endif
 #define KEPT_WHEN_QUIET (64u * 1024u)
 
-/* Small ones first, then large: [large]. */
+/*
+ * Small ones first, then large: [large]. A pop reads the successor of the first
+ * entry, which another thread may have taken meanwhile, and even freed. That
+ * is harmless: the header counts what happens to the list, so the stale
+ * successor is not put in; and the system expects this one read to fail.
+ */
 static SLIST_HEADER kept[2];
 static DWORD sizes[2];
 
@@ -26,7 +31,8 @@ void buffer_open(DWORD largest)
 }
 
 /* Whole pages, not malloc: a receive locks the pages its buffer touches, and
- * what is freed is the system's again at once. */
+ * what is freed is the system's again at once. (Windows gives out addresses by
+ * 64 KiB: a 32-bit process has room for some 30,000 of these.) */
 static char *allocate(DWORD size)
 {
     return VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);

@@ -8,7 +8,8 @@
  *
  * A buffer belongs to who has borrowed it, and is the kernel's as long as an
  * operation with it is outstanding. What was given back is kept for the next
- * one, in lists without a lock (SLIST), so that an echo allocates nothing.
+ * one, up to some megabytes, in lists without a lock (SLIST): so an echo
+ * allocates nothing.
  */
 #ifndef BUFFER_H
 #define BUFFER_H
@@ -27,7 +28,8 @@ void buffer_open(DWORD largest);
 void buffer_close(void);
 
 /* Frees most of what is kept, if nobody has borrowed one since the last call:
- * it was kept for a burst, which is over. */
+ * it was kept for a burst, which is over. (Called where the sweep thread runs:
+ * with --zero-byte-recv, of which bursts need much.) */
 void buffer_trim(void);
 
 /* BUF_SIZE, or with `large` what buffer_open was told. */

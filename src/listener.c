@@ -143,11 +143,9 @@ BOOL listener_has_ifs_handles(void)
     WSAPROTOCOL_INFOW info;
     socklen_t size = sizeof info;
 
-    if (getsockopt((SOCKET)listener, SOL_SOCKET, SO_PROTOCOL_INFOW,
-                   (char *)&info, &size) == 0)
-        return (info.dwServiceFlags1 & XP1_IFS_HANDLES) != 0;
-    log_failure("getsockopt(SO_PROTOCOL_INFO)", WSAGetLastError(), NULL);
-    return FALSE;
+    return getsockopt((SOCKET)listener, SOL_SOCKET, SO_PROTOCOL_INFOW,
+                      (char *)&info, &size) == 0
+           && (info.dwServiceFlags1 & XP1_IFS_HANDLES) != 0;
 }
 
 BOOL listener_listens(void)

@@ -18,7 +18,8 @@ BOOL listener_address(SOCKADDR_INET *address, int *code);
  * Whether its clients' sockets are handles of the system itself. Where a
  * layered service provider stands in between (one without IFS handles), the
  * system may leave out a packet that the provider was to pass on: Microsoft,
- * KB 2568167. FALSE too if that can't be found out, which is reported.
+ * KB 2568167. It is asked of the provider whose sockets these are. FALSE too
+ * if that can't be found out.
  */
 BOOL listener_has_ifs_handles(void);
 

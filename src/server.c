@@ -43,6 +43,7 @@ static DWORD workerCount;          /* how many were asked for */
 static DWORD workersStarted;       /* how many there are */
 static volatile LONG workersLost;
 static volatile LONG portClosed;
+static BOOL unjoined;              /* a worker may still be there */
 static HANDLE hSweepThread;
 static volatile LONG exitStatus;
 
@@ -133,10 +134,14 @@ static BOOL start_workers(DWORD count, const OPTIONS *options)
 static void join(HANDLE hThread)
 {
     DWORD result;
+    LONG closed;
 
     do {
+        closed = portClosed;  /* before the wait: after that it has a while */
         result = WaitForSingleObject(hThread, JOIN_LIMIT);
-    } while (result == WAIT_TIMEOUT && !portClosed);
+    } while (result == WAIT_TIMEOUT && !closed);
+    if (result != WAIT_OBJECT_0)
+        unjoined = TRUE;
     if (result == WAIT_TIMEOUT) {
         log_error("a worker does not end");
         exitStatus = 1;
@@ -254,16 +259,18 @@ static void post_by_hand(DWORD count)
         }
 }
 
-/* Whether --inline is wanted, and possible. */
+/* Whether --inline is wanted, and safe. */
 static BOOL may_inline(const OPTIONS *options)
 {
-    if (options->inlineLimit == 0 || registry_stopping())
+    if (options->inlineLimit == 0)
         return FALSE;
     if (listener_has_ifs_handles())
         return TRUE;
-    log_error("--inline: refused, a layered service provider without IFS "
-              "handles is installed ('netsh winsock show catalog'); serving "
-              "the ordinary way");
+    if (!registry_stopping())  /* it may have been closed meanwhile */
+        log_error("--inline: refused, this system's sockets may not be IFS "
+                  "handles: a layered service provider can be the cause "
+                  "('netsh winsock show catalog' lists them); serving the "
+                  "ordinary way");
     return FALSE;
 }
 
@@ -312,8 +319,10 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
     /* From here on it is the workers'. Also where it is done at once and has
      * no packet: main accepts, it does not echo. */
     ioInfo = connection_read(handleInfo);
-    if (ioInfo != NULL && !connection_queue(handleInfo, ioInfo, hComPort))
+    if (ioInfo != NULL && !connection_queue(handleInfo, ioInfo, hComPort)) {
+        TRACE(trace_post_failed(handleInfo->id, READ, 0));  /* main has it */
         connection_close(handleInfo, CLOSE_ERROR);
+    }
 }
 
 /*
@@ -332,6 +341,8 @@ static void accept_failed(int code, int *reported)
     case WSAEOPNOTSUPP:
     case WSANOTINITIALISED:
         if (!listener_listens()) {
+            if (registry_stopping())
+                return;  /* closed meanwhile, as it was meant */
             log_failure("accept", code, "the listener is gone");
             fail("listener-lost");
             return;
@@ -441,13 +452,13 @@ int server_run(const OPTIONS *options)
 
     if (!registry_drain(options->drainTimeout * 1000))
         exitStatus = 1;
-    stop_workers();
     if (hSweepThread != NULL)
-        join(hSweepThread);
+        join(hSweepThread);  /* the port is open: it has all the time */
+    stop_workers();
     trace_close();
     if (ready)
         report_totals();
-    if (exitStatus == 0) {  /* else a worker may still be there */
+    if (!unjoined) {
         buffer_close();
         free(workers);
     }

@@ -157,6 +157,8 @@ static void handle_done(WORKER *worker, DONE *done, ULONG count)
 {
     DWORD round;
 
+    /* InternalHigh holds the bytes transferred where the provider's sockets
+     * are the system's handles, and only there is a connection inlined. */
     for (round = 0; count > 0; ++round) {
         ULONG i, left = 0;  /* left <= i: what is put there has been read */
 
@@ -222,18 +224,18 @@ static BOOL take_packet(WORKER *worker)
     return FALSE;
 }
 
-/* What a packet of a batch says of its operation: the call succeeded for all
- * of them, each has its own status (an NTSTATUS, negative for a failure). */
+/* What became of the operation of a packet in a batch: that the call has
+ * succeeded says nothing of each, and where the status is kept is the
+ * provider's affair. */
 static DWORD operation_code(const PER_HANDLE_DATA *handleInfo,
                             LPPER_IO_DATA ioInfo)
 {
     DWORD bytes, flags;
 
-    if ((LONG)ioInfo->overlapped.Internal >= 0
-        || WSAGetOverlappedResult(handleInfo->hClntSock, &ioInfo->overlapped,
-                                  &bytes, FALSE, &flags))
-        return NO_ERROR;
-    return (DWORD)WSAGetLastError();
+    return WSAGetOverlappedResult(handleInfo->hClntSock, &ioInfo->overlapped,
+                                  &bytes, FALSE, &flags)
+               ? NO_ERROR
+               : (DWORD)WSAGetLastError();
 }
 
 /*

@@ -46,11 +46,11 @@ PLAIN, NATIVE = "plain", "native"
 MODES = {
     PLAIN: "",
     "buffer-4k": "--buffer 4096",
-    "batch": "--batch 64",
-    "inline": "--inline 4",
+    "batch": "--batch 256",
+    "inline": "--inline 1",
     "zero-byte": "--zero-byte-recv",
     "workers-4": "--workers 4",
-    "together": "--workers 4 --batch 64 --inline 4",
+    "together": "--workers 4 --batch 256 --inline 7",
 }
 
 # This machine, several times: a churn uses many ports, and each address has

@@ -25,6 +25,7 @@ static CONDITION_VARIABLE stopped = CONDITION_VARIABLE_INIT;  /* phase    */
 static volatile LONG phase = RUNNING;
 static PER_HANDLE_DATA *first;
 static REGISTRY_TOTALS totals;
+static volatile LONG liveNow;        /* totals.live, for registry_live */
 static DWORD wakeAt = NOBODY_WAITS;  /* the live count main waits for */
 
 /* ------------------------- beginning and ending -------------------------- */
@@ -38,7 +39,7 @@ void registry_add(LPPER_HANDLE_DATA handleInfo)
         first->previous = handleInfo;
     first = handleInfo;
     ++totals.connections;
-    ++totals.live;
+    liveNow = (LONG)++totals.live;
     ReleaseSRWLockExclusive(&lock);
 }
 
@@ -58,12 +59,15 @@ DWORD registry_remove(LPPER_HANDLE_DATA handleInfo, BOOL failed)
     totals.sent += handleInfo->sent;
     totals.failed += failed ? 1u : 0u;
     live = --totals.live;
+    liveNow = (LONG)live;
     wake = wakeAt != NOBODY_WAITS && live <= wakeAt;
     ReleaseSRWLockExclusive(&lock);
     if (wake)
         WakeAllConditionVariable(&fewer);
     return live;
 }
+
+DWORD registry_live(void) { return (DWORD)liveNow; }
 
 REGISTRY_TOTALS registry_totals(void)
 {

@@ -28,6 +28,10 @@ DWORD registry_remove(LPPER_HANDLE_DATA handleInfo, BOOL failed);
 
 REGISTRY_TOTALS registry_totals(void);
 
+/* How many connections there are, without the lock: it may be some that began
+ * or ended in this moment too many or too few. */
+DWORD registry_live(void);
+
 /*
  * Waits until fewer than `limit` connections live (0: does not wait). FALSE if
  * the server is stopping.

@@ -112,6 +112,7 @@ static BOOL start_workers(DWORD count, const OPTIONS *options)
     for (i = 0; i < count; ++i) {
         workers[i].worker.hComPort = hComPort;
         workers[i].worker.id = i + 1;
+        workers[i].worker.workers = count;
         workers[i].worker.batch = options->batch;
         workers[i].worker.inlineLimit = options->inlineLimit;
         workers[i].hThread = (HANDLE)_beginthreadex(

@@ -238,6 +238,17 @@ static DWORD operation_code(const PER_HANDLE_DATA *handleInfo,
                : (DWORD)WSAGetLastError();
 }
 
+/* How many packets to take: no more than this worker's share, as what it has
+ * taken the others can't help with. A connection has one packet at most; if
+ * there is no connection, the packets are those that were posted by hand. */
+static DWORD share(const WORKER *worker)
+{
+    DWORD live = registry_live();
+    DWORD fair = live / worker->workers + 1;
+
+    return live == 0 || fair > worker->batch ? worker->batch : fair;
+}
+
 /*
  * --batch: several packets in one call, those that are there already. All are
  * handled, also those behind a sentinel. Of several sentinels this worker
@@ -250,7 +261,7 @@ static BOOL take_packets(WORKER *worker)
     ULONG i, count = 0, doneCount = 0;
     DWORD sentinels = 0;
 
-    if (!GetQueuedCompletionStatusEx(worker->hComPort, entries, worker->batch,
+    if (!GetQueuedCompletionStatusEx(worker->hComPort, entries, share(worker),
                                      &count, INFINITE, FALSE)) {
         server_worker_lost(worker->id, GetLastError());
         return FALSE;

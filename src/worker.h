@@ -19,6 +19,7 @@
 typedef struct {
     HANDLE hComPort;        /* the port it waits on; the server owns it     */
     DWORD id;               /* 1, 2, ...                                    */
+    DWORD workers;          /* how many there are                           */
     DWORD batch;            /* packets to take in one call, 1 to MAX_BATCH  */
     DWORD inlineLimit;      /* operations done at once to handle in a row   */
     /* Set when it ends: */

@@ -22,10 +22,10 @@ from test_stopping import Load
 
 MODES = {
     "small-buffer": ["--buffer", 4096],
-    "batch": ["--workers", 4, "--batch", 64],
+    "batch": ["--workers", 4, "--batch", 256],
     "inline": ["--workers", 2, "--inline", 1],
     "zero-byte": ["--workers", 2, "--zero-byte-recv"],
-    "together": ["--workers", 4, "--batch", 16, "--inline", 7,
+    "together": ["--workers", 4, "--batch", 256, "--inline", 7,
                  "--zero-byte-recv"],
 }
 

@@ -8,6 +8,7 @@ ARCH  = x86_64
 PORT  = 9190
 ARGS  =
 LESSON = --list
+TOOLS =
 BUILD = build
 
 SOURCES = main options log server listener registry connection worker work \
@@ -86,7 +87,7 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo test clean distclean help setup setup-msvc
+.PHONY: all steps run demo test analyze clean distclean help setup setup-msvc
 .PHONY: x86_64 i686 msvc checked
 
 all: $(PROGRAM)
@@ -162,6 +163,12 @@ test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
 
+# What can be found without running anything; nothing may be. It needs tools
+# that Linux has: the sources are the same on Windows.
+analyze:
+	@$(if $(SETUP),$(SETUP) x86_64 analysis,)
+	@$(PYTHON) scripts/analyze.py $(TOOLS)
+
 clean:
 	@$(call remove_directory,$(BUILD)/x86_64)
 	@$(call remove_directory,$(BUILD)/i686)
@@ -185,5 +192,7 @@ help:
 	@echo "make demo LESSON=cycle  show one: build/demo/cycle.html"
 	@echo "make test               build all, run all tests"
 	@echo "make test TESTS=\"-k stop\"   some of them: arguments for pytest"
+	@echo "make analyze            clang-format, cppcheck, gcc's analyzer, clang-tidy"
+	@echo "make analyze TOOLS=gcc  one of them: format, cppcheck, gcc, tidy"
 	@echo "make clean              remove what was built"
 	@echo "make distclean          remove Wine's prefix too"

@@ -35,6 +35,12 @@ static socklen_t address_size(const SOCKADDR_INET *address)
                                          : (socklen_t)sizeof address->Ipv6;
 }
 
+static BOOL set_option(SOCKET sock, int level, int option, int value)
+{
+    return setsockopt(sock, level, option, (const char *)&value, sizeof value)
+           == 0;
+}
+
 /*
  * A socket that listens on the address, or INVALID_SOCKET with the name of the
  * call that failed in *call and its code in *code.
@@ -42,7 +48,6 @@ static socklen_t address_size(const SOCKADDR_INET *address)
 static SOCKET listen_on(const SOCKADDR_INET *address, const char **call,
                         int *code)
 {
-    const int on = 1, off = 0;
     SOCKET sock = WSASocketW(address->si_family, SOCK_STREAM, IPPROTO_TCP,
                              NULL, 0, WSA_FLAG_OVERLAPPED);
 
@@ -53,13 +58,11 @@ static SOCKET listen_on(const SOCKADDR_INET *address, const char **call,
     }
     /* Never SO_REUSEADDR: on Windows it lets any other program take the same
      * port. This does the opposite. */
-    if (setsockopt(sock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&on,
-                   sizeof on) != 0)
+    if (!set_option(sock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, TRUE))
         *call = "setsockopt(SO_EXCLUSIVEADDRUSE)";
     /* Dual-stack: IPv4 clients reach [::] as ::ffff:a.b.c.d. */
     else if (address->si_family == AF_INET6
-             && setsockopt(sock, IPPROTO_IPV6, IPV6_V6ONLY, (const char *)&off,
-                           sizeof off) != 0)
+             && !set_option(sock, IPPROTO_IPV6, IPV6_V6ONLY, FALSE))
         *call = "setsockopt(IPV6_V6ONLY)";
     else if (bind(sock, (const SOCKADDR *)address, address_size(address)) != 0)
         *call = "bind";
@@ -150,7 +153,8 @@ u_short address_text(const SOCKADDR_INET *address, char text[ADDRESS_TEXT])
         memcpy(&shown.Ipv4.sin_addr, bytes + 12, 4);
     }
     if (getnameinfo((const SOCKADDR *)&shown, address_size(&shown), host,
-                    sizeof host, NULL, 0, NI_NUMERICHOST) != 0)
+                    sizeof host, NULL, 0, NI_NUMERICHOST)
+        != 0)
         snprintf(host, sizeof host, "unknown");
     snprintf(text, ADDRESS_TEXT, shown.si_family == AF_INET ? "%s" : "[%s]",
              host);

@@ -26,6 +26,8 @@
 #include <process.h>
 #include <stdlib.h>
 
+/* A list, as many of them in a line as fit. */
+/* clang-format off */
 #define FAULT_CALLS(X)                                                       \
     X(WSAStartup) X(WSACleanup) X(WSASocketW) X(setsockopt) X(bind)          \
     X(listen) X(accept) X(getsockname) X(getnameinfo) X(getaddrinfo)         \
@@ -37,6 +39,7 @@
     X(SleepConditionVariableSRW) X(WriteFile) X(malloc) X(calloc)            \
     X(CreateFileA) X(SetFilePointerEx) X(TlsAlloc) X(TlsSetValue)            \
     X(CreateTimerQueueTimer) X(DeleteTimerQueueTimer) X(GetProcAddress)
+/* clang-format on */
 
 int WSAAPI fault_WSAStartup(WORD version, WSADATA *data);
 int WSAAPI fault_WSACleanup(void);

@@ -9,7 +9,7 @@
 
 typedef struct {
     const char *name;
-    char when;  /* '\0' never, '=' the nth, '+' from the nth on, '/' every nth */
+    char when;  /* 0 never, '=' the nth, '+' from the nth on, '/' every nth */
     LONG n;
     int code;
     volatile LONG calls;
@@ -60,11 +60,18 @@ static void read_rule(char *text)
     }
     rules[i].when = *when == '/' ? '/' : '=';
     rules[i].n = strtol(when + (*when == '/'), &end, 10);
-    if (*end == '+')
+    if (*end == '+' && *when != '/') {
         rules[i].when = '+';
-    rules[i].code = strcmp(code, "short") == 0 ? SHORT : atoi(code);
-    if (rules[i].n <= 0 || (rules[i].code == 0 && *code != '0'))
+        ++end;
+    }
+    if (rules[i].n <= 0 || *end != '\0')
         give_up(when);
+    rules[i].code = SHORT;
+    if (strcmp(code, "short") == 0)
+        return;
+    rules[i].code = (int)strtol(code, &end, 10);
+    if (*code == '\0' || *end != '\0')
+        give_up(code);
 }
 
 static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
@@ -97,9 +104,9 @@ static BOOL due(size_t call, int *code)
         return FALSE;
     n = InterlockedIncrement(&rule->calls);
     *code = rule->code;
-    return rule->when == '=' ? n == rule->n
-         : rule->when == '+' ? n >= rule->n
-                             : n % rule->n == 0;
+    if (rule->when == '/')
+        return n % rule->n == 0;
+    return rule->when == '+' ? n >= rule->n : n == rule->n;
 }
 
 /* The same, and sets both last errors, which are one on Windows. */
@@ -374,10 +381,9 @@ HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
                                 SECURITY_ATTRIBUTES *security, DWORD creation,
                                 DWORD flags, HANDLE model)
 {
-    return fails(CALL_CreateFileA)
-               ? INVALID_HANDLE_VALUE
-               : CreateFileA(name, access, share, security, creation, flags,
-                             model);
+    return fails(CALL_CreateFileA) ? INVALID_HANDLE_VALUE
+                                   : CreateFileA(name, access, share, security,
+                                                 creation, flags, model);
 }
 
 BOOL WINAPI fault_SetFilePointerEx(HANDLE file, LARGE_INTEGER distance,

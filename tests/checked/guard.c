@@ -28,10 +28,7 @@ typedef struct {
 
 static volatile LONG allocated, released;
 
-static BOOL on(void)
-{
-    return GetEnvironmentVariableA("GUARD", NULL, 0) != 0;
-}
+static BOOL on(void) { return GetEnvironmentVariableA("GUARD", NULL, 0) != 0; }
 
 /* The end of a broken server: nothing after this could be trusted. */
 static void broken(const char *what)
@@ -56,11 +53,11 @@ void *guard_allocate(size_t size)
     if (!on())
         return calloc(1, size);
     /* From the top: addresses that do not fit 32 bits, where they can. */
-    header = VirtualAlloc(NULL, PAGE + room + PAGE,
-                          MEM_RESERVE | MEM_TOP_DOWN, PAGE_NOACCESS);
-    if (header == NULL
-        || VirtualAlloc(header, PAGE + room, MEM_COMMIT, PAGE_READWRITE)
-               == NULL)
+    header = VirtualAlloc(NULL, PAGE + room + PAGE, MEM_RESERVE | MEM_TOP_DOWN,
+                          PAGE_NOACCESS);
+    if (header != NULL)
+        header = VirtualAlloc(header, PAGE + room, MEM_COMMIT, PAGE_READWRITE);
+    if (header == NULL)
         return NULL;
     header->magic = MAGIC;
     header->size = size;
@@ -109,8 +106,8 @@ void guard_free(void *block)
 void guard_report(void)
 {
     char name[MAX_PATH], line[64];
-    DWORD written, length = GetEnvironmentVariableA("GUARD", name,
-                                                    sizeof name);
+    DWORD length = GetEnvironmentVariableA("GUARD", name, sizeof name);
+    DWORD written;
     HANDLE file;
 
     if (length == 0 || length >= sizeof name)

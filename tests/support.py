@@ -146,6 +146,19 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
     return directory / program
 
 
+def build_broken(directory, source, old, new):
+    """The checked server with one change. Returns the program."""
+    sources = shutil.copytree(ROOT / "src", directory / "src")
+    shutil.copytree(ROOT / "tests" / "checked", directory / "tests" / "checked")
+    text = (sources / source).read_text(encoding="ascii")
+    assert text.count(old) == 1, old
+    (sources / source).write_text(text.replace(old, new), encoding="ascii")
+    checked = directory / "tests" / "checked"
+    return build(directory, "broken.exe", sources=sources,
+                 forced=checked / "checked.h",
+                 extra=sorted(checked.glob("*.c")))
+
+
 def windows_path(path):
     """How a Windows program names a file; Wine's drive Z is all of Linux."""
     return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
@@ -291,6 +304,21 @@ class Server:
         """A new client gets its echo."""
         with self.connect() as client:
             assert echo(client, b"are you there?") == b"are you there?"
+
+
+def check_nothing_left(report, status, trace=False, live=0):
+    """By the report of a checked server (GUARD), which has ended: every block
+    is freed and every handle closed. But for main's own handle, which the
+    control handler may need to the end; the trace's lanes; what belongs to
+    connections that could not be ended; and the workers, if the status is not
+    0: one of them may still be there."""
+    counts = {key: int(value) for key, value in
+              fields(report.read_text(encoding="ascii")).items()}
+    blocks = counts["allocated"] - counts["freed"] - live
+    handles = counts["opened"] - counts["closed"] - live
+    assert 0 <= blocks <= trace + (status != 0), counts
+    assert handles == (counts["opened"] > 0), counts
+    return counts
 
 
 # --------------------------------- clients ---------------------------------

@@ -10,6 +10,11 @@ import support
 TEST_TIMEOUT = 120  # seconds; a test that needs longer says so
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true",
+                     help="all of the sweeps, not a part of each")
+
+
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "limit(seconds): this test may take so long")
@@ -53,6 +58,12 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.when == "call":
         item.outcome = report
+
+
+@pytest.fixture
+def long(request):
+    """Whether there is time for everything (--long)."""
+    return request.config.getoption("--long")
 
 
 @pytest.fixture

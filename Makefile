@@ -87,7 +87,7 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo test analyze clean distclean help setup setup-msvc
+.PHONY: all steps run demo test test-guarded analyze clean distclean help setup setup-msvc
 .PHONY: x86_64 i686 msvc checked
 
 all: $(PROGRAM)
@@ -163,6 +163,18 @@ test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
 
+# All that is about the server's behaviour, twice: on the guarded build, and
+# on the usual one with Wine's heap checking on. On Linux only.
+OTHERS = nmake or executable or steps or client or trace_view or windows \
+         or analysis or ci or model
+
+test-guarded: $(BUILDS) checked
+	@$(if $(SETUP),$(SETUP) wine pytest,)
+	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/run_tests.py \
+	    $(or $(TESTS),-q -k "not (test_$(subst or ,or test_,$(OTHERS)))")
+	CHECKS=heap $(PYTHON) scripts/run_tests.py \
+	    $(or $(TESTS),-q -k "not (test_$(subst or ,or test_,$(OTHERS)))")
+
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.
 analyze:
@@ -192,6 +204,7 @@ help:
 	@echo "make demo LESSON=cycle  show one: build/demo/cycle.html"
 	@echo "make test               build all, run all tests"
 	@echo "make test TESTS=\"-k stop\"   some of them: arguments for pytest"
+	@echo "make test-guarded       the server's tests where memory is guarded"
 	@echo "make analyze            clang-format, cppcheck, gcc's analyzer, clang-tidy"
 	@echo "make analyze TOOLS=gcc  one of them: format, cppcheck, gcc, tidy"
 	@echo "make clean              remove what was built"

@@ -1,6 +1,7 @@
 """Fixtures: a server that has to end well, and an end for every test."""
 
 import faulthandler
+import os
 import threading
 
 import pytest
@@ -24,8 +25,25 @@ def pytest_configure(config):
 def machine():
     """What all tests need: Wine up and running, and enough descriptors."""
     support.raise_descriptor_limit()
-    with support.wine_session():
+    with support.wine_session(), support.session_checks():
         yield
+
+
+@pytest.fixture(autouse=True)
+def guard(machine):
+    """With `make test-guarded` no server of any test leaves a block or handle
+    behind, but those that check_nothing_left tells of."""
+    path = support.GUARD_REPORT
+    if os.environ.get("CHECKS") != "guard":
+        yield
+        return
+    before = path.stat().st_size if path.exists() else 0
+    yield
+    if path.exists():
+        for line in path.read_text(encoding="ascii")[before:].splitlines():
+            counts = {k: int(v) for k, v in support.fields(line).items()}
+            assert 0 <= counts["allocated"] - counts["freed"] <= 2, line
+            assert 0 <= counts["opened"] - counts["closed"] <= 1, line
 
 
 @pytest.fixture(autouse=True)

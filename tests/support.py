@@ -25,6 +25,7 @@ STEPS = pathlib.Path(os.environ.get(
     "STEPS", ROOT / "build" / "steps")).resolve()
 
 CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
+GUARD_REPORT = ROOT / "build" / "checked" / "guard.txt"
 
 BUF_SIZE = 4096        # src/connection.h
 DRAIN_TIMEOUT = 5      # seconds, the server's default
@@ -111,6 +112,49 @@ def wine_session():
             waiting.wait()
 
 
+# Wine's heap looks for overruns and blocks freed twice where the registry says
+# so of a program, and tells of them where WINEDEBUG says so.
+IMAGE_OPTIONS = ("HKLM\\Software\\Microsoft\\Windows NT\\CurrentVersion\\"
+                 "Image File Execution Options\\")
+HEAP_FLAGS = "0xf0"  # tail, free, parameters, and the whole heap each time
+HEAP_MESSAGES = "-all,err+heap,warn+heap"
+
+
+def registry(*arguments):
+    subprocess.run(launch.command("reg.exe", *arguments, "/f"), check=True,
+                   env=launch.environment(), timeout=START_TIMEOUT,
+                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def heap_checking():
+    """The heap of every iocp_echo_server.exe is checked. The environment that
+    it needs is the result."""
+    key = IMAGE_OPTIONS + PROGRAM.name
+    registry("add", key, "/v", "GlobalFlag", "/t", "REG_DWORD", "/d",
+             HEAP_FLAGS)
+    try:
+        yield {"WINEDEBUG": HEAP_MESSAGES}
+    finally:
+        registry("delete", key)
+
+
+@contextlib.contextmanager
+def session_checks():
+    """What `make test-guarded` asks for, of every server that is started."""
+    kind = os.environ.get("CHECKS", "")
+    if kind == "heap":
+        with heap_checking() as env:
+            os.environ.update(env)
+            yield
+        return
+    if kind == "guard":
+        GUARD_REPORT.unlink(missing_ok=True)
+        os.environ["GUARD"] = windows_path(GUARD_REPORT)
+    yield
+
+
 def raise_descriptor_limit():
     """A thousand clients need a thousand descriptors, where there is a limit
     to raise (POSIX)."""
@@ -146,13 +190,15 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
     return directory / program
 
 
-def build_broken(directory, source, old, new):
-    """The checked server with one change. Returns the program."""
+def build_broken(directory, source, old, new, forced=True):
+    """A server with one change, the checked one if `forced`. Returns it."""
     sources = shutil.copytree(ROOT / "src", directory / "src")
     shutil.copytree(ROOT / "tests" / "checked", directory / "tests" / "checked")
     text = (sources / source).read_text(encoding="ascii")
     assert text.count(old) == 1, old
     (sources / source).write_text(text.replace(old, new), encoding="ascii")
+    if not forced:
+        return build(directory, PROGRAM.name, sources=sources)
     checked = directory / "tests" / "checked"
     return build(directory, "broken.exe", sources=sources,
                  forced=checked / "checked.h",
@@ -256,6 +302,8 @@ class Server:
         for reader in self._readers:
             reader.join(IO_TIMEOUT)
             assert not reader.is_alive()
+        heap = [line for line in self.errors if ":heap:" in line]
+        assert not heap, heap  # Wine's own: see heap_checking
         return status
 
     def stop(self, timeout=STOP_TIMEOUT):

@@ -14,7 +14,7 @@ import pytest
 
 from support import (CHECKED, WINDOWS, Server, build_broken,
                      check_nothing_left, closing_all, connect, echo, exchange,
-                     receive, reset, together, windows_path)
+                     heap_checking, receive, reset, together, windows_path)
 from test_hostile_clients import offer
 from test_stopping import Load
 
@@ -177,3 +177,20 @@ def test_a_broken_server_is_caught(guarded, tmp_path, mistake):
         # not always the same; that the server did not end by itself is.
         assert not server.alive(), f"{mistake}: not noticed"
         assert not server.matching("^stopp")
+
+
+@pytest.mark.skipif(WINDOWS, reason="Wine's heap")
+@pytest.mark.parametrize("mistake", ["one byte too many", "freed twice"])
+def test_wine_checks_the_heap(tmp_path, mistake):
+    """What the other half of `make test-guarded` rests on: a usual build, but
+    broken, is caught, and a sound one is not."""
+    program = build_broken(tmp_path, *BROKEN[mistake], forced=False)
+    with heap_checking() as env:
+        server = Server(program=program, env=env)
+        sound = Server(env=env)
+        for each in (server, sound):
+            each.check_serves()
+            each.signal_stop()
+        with pytest.raises(AssertionError, match=":heap:"):
+            server.wait_end()
+        assert sound.wait_end() == 0 and sound.errors == []

@@ -163,17 +163,19 @@ test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
 
-# All that is about the server's behaviour, twice: on the guarded build, and
-# on the usual one with Wine's heap checking on. On Linux only.
-OTHERS = nmake or executable or steps or client or trace_view or windows \
-         or analysis or ci or model
+# All that is about the server's behaviour, twice: on the guarded build, and on
+# the usual one with Wine's heap checking on. On Linux only.
+OTHERS = test_nmake or test_executable or test_steps or test_client or \
+         test_trace_view or test_windows or test_analysis or test_ci or \
+         test_model or test_demo
+NOT_THE_HEAPS = test_fault or test_a_broken_server
 
 test-guarded: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)
 	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/run_tests.py \
-	    $(or $(TESTS),-q -k "not (test_$(subst or ,or test_,$(OTHERS)))")
+	    $(or $(TESTS),-q -k "not ($(OTHERS))")
 	CHECKS=heap $(PYTHON) scripts/run_tests.py \
-	    $(or $(TESTS),-q -k "not (test_$(subst or ,or test_,$(OTHERS)))")
+	    $(or $(TESTS),-q -k "not ($(OTHERS) or $(NOT_THE_HEAPS))")
 
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.

@@ -121,7 +121,8 @@ def check_tidy():
     """clang finds MinGW's headers by itself, beside its compiler. Conversions
     are gcc's to judge: clang minds an enumeration in a LONG."""
     return run_each(["clang-tidy", "--quiet", path, "--",
-                     "--target=x86_64-w64-mingw32", LANGUAGE, "-Wall", "-Wextra"]
+                     "--target=x86_64-w64-mingw32", LANGUAGE, "-Wall",
+                     "-Wextra"]
                     for path in sources())
 
 

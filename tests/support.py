@@ -193,13 +193,13 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
 def build_broken(directory, source, old, new, forced=True):
     """A server with one change, the checked one if `forced`. Returns it."""
     sources = shutil.copytree(ROOT / "src", directory / "src")
-    shutil.copytree(ROOT / "tests" / "checked", directory / "tests" / "checked")
+    checked = directory / "tests" / "checked"
+    shutil.copytree(ROOT / "tests" / "checked", checked)
     text = (sources / source).read_text(encoding="ascii")
     assert text.count(old) == 1, old
     (sources / source).write_text(text.replace(old, new), encoding="ascii")
     if not forced:
         return build(directory, PROGRAM.name, sources=sources)
-    checked = directory / "tests" / "checked"
     return build(directory, "broken.exe", sources=sources,
                  forced=checked / "checked.h",
                  extra=sorted(checked.glob("*.c")))

@@ -22,8 +22,8 @@ import time
 import pytest
 
 from support import (CHECKED, ROOT, START_TRIES, STOP_SIGNAL, WINDOWS,
-                     build_broken, check_nothing_left, exchange, fields, launch,
-                     never_started, receive, reset, start_process,
+                     build_broken, check_nothing_left, exchange, fields,
+                     launch, never_started, receive, reset, start_process,
                      windows_path)
 
 if WINDOWS and not CHECKED.exists():
@@ -112,8 +112,9 @@ class Run:
             windows_path(self.path("trace")), *more)
         with open(self.path("out"), "wb") as out, \
                 open(self.path("err"), "wb") as err:
-            self.process = start_process(line, env=env, stdin=subprocess.DEVNULL, stdout=out,
-                                         stderr=err)
+            self.process = start_process(
+                line, env=env, stdin=subprocess.DEVNULL, stdout=out,
+                stderr=err)
 
     def lines(self, name):
         return self.path(name).read_text(

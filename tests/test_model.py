@@ -13,7 +13,8 @@ state that any interleaving reaches and looks for
 
 Two things can be turned on: a post that is done at once and whose poster goes
 on by itself (`inline`, so many times in a row; then it posts the packet, for
-others to have a turn), and workers that take several packets at once (`batch`).
+others to have a turn), and workers that take several packets at once
+(`batch`).
 
 Then the same for models that are wrong on purpose, as the search is worth
 nothing if it can't find a mistake.
@@ -42,9 +43,9 @@ State = collections.namedtuple(
 #          ("reposts", c, mode, result), ("closes", c) and ("ended",)
 # batches: for each worker what it has taken and not yet looked at
 # inline: for each worker how many posts in a row were done at once
-# main: ("accepts",), ("posts", c), ("reposts", c, result), ("drains",), ("sweeps", c),
-#       ("sweeps", c, "decided") (of a wrong model), ("sentinels", n),
-#       ("joins",), ("ended",)
+# main: ("accepts",), ("posts", c), ("reposts", c, result), ("drains",),
+#       ("sweeps", c), ("sweeps", c, "decided") (of a wrong model),
+#       ("sentinels", n), ("joins",), ("ended",)
 
 
 class Mistake(Exception):

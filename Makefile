@@ -168,7 +168,7 @@ test: $(BUILDS) checked
 OTHERS = test_nmake or test_executable or test_steps or test_client or \
          test_trace_view or test_windows or test_analysis or test_ci or \
          test_model or test_demo
-NOT_THE_HEAPS = test_fault or test_a_broken_server
+NOT_THE_HEAPS = test_fault or test_memory
 
 test-guarded: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)

@@ -8,11 +8,12 @@ ARCH  = x86_64
 PORT  = 9190
 ARGS  =
 LESSON = --list
+BENCH =
 TOOLS =
 BUILD = build
 
-SOURCES = main options log server listener registry connection worker work \
-          trace
+SOURCES = main options log server listener registry connection buffer worker \
+          work trace
 STEPS   = step1_completion_routine step2_iocp
 # Version and manifest: the .rc file says with what else it is made.
 RESOURCE  = iocp_echo_server
@@ -87,7 +88,8 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo test test-guarded analyze clean distclean help setup setup-msvc
+.PHONY: all steps run demo bench test test-guarded analyze clean distclean
+.PHONY: help setup setup-msvc
 .PHONY: x86_64 i686 msvc checked
 
 all: $(PROGRAM)
@@ -159,6 +161,10 @@ demo: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/demo.py $(LESSON)
 
+bench: $(PROGRAM) steps
+	@$(if $(SETUP),$(SETUP) wine,)
+	@$(PYTHON) scripts/bench.py --server $(PROGRAM) --steps $(STEPDIR) $(BENCH)
+
 test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
@@ -204,6 +210,8 @@ help:
 	@echo "make run ARGS=--help    what else it takes: ARGS=\"-v --workers 4\""
 	@echo "make demo               list the demonstrations for a class"
 	@echo "make demo LESSON=cycle  show one: build/demo/cycle.html"
+	@echo "make bench              measure it: all modes, the steps, side by side"
+	@echo "make bench BENCH=\"--quick --html build/bench.html\"   or --help"
 	@echo "make test               build all, run all tests"
 	@echo "make test TESTS=\"-k stop\"   some of them: arguments for pytest"
 	@echo "make test-guarded       the server's tests where memory is guarded"

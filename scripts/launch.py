@@ -2,12 +2,14 @@
 """Start the server: directly on Windows, under Wine everywhere else.
 
 As a program:  launch.py SERVER.EXE ARGUMENTS...  becomes the server.
-As a module:   command() and environment() for whoever starts one.
+As a module:   command() and environment() for whoever starts one, and
+               wine_session() for whoever starts many.
 
 Wine keeps its idea of a Windows disk, the prefix, in build/wine. It is made
 once, which takes some seconds.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -18,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PREFIX = ROOT / "build" / "wine"
 WINDOWS = os.name == "nt"
 PREFIX_TIMEOUT = 300  # seconds
+SESSION_TIMEOUT = 20
 
 
 def command(program, *arguments):
@@ -57,6 +60,68 @@ def prepare():
     subprocess.run(["wineserver", "--wait"], env=environment(),
                    timeout=PREFIX_TIMEOUT, check=False)
     (PREFIX / ".made").touch()
+
+
+def never_started(status, output):
+    """Whether Wine gave up before it came to the program. Once in some 1,500
+    starts Wine 8 can't map a page that has a fixed place ("failed to map the
+    shared user data"), and ends with status 1; with Wine's messages off
+    nothing is said. The server never ends so without a line."""
+    return not WINDOWS and status == 1 and not output
+
+
+@contextlib.contextmanager
+def wine_session():
+    """Wine boots with its first program and halts with its last. With one that
+    only waits, the others start in a tenth of the time; and Wine's services
+    hold the first one's pipes, not those of a server that is started later.
+    Raises OSError where Wine does not come up."""
+    if WINDOWS:
+        yield
+        return
+    prepare()
+    # Not this terminal's Ctrl+C: what runs under Wine is stopped first.
+    waiting = subprocess.Popen(
+        command("cmd.exe", "/q", "/c", "echo up& set /p line="),
+        env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        if waiting.stdout.readline().strip() != b"up":
+            raise OSError("Wine does not run: try build/wine anew "
+                          "(make distclean)")
+        yield
+    finally:
+        waiting.stdin.close()  # the end of its input ends it
+        waiting.stdout.close()
+        try:
+            waiting.wait(SESSION_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            waiting.kill()
+            waiting.wait()
+
+
+def raise_descriptor_limit(wanted):
+    """So many descriptors, or as many as may be had, where there is a limit to
+    raise (POSIX). What is started from then on has them too."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def descriptor_limit():
+    """How many descriptors a process may have; infinity without a limit."""
+    try:
+        import resource
+    except ImportError:
+        return float("inf")
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return float("inf") if soft == resource.RLIM_INFINITY else soft
 
 
 def main():

@@ -4,38 +4,53 @@
 #include "registry.h"
 #include "trace.h"
 
-#include <stddef.h>
 #include <stdlib.h>
+
+/* So many READs in a row that a small buffer would have held, and the large
+ * one goes back. */
+#define SMALL_READS 8
+
+/* Written before the first connection, only read after that. */
+static BOOL zeroByte;
+static BOOL skipsPackets;
+
+void connection_configure(BOOL zeroByteRecv, BOOL inlined)
+{
+    zeroByte = zeroByteRecv;
+    skipsPackets = inlined;
+}
 
 /* -------------------------------- opening -------------------------------- */
 
-static void set_option(SOCKET sock, int level, int option, const char *call)
+/* Whether the system does without the packet of an operation on this socket
+ * that is done at once. */
+static BOOL skip_packets(SOCKET sock)
 {
-    int on = 1;
+    static BOOL told = FALSE;  /* main alone gets here */
 
-    /* It fails for a client that has already reset the connection: the first
-     * READ will find that out, so this is worth a line and no more. */
-    if (setsockopt(sock, level, option, (const char *)&on, sizeof on) != 0
-        && log_is_verbose())
-        log_failure(call, WSAGetLastError(), NULL);
+    if (SetFileCompletionNotificationModes(
+            (HANDLE)sock, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS))
+        return TRUE;
+    if (!told)
+        log_failure("SetFileCompletionNotificationModes", (int)GetLastError(),
+                    "--inline is not for such connections");
+    told = TRUE;
+    return FALSE;
 }
 
-static void set_options(SOCKET sock)
+/* The small buffer that lies behind the connection. With --zero-byte-recv
+ * there is none. */
+static char *own_buffer(LPPER_HANDLE_DATA handleInfo)
 {
-    /* An echo is one send for one receive. Nagle's algorithm would hold a
-     * small one back until the client acknowledges the previous, which the
-     * client's delayed ACK postpones by up to 200 ms. */
-    set_option(sock, IPPROTO_TCP, TCP_NODELAY, "setsockopt(TCP_NODELAY)");
-    /* A peer that lost power or its cable sends no FIN: without probes (after
-     * two hours, by default) its connection would stay for ever. */
-    set_option(sock, SOL_SOCKET, SO_KEEPALIVE, "setsockopt(SO_KEEPALIVE)");
+    return zeroByte ? NULL : (char *)(handleInfo + 1);
 }
 
 LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
                                   const SOCKADDR_INET *clntAdr,
                                   ULONGLONG id, HANDLE hComPort)
 {
-    LPPER_HANDLE_DATA handleInfo = malloc(sizeof *handleInfo);
+    LPPER_HANDLE_DATA handleInfo = malloc(sizeof *handleInfo
+                                          + (zeroByte ? 0 : BUF_SIZE));
 
     if (handleInfo == NULL) {
         log_error("conn=%llu dropped: out of memory", id);
@@ -43,14 +58,14 @@ LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
             log_failure("closesocket", WSAGetLastError(), NULL);
         return NULL;
     }
-    ZeroMemory(handleInfo, offsetof(PER_HANDLE_DATA, buffer));
+    ZeroMemory(handleInfo, sizeof *handleInfo);
     handleInfo->hClntSock = hClntSock;
     handleInfo->clntAdr = *clntAdr;
     handleInfo->id = id;
     handleInfo->lastActive = (LONG)GetTickCount();
+    handleInfo->buffer = own_buffer(handleInfo);
     handleInfo->readIo.rwMode = READ;
     handleInfo->writeIo.rwMode = WRITE;
-    set_options(hClntSock);
     TRACE(trace_accepted(handleInfo));
     registry_add(handleInfo);
     /* The key is ULONG_PTR, as wide as a pointer. The chapter's (DWORD) cast
@@ -62,19 +77,70 @@ LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
         connection_close(handleInfo, CLOSE_ERROR);
         return NULL;
     }
+    handleInfo->inlined = skipsPackets && skip_packets(hClntSock);
     return handleInfo;
+}
+
+/* -------------------------------- buffers -------------------------------- */
+
+/* Gives back what is borrowed. */
+static void return_buffer(LPPER_HANDLE_DATA handleInfo)
+{
+    if (handleInfo->buffer != own_buffer(handleInfo))
+        buffer_give(handleInfo->buffer, handleInfo->large);
+    handleInfo->buffer = own_buffer(handleInfo);
+    handleInfo->large = FALSE;
+}
+
+/* Sees to a buffer of the size that is wanted, or a small one where there is
+ * no memory. Only between an echo and the next READ: then the buffer holds
+ * nothing, and nothing is copied. FALSE if there is not even a small one. */
+static BOOL fit_buffer(LPPER_HANDLE_DATA handleInfo)
+{
+    if (handleInfo->buffer != NULL
+        && handleInfo->large == handleInfo->wantsLarge)
+        return TRUE;
+    return_buffer(handleInfo);
+    if (handleInfo->wantsLarge) {
+        char *buffer = buffer_take(TRUE);
+
+        if (buffer != NULL)
+            handleInfo->buffer = buffer;
+        /* If not: the next full READ will ask again. */
+        handleInfo->large = handleInfo->wantsLarge = buffer != NULL;
+    }
+    if (handleInfo->buffer == NULL)
+        handleInfo->buffer = buffer_take(FALSE);
+    return handleInfo->buffer != NULL;
+}
+
+void connection_received(LPPER_HANDLE_DATA handleInfo, DWORD bytes)
+{
+    handleInfo->received += bytes;
+    if (bytes == buffer_size(handleInfo->large)) {
+        /* A full buffer: most likely more is waiting behind it. */
+        handleInfo->wantsLarge = buffer_size(TRUE) > BUF_SIZE;
+        handleInfo->smallReads = 0;
+    } else if (bytes >= BUF_SIZE) {
+        handleInfo->smallReads = 0;
+    } else if (handleInfo->large && ++handleInfo->smallReads == SMALL_READS) {
+        handleInfo->wantsLarge = FALSE;
+        handleInfo->smallReads = 0;
+    }
 }
 
 /* -------------------------------- posting -------------------------------- */
 
 /*
- * The one place that posts. Three outcomes: done at once, pending, failed. The
- * first two are the same here, because a packet comes for both; for a failure
- * none comes, so nobody else will ever hear of this operation, and the caller,
- * still the owner, retires the connection. Once.
+ * The one place that posts. Three outcomes: done at once, pending, failed. For
+ * the first two a packet comes; they are the same here, except where the
+ * connection is inlined: then none comes for what is done at once, so nobody
+ * else will ever hear of this operation, and the caller is still the owner. Nor
+ * does one come for a failure: the caller retires the connection. Once.
  */
-static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
+static LPPER_IO_DATA post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
 {
+    BOOL inlined = handleInfo->inlined;  /* to know it after the post */
     DWORD flags = 0;  /* WSARecv reads it, and writes it only if done at once */
     int result, code;
 
@@ -86,31 +152,71 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
     else
         result = WSASend(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL, 0,
                          &ioInfo->overlapped, NULL);
+    if (result == 0 && inlined)
+        return ioInfo;
     if (result == 0 || (code = WSAGetLastError()) == WSA_IO_PENDING)
-        return;  /* handleInfo may be gone already: no touching it here */
+        return NULL;  /* handleInfo may be gone already: no touching it here */
     TRACE(trace_post_failed(handleInfo->id, ioInfo->rwMode, code));
     log_detail("failed conn=%llu mode=%s code=%d at-once=1", handleInfo->id,
                ioInfo->rwMode == READ ? "READ" : "WRITE", code);
     connection_close(handleInfo, connection_failure(handleInfo));
+    return NULL;
 }
 
-void connection_read(LPPER_HANDLE_DATA handleInfo)
+LPPER_IO_DATA connection_read(LPPER_HANDLE_DATA handleInfo)
+{
+    static char nothing;  /* no byte is ever written to it */
+
+    if (!zeroByte)
+        return connection_read_announced(handleInfo);
+    /* A receive of no bytes is done when there is something to receive, and
+     * until then it locks no buffer in memory. */
+    return_buffer(handleInfo);
+    handleInfo->readIo.wsaBuf.buf = &nothing;
+    handleInfo->readIo.wsaBuf.len = 0;
+    return post(handleInfo, &handleInfo->readIo);
+}
+
+LPPER_IO_DATA connection_read_announced(LPPER_HANDLE_DATA handleInfo)
 {
     LPPER_IO_DATA ioInfo = &handleInfo->readIo;
 
+    if (!fit_buffer(handleInfo)) {
+        log_error("conn=%llu dropped: out of memory", handleInfo->id);
+        connection_close(handleInfo, CLOSE_ERROR);
+        return NULL;
+    }
     /* Always the whole buffer, however short the READ before was. */
     ioInfo->wsaBuf.buf = handleInfo->buffer;
-    ioInfo->wsaBuf.len = BUF_SIZE;
-    post(handleInfo, ioInfo);
+    ioInfo->wsaBuf.len = buffer_size(handleInfo->large);
+    return post(handleInfo, ioInfo);
 }
 
-void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes)
+LPPER_IO_DATA connection_write(LPPER_HANDLE_DATA handleInfo, char *data,
+                               DWORD bytes)
 {
     LPPER_IO_DATA ioInfo = &handleInfo->writeIo;
 
     ioInfo->wsaBuf.buf = data;
     ioInfo->wsaBuf.len = bytes;
-    post(handleInfo, ioInfo);
+    return post(handleInfo, ioInfo);
+}
+
+BOOL connection_queue(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
+                      HANDLE hComPort)
+{
+    static volatile LONG told = FALSE;
+
+    /* For whoever takes it this is the operation's own packet: the same key,
+     * the same OVERLAPPED, with the status that the system has left there. */
+    if (PostQueuedCompletionStatus(hComPort,
+                                   (DWORD)ioInfo->overlapped.InternalHigh,
+                                   (ULONG_PTR)handleInfo, &ioInfo->overlapped))
+        return TRUE;  /* and as after every post: no touching it here */
+    if (!InterlockedExchange(&told, TRUE))
+        log_failure("PostQueuedCompletionStatus", (int)GetLastError(),
+                    "a connection does not wait for its turn");
+    return FALSE;
 }
 
 /* -------------------------------- closing -------------------------------- */
@@ -131,6 +237,7 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
     log_detail("close conn=%llu reason=%s received=%llu sent=%llu live=%lu",
                handleInfo->id, names[reason], handleInfo->received,
                handleInfo->sent, live);
+    return_buffer(handleInfo);
     free(handleInfo);
 }
 
@@ -143,16 +250,16 @@ BOOL connection_shutdown(LPPER_HANDLE_DATA handleInfo)
     return FALSE;
 }
 
-void connection_finish(LPPER_HANDLE_DATA handleInfo)
+LPPER_IO_DATA connection_finish(LPPER_HANDLE_DATA handleInfo)
 {
     /* A closed socket answers bytes that were not read, or still come, with a
      * reset; and a reset overtakes the echo that is on its way to the client:
      * what was received and sent would be lost all the same. */
     handleInfo->lastActive = (LONG)GetTickCount();
     if (connection_shutdown(handleInfo) && registry_discard(handleInfo))
-        connection_read(handleInfo);
-    else
-        connection_close(handleInfo, CLOSE_STOPPED);
+        return connection_read(handleInfo);
+    connection_close(handleInfo, CLOSE_STOPPED);
+    return NULL;
 }
 
 CLOSE_REASON connection_failure(const PER_HANDLE_DATA *handleInfo)

@@ -15,11 +15,23 @@ BOOL listener_open(const SOCKADDR_INET *address, BOOL any);
 BOOL listener_address(SOCKADDR_INET *address, int *code);
 
 /*
+ * Whether its clients' sockets are handles of the system itself. Where a
+ * layered service provider stands in between (one without IFS handles), the
+ * system may leave out a packet that the provider was to pass on: Microsoft,
+ * KB 2568167. It is asked of the provider whose sockets these are. FALSE too
+ * if that can't be found out.
+ */
+BOOL listener_has_ifs_handles(void);
+
+/*
  * Waits for the next client, whose address goes to *clntAdr. INVALID_SOCKET
  * with an error code in *code: that of this client, or of the listener, which
  * may have been closed meanwhile. The socket is the caller's.
  */
 SOCKET listener_accept(SOCKADDR_INET *clntAdr, int *code);
+
+/* Whether there still is a socket that listens. */
+BOOL listener_listens(void);
 
 /* Closes it, which releases listener_accept. Any thread may call this, more
  * than once, also before it is open. */

@@ -6,7 +6,9 @@
  * would be right, and returns FALSE.
  */
 #include "options.h"
+#include "buffer.h"
 #include "version.h"
+#include "worker.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +16,8 @@
 #define MAX_WORKERS     1024u
 #define MAX_CONNECTIONS 1000000u
 #define MAX_SECONDS     86400u
+#define MAX_BUFFER      1048576u  /* bytes */
+#define MAX_INLINE      1000u
 #define MAX_WORK        60000u  /* ms */
 #define MAX_POSTED      1000u
 
@@ -115,6 +119,30 @@ static BOOL set_drain_timeout(OPTIONS *options, const char *option,
     return parse_number(option, value, 0, MAX_SECONDS, &options->drainTimeout);
 }
 
+static BOOL set_buffer(OPTIONS *options, const char *option, const char *value)
+{
+    return parse_number(option, value, BUF_SIZE, MAX_BUFFER,
+                        &options->largestBuffer);
+}
+
+static BOOL set_batch(OPTIONS *options, const char *option, const char *value)
+{
+    return parse_number(option, value, 1, MAX_BATCH, &options->batch);
+}
+
+static BOOL set_inline(OPTIONS *options, const char *option, const char *value)
+{
+    return parse_number(option, value, 0, MAX_INLINE, &options->inlineLimit);
+}
+
+static BOOL set_zero_byte(OPTIONS *options, const char *option,
+                          const char *value)
+{
+    (void)option, (void)value;
+    options->zeroByteRecv = TRUE;
+    return TRUE;
+}
+
 static BOOL set_work(OPTIONS *options, const char *option, const char *value)
 {
     DWORD n;
@@ -183,6 +211,14 @@ static const struct {
      "close a connection idle this long (0: never)"},
     {'\0', "drain-timeout", "SECONDS", set_drain_timeout,
      "when stopping, time for sends to finish (5)"},
+    {'\0', "buffer", "BYTES", set_buffer,
+     "receive into up to this, 4096-1048576 (65536)"},
+    {'\0', "batch", "N", set_batch,
+     "packets to take in one call, 1-256 (1)"},
+    {'\0', "inline", "N", set_inline,
+     "handle what is done at once, N in a row (0)"},
+    {'\0', "zero-byte-recv", NULL, set_zero_byte,
+     "idle connections have no buffer"},
     {'\0', "work", "MS[:sleep|spin]", set_work,
      "time to spend on each READ, 0-60000 (0:sleep)"},
     {'\0', "post", "N", set_post,
@@ -271,6 +307,8 @@ static void set_defaults(OPTIONS *options)
     options->address.si_family = AF_INET6;  /* and all zero: in6addr_any */
     options->anyAddress = TRUE;
     options->drainTimeout = 5;
+    options->largestBuffer = 65536;
+    options->batch = 1;
     options->logLevel = LOG_NORMAL;
 }
 

@@ -14,6 +14,11 @@ typedef struct {
     DWORD maxConnections;    /* at once; 0: no limit                   */
     DWORD idleTimeout;       /* seconds; 0: never                      */
     DWORD drainTimeout;      /* seconds                                */
+    DWORD largestBuffer;     /* bytes                                  */
+    DWORD batch;             /* packets a worker takes in one call     */
+    DWORD inlineLimit;       /* operations done at once in a row; 0:
+                                each gives a packet                    */
+    BOOL zeroByteRecv;       /* idle connections have no buffer        */
     DWORD workTime;          /* ms of work for each READ; 0: none      */
     BOOL workSpins;          /* it computes; FALSE: it blocks          */
     DWORD posted;            /* packets to post by hand                */

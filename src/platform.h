@@ -19,4 +19,8 @@
 #include <ws2tcpip.h>
 #include <windows.h>
 
+#ifndef FILE_SKIP_COMPLETION_PORT_ON_SUCCESS  /* as in Wine 8's headers */
+#define FILE_SKIP_COMPLETION_PORT_ON_SUCCESS 0x1
+#endif
+
 #endif

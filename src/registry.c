@@ -127,7 +127,8 @@ static BOOL cancel(const PER_HANDLE_DATA *handleInfo, OVERLAPPED *overlapped,
         TRACE(trace_cancel(began, handleInfo->id, overlapped == NULL, why));
         return TRUE;
     }
-    /* ERROR_NOT_FOUND: a worker holds its packet right now. */
+    /* ERROR_NOT_FOUND: it is done already; its packet is on its way to a
+     * worker, or a worker has it, or (--inline) has it without a packet. */
     if (GetLastError() != ERROR_NOT_FOUND && !told) {
         log_failure("CancelIoEx", (int)GetLastError(), NULL);
         told = TRUE;

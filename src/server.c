@@ -15,6 +15,7 @@
  * posted while a connection lives could overtake its packets.
  */
 #include "server.h"
+#include "buffer.h"
 #include "connection.h"
 #include "listener.h"
 #include "registry.h"
@@ -23,22 +24,27 @@
 #include "worker.h"
 
 #include <process.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#define IDLE_SWEEP_INTERVAL 250  /* ms; idle connections may end so late */
-#define ACCEPT_PAUSE        100  /* ms to wait when out of resources */
-#define POST_TRIES          10   /* attempts to post one sentinel */
-#define POST_PAUSE          100  /* ms between two of them */
-#define JOIN_LIMIT          1000 /* ms, for workers without a sentinel */
-#define WORKER_STACK        (256u * 1024u)  /* reserved; it needs a fraction */
+#define SWEEP_INTERVAL 250  /* ms; idle connections may end so late */
+#define ACCEPT_PAUSE   100  /* ms to wait when out of resources */
+#define POST_TRIES     10   /* attempts to post one sentinel */
+#define POST_PAUSE     100  /* ms between two of them */
+#define JOIN_LIMIT     1000 /* ms, for workers without a sentinel */
+#define WORKER_STACK   (256u * 1024u)  /* reserved; it needs a fraction */
 
 static HANDLE hComPort;
-static WORKER *workers;
+static struct {
+    WORKER worker;
+    HANDLE hThread;
+} *workers;
 static DWORD workerCount;          /* how many were asked for */
 static DWORD workersStarted;       /* how many there are */
 static volatile LONG workersLost;
 static volatile LONG portClosed;
-static HANDLE hIdleThread;
+static BOOL unjoined;              /* a worker may still be there */
+static HANDLE hSweepThread;
 static volatile LONG exitStatus;
 
 static void *volatile stopReason;  /* const char *; NULL while running */
@@ -93,7 +99,7 @@ static BOOL create_port(DWORD concurrency)
     return hComPort != NULL;
 }
 
-static BOOL start_workers(DWORD count)
+static BOOL start_workers(DWORD count, const OPTIONS *options)
 {
     DWORD i;
 
@@ -104,10 +110,12 @@ static BOOL start_workers(DWORD count)
         return FALSE;
     }
     for (i = 0; i < count; ++i) {
-        workers[i].hComPort = hComPort;
-        workers[i].id = i + 1;
+        workers[i].worker.hComPort = hComPort;
+        workers[i].worker.id = i + 1;
+        workers[i].worker.batch = options->batch;
+        workers[i].worker.inlineLimit = options->inlineLimit;
         workers[i].hThread = (HANDLE)_beginthreadex(
-            NULL, WORKER_STACK, EchoThreadMain, &workers[i],
+            NULL, WORKER_STACK, EchoThreadMain, &workers[i].worker,
             STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
         if (workers[i].hThread == NULL) {
             log_failure("_beginthreadex", (int)_doserrno,
@@ -119,10 +127,21 @@ static BOOL start_workers(DWORD count)
     return TRUE;
 }
 
-static void join(HANDLE hThread, DWORD milliseconds)
+/*
+ * Waits for a thread to end. With the port closed not for ever: that is how
+ * workers are ended that get no sentinel, and it does not work everywhere.
+ */
+static void join(HANDLE hThread)
 {
-    DWORD result = WaitForSingleObject(hThread, milliseconds);
+    DWORD result;
+    LONG closed;
 
+    do {
+        closed = portClosed;  /* before the wait: after that it has a while */
+        result = WaitForSingleObject(hThread, JOIN_LIMIT);
+    } while (result == WAIT_TIMEOUT && !closed);
+    if (result != WAIT_OBJECT_0)
+        unjoined = TRUE;
     if (result == WAIT_TIMEOUT) {
         log_error("a worker does not end");
         exitStatus = 1;
@@ -132,12 +151,12 @@ static void join(HANDLE hThread, DWORD milliseconds)
         log_failure("CloseHandle (thread)", (int)GetLastError(), NULL);
 }
 
+/* Main, or a worker that could not return a sentinel: whoever is first. */
 static void close_port(void)
 {
-    InterlockedExchange(&portClosed, TRUE);
-    if (hComPort != NULL && !CloseHandle(hComPort))
+    if (!InterlockedExchange(&portClosed, TRUE) && hComPort != NULL
+        && !CloseHandle(hComPort))
         log_failure("CloseHandle (port)", (int)GetLastError(), NULL);
-    hComPort = NULL;
 }
 
 /* Memory may be short for a moment, and no worker ends without its sentinel. */
@@ -145,7 +164,7 @@ static BOOL post_sentinel(DWORD number)
 {
     int tries;
 
-    for (tries = 0; tries < POST_TRIES; ++tries) {
+    for (tries = 0; tries < POST_TRIES && !portClosed; ++tries) {
         LONGLONG began = trace_clock();
 
         if (PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL)) {
@@ -160,6 +179,25 @@ static BOOL post_sentinel(DWORD number)
     return FALSE;
 }
 
+/* So many, numbered from `first`; or else the other way out: the wait on a
+ * port that is closed fails. */
+static void post_sentinels(DWORD first, DWORD count)
+{
+    DWORD i;
+
+    for (i = 0; i < count; ++i)
+        if (!post_sentinel(first + i)) {
+            close_port();
+            break;
+        }
+}
+
+/* Which they are is not known any more, only how many: the last ones. */
+void server_return_sentinels(DWORD count)
+{
+    post_sentinels(workersStarted - count + 1, count);
+}
+
 /*
  * Ends the workers. No connection is left, so the only packets from here on
  * are these (or some could not be ended: those are lost, and stay unfreed, as
@@ -167,44 +205,42 @@ static BOOL post_sentinel(DWORD number)
  */
 static void stop_workers(void)
 {
-    DWORD i, limit = INFINITE;
+    DWORD i;
 
-    for (i = 0; i < workersStarted; ++i)
-        if (!post_sentinel(i + 1)) {
-            /* The other way out: the wait on a port that is closed fails. */
-            close_port();
-            limit = JOIN_LIMIT;
-            break;
-        }
+    post_sentinels(1, workersStarted);
     /* One handle at a time: WaitForMultipleObjects stops at 64. */
     for (i = 0; i < workersStarted; ++i)
-        join(workers[i].hThread, limit);
+        join(workers[i].hThread);
     close_port();
 }
 
-/* ---------------------------- idle connections --------------------------- */
+/* --------------------------------- sweeps -------------------------------- */
 
-static unsigned WINAPI IdleThreadMain(LPVOID pOptions)
+/* A thread only for what has to be done now and then. */
+static unsigned WINAPI SweepThreadMain(LPVOID pOptions)
 {
     const OPTIONS *options = pOptions;
 
     TRACE(trace_thread(workerCount + 1));
-    while (!registry_wait_for_stop(IDLE_SWEEP_INTERVAL))
-        registry_cancel_idle(options->idleTimeout * 1000);
+    while (!registry_wait_for_stop(SWEEP_INTERVAL)) {
+        if (options->idleTimeout != 0)
+            registry_cancel_idle(options->idleTimeout * 1000);
+        buffer_trim();
+    }
     return 0;
 }
 
-static BOOL start_idle_thread(const OPTIONS *options)
+static BOOL start_sweep_thread(const OPTIONS *options)
 {
-    if (options->idleTimeout == 0)
+    if (options->idleTimeout == 0 && !options->zeroByteRecv)
         return TRUE;
-    hIdleThread = (HANDLE)_beginthreadex(NULL, WORKER_STACK, IdleThreadMain,
-                                         (LPVOID)(ULONG_PTR)options,
-                                         STACK_SIZE_PARAM_IS_A_RESERVATION,
-                                         NULL);
-    if (hIdleThread == NULL)
-        log_failure("_beginthreadex (idle sweep)", (int)_doserrno, NULL);
-    return hIdleThread != NULL;
+    hSweepThread = (HANDLE)_beginthreadex(NULL, WORKER_STACK, SweepThreadMain,
+                                          (LPVOID)(ULONG_PTR)options,
+                                          STACK_SIZE_PARAM_IS_A_RESERVATION,
+                                          NULL);
+    if (hSweepThread == NULL)
+        log_failure("_beginthreadex (sweeps)", (int)_doserrno, NULL);
+    return hSweepThread != NULL;
 }
 
 /* --------------------------------- ready --------------------------------- */
@@ -221,6 +257,21 @@ static void post_by_hand(DWORD count)
                         NULL);
             break;
         }
+}
+
+/* Whether --inline is wanted, and safe. */
+static BOOL may_inline(const OPTIONS *options)
+{
+    if (options->inlineLimit == 0)
+        return FALSE;
+    if (listener_has_ifs_handles())
+        return TRUE;
+    if (!registry_stopping())  /* it may have been closed meanwhile */
+        log_error("--inline: refused, this system's sockets may not be IFS "
+                  "handles: a layered service provider can be the cause "
+                  "('netsh winsock show catalog' lists them); serving the "
+                  "ordinary way");
+    return FALSE;
 }
 
 /* Prints the ready line, with the address and the port that the system gave. */
@@ -254,6 +305,7 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
     static ULONGLONG accepted = 0;  /* main alone gets here */
     LPPER_HANDLE_DATA handleInfo = connection_open(hClntSock, clntAdr,
                                                    ++accepted, hComPort);
+    LPPER_IO_DATA ioInfo;
 
     if (handleInfo == NULL)
         return;
@@ -264,7 +316,13 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
         log_detail("accept conn=%llu peer=%s:%u live=%lu", handleInfo->id,
                    text, port, registry_totals().live);
     }
-    connection_read(handleInfo);  /* from here on it is the workers' */
+    /* From here on it is the workers'. Also where it is done at once and has
+     * no packet: main accepts, it does not echo. */
+    ioInfo = connection_read(handleInfo);
+    if (ioInfo != NULL && !connection_queue(handleInfo, ioInfo, hComPort)) {
+        TRACE(trace_post_failed(handleInfo->id, READ, 0));  /* main has it */
+        connection_close(handleInfo, CLOSE_ERROR);
+    }
 }
 
 /*
@@ -274,30 +332,36 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
  */
 static void accept_failed(int code, int *reported)
 {
+    DWORD pause = 1;  /* ms: no busy loop, were it not the client */
+    const char *advice = "this client only; going on";
+
     switch (code) {
     case WSAENOTSOCK:
     case WSAEINVAL:
     case WSAEOPNOTSUPP:
     case WSANOTINITIALISED:
-        log_failure("accept", code, "the listener is gone");
-        fail("listener-lost");
-        break;
+        if (!listener_listens()) {
+            if (registry_stopping())
+                return;  /* closed meanwhile, as it was meant */
+            log_failure("accept", code, "the listener is gone");
+            fail("listener-lost");
+            return;
+        }
+        /* Wine says WSAEINVAL where there are no descriptors any more. */
+        /* fall through */
     case WSAEMFILE:
     case WSAENOBUFS:
     case WSA_NOT_ENOUGH_MEMORY:
-        if (code != *reported)
-            log_failure("accept", code,
-                        "clients wait until connections have ended");
-        *reported = code;
-        registry_wait_for_stop(ACCEPT_PAUSE);
+        pause = ACCEPT_PAUSE;
+        advice = "clients wait until connections have ended";
         break;
     default:
-        if (code != *reported || log_is_verbose())
-            log_failure("accept", code, "this client only; going on");
-        *reported = code;
-        registry_wait_for_stop(1);  /* no busy loop, were it not the client */
         break;
     }
+    if (code != *reported || (pause == 1 && log_is_verbose()))
+        log_failure("accept", code, advice);
+    *reported = code;
+    registry_wait_for_stop(pause);
 }
 
 static void accept_loop(DWORD maxConnections)
@@ -322,14 +386,26 @@ static void accept_loop(DWORD maxConnections)
 
 /* ------------------------------ the whole life --------------------------- */
 
+/* What only some modes tell apart is printed only there. */
+static void report_worker(const WORKER *worker)
+{
+    char waits[32] = "", inlined[32] = "";
+
+    if (worker->batch > 1)
+        snprintf(waits, sizeof waits, " waits=%llu", worker->waits);
+    if (worker->inlineLimit > 0)
+        snprintf(inlined, sizeof inlined, " inline=%llu", worker->inlined);
+    log_event("worker id=%lu completions=%llu%s%s", worker->id,
+              worker->completions, waits, inlined);
+}
+
 static void report_totals(void)
 {
     REGISTRY_TOTALS totals = registry_totals();
     DWORD i;
 
     for (i = 0; i < workersStarted; ++i)
-        log_event("worker id=%lu completions=%llu", workers[i].id,
-                  workers[i].completions);
+        report_worker(&workers[i].worker);
     log_event("stopped connections=%llu received=%llu sent=%llu failed=%llu "
               "live=%lu", totals.connections, totals.received, totals.sent,
               totals.failed, totals.live);
@@ -354,13 +430,16 @@ int server_run(const OPTIONS *options)
     BOOL ready;
 
     work_set(options->workTime, options->workSpins);
+    buffer_open(options->largestBuffer);
     trace_open(options, cpus);
     ready = create_port(options->concurrency)
-            && start_workers(options->workers != 0 ? options->workers : cpus)
-            && start_idle_thread(options)
+            && start_workers(options->workers != 0 ? options->workers : cpus,
+                             options)
+            && start_sweep_thread(options)
             && listener_open(&options->address, options->anyAddress)
             && report_ready(options, cpus);
     if (ready) {
+        connection_configure(options->zeroByteRecv, may_inline(options));
         post_by_hand(options->posted);
         accept_loop(options->maxConnections);
         listener_close();  /* the handler may be just about to */
@@ -373,13 +452,15 @@ int server_run(const OPTIONS *options)
 
     if (!registry_drain(options->drainTimeout * 1000))
         exitStatus = 1;
+    if (hSweepThread != NULL)
+        join(hSweepThread);  /* the port is open: it has all the time */
     stop_workers();
-    if (hIdleThread != NULL)
-        join(hIdleThread, INFINITE);
     trace_close();
     if (ready)
         report_totals();
-    if (exitStatus == 0)
-        free(workers);  /* else one may still be there */
+    if (!unjoined) {
+        buffer_close();
+        free(workers);
+    }
     return (int)exitStatus;
 }

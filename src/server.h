@@ -19,6 +19,9 @@ int server_run(const OPTIONS *options);
  */
 void server_stop(const char *reason);
 
+/* A worker has taken so many sentinels that are meant for others. */
+void server_return_sentinels(DWORD count);
+
 /* A worker's wait on the port failed with `code`, and the worker ends. */
 void server_worker_lost(DWORD id, DWORD code);
 

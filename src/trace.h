@@ -38,8 +38,8 @@ void trace_thread(DWORD lane);
 /* The time, for what is told after it has begun. */
 LONGLONG trace_clock(void);
 
-/* A worker has taken a packet: of an operation, or one posted by hand; and is
- * about to wait for the next. */
+/* A worker has taken a packet: of an operation (or one that is done without),
+ * or one posted by hand; and is done with it. */
 void trace_packet(ULONGLONG conn, int rwMode, DWORD bytes, DWORD code);
 void trace_posted(BOOL sentinel, DWORD bytes);
 void trace_waiting(void);

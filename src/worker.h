@@ -14,14 +14,21 @@
  * connection is. */
 #define POSTED_KEY ((ULONG_PTR)1)
 
+#define MAX_BATCH 256u  /* packets a worker takes in one call, at most */
+
 typedef struct {
     HANDLE hComPort;        /* the port it waits on; the server owns it     */
-    HANDLE hThread;         /* owned by the server: it joins and closes it  */
     DWORD id;               /* 1, 2, ...                                    */
-    ULONGLONG completions;  /* packets of operations; set when it ends      */
+    DWORD batch;            /* packets to take in one call, 1 to MAX_BATCH  */
+    DWORD inlineLimit;      /* operations done at once to handle in a row   */
+    /* Set when it ends: */
+    ULONGLONG completions;  /* packets of operations                        */
+    ULONGLONG waits;        /* calls that took packets                      */
+    ULONGLONG inlined;      /* operations that were done without a packet   */
 } WORKER;
 
-/* The thread function, for _beginthreadex; pWorker is its WORKER. */
+/* The thread function, for _beginthreadex; pWorker is its WORKER, nobody
+ * else's until the thread has ended. */
 unsigned WINAPI EchoThreadMain(LPVOID pWorker);
 
 #endif

@@ -7,7 +7,9 @@ import threading
 import pytest
 
 import support
+from support import launch
 
+DESCRIPTORS = 4096  # a thousand clients need more than a thousand
 TEST_TIMEOUT = 120  # seconds; a test that needs longer says so
 
 
@@ -24,8 +26,8 @@ def pytest_configure(config):
 @pytest.fixture(scope="session", autouse=True)
 def machine():
     """What all tests need: Wine up and running, and enough descriptors."""
-    support.raise_descriptor_limit()
-    with support.wine_session(), support.session_checks():
+    launch.raise_descriptor_limit(DESCRIPTORS)
+    with launch.wine_session(), support.session_checks():
         yield
 
 

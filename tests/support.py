@@ -27,9 +27,10 @@ STEPS = pathlib.Path(os.environ.get(
 CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
 GUARD_REPORT = ROOT / "build" / "checked" / "guard.txt"
 
-BUF_SIZE = 4096        # src/connection.h
+BUF_SIZE = 4096        # src/buffer.h
+LARGE_BUFFER = 65536   # --buffer, the server's default
 DRAIN_TIMEOUT = 5      # seconds, the server's default
-START_TRIES = 3        # see never_started
+START_TRIES = 3        # see launch.never_started
 START_TIMEOUT = 60     # Wine's first start is slow
 STOP_TIMEOUT = DRAIN_TIMEOUT + 2
 IO_TIMEOUT = 20        # of a client's socket: far more than any echo takes
@@ -64,14 +65,6 @@ def start_process(line, **options):
     return process
 
 
-def never_started(status, output):
-    """Whether Wine gave up before it came to the program. Once in some 1,500
-    starts Wine 8 can't map a page that has a fixed place ("failed to map the
-    shared user data"), and ends with status 1; with Wine's messages off
-    nothing is said. The server never ends so without a line."""
-    return not WINDOWS and status == 1 and not output
-
-
 def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None):
     """Run the server to its end: for --help and wrong command lines."""
     for _ in range(START_TRIES):
@@ -81,35 +74,9 @@ def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)
         out, err = process.communicate(timeout=timeout)
-        if not never_started(process.returncode, out + err):
+        if not launch.never_started(process.returncode, out + err):
             break
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
-
-@contextlib.contextmanager
-def wine_session():
-    """Wine boots with its first program and halts with its last. With one that
-    only waits, the others start in a tenth of the time; and Wine's services
-    hold the first one's pipes, not those of a server under test."""
-    if WINDOWS:
-        yield
-        return
-    launch.prepare()
-    waiting = subprocess.Popen(
-        launch.command("cmd.exe", "/q", "/c", "echo up& set /p line="),
-        env=launch.environment(), stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        assert waiting.stdout.readline().strip() == b"up"
-        yield
-    finally:
-        waiting.stdin.close()  # the end of its input ends it
-        waiting.stdout.close()
-        try:
-            waiting.wait(IO_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            waiting.kill()
-            waiting.wait()
 
 
 # Wine's heap looks for overruns and blocks freed twice where the registry says
@@ -157,21 +124,6 @@ def session_checks():
         GUARD_REPORT.unlink(missing_ok=True)
         os.environ["GUARD"] = windows_path(GUARD_REPORT)
     yield
-
-
-def raise_descriptor_limit():
-    """A thousand clients need a thousand descriptors, where there is a limit
-    to raise (POSIX)."""
-    try:
-        import resource
-    except ImportError:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 4096
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def build(directory, program, *flags, sources=ROOT / "src", forced=None,
@@ -231,8 +183,9 @@ class Server:
             with self._more:
                 self._more.wait_for(lambda: self._lines or self._ended,
                                     START_TIMEOUT)
-            if not self._ended or not never_started(
-                    self.process.wait(IO_TIMEOUT), self._lines + self._errors):
+            if not self._ended or not launch.never_started(
+                    self.process.wait(IO_TIMEOUT),
+                    self._lines + self._errors):
                 break
         self.ready = fields(self.wait_for(r"^ready ", START_TIMEOUT))
         self.port = int(self.ready["port"])

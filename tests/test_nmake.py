@@ -582,6 +582,10 @@ def test_run_and_test(built, tools):
     assert status == 0
     assert ("python scripts\\launch.py build\\iocp_echo_server.exe 7 -v -q "
             "SERVER= STEPS=\n") in output
+    status, _, output = run_nmake(built, tools, "bench", "BENCH=--quick")
+    assert status == 0
+    assert ("python scripts\\bench.py --server build\\iocp_echo_server.exe "
+            "--steps build\\steps --quick SERVER= STEPS=\n") in output
     status, _, output = run_nmake(built, tools, "test", "TESTS=-k stop")
     assert status == 0
     assert ("python scripts\\run_tests.py -k stop SERVER=build\\"

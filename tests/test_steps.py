@@ -17,7 +17,8 @@ import process_info
 import support
 import test_echo as echo_tests
 import test_hostile_clients as hostile_tests
-from support import (IO_TIMEOUT, START_TIMEOUT, WINDOWS, Server, closing_all,
+from support import (BUF_SIZE, IO_TIMEOUT, START_TIMEOUT, WINDOWS, Server,
+                     closing_all,
                      echo, receive, receive_all, reset, run_server,
                      wait_until)
 from test_command_line import WRONG
@@ -157,7 +158,7 @@ def test_resets_at_every_stage(server):
 
 
 def test_forty_clients_that_never_read(server):
-    cost_of_never_reading(server, 40)
+    cost_of_never_reading(server, 40, BUF_SIZE)
 
 
 def test_clients_that_leave_at_once(server):

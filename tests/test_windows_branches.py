@@ -234,7 +234,7 @@ def test_no_wine_on_windows(windows, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", nothing)
     monkeypatch.setattr(subprocess, "run", nothing)
     monkeypatch.delenv("WINEPREFIX", raising=False)
-    with windows.wine_session():
+    with launch.wine_session():
         launch.prepare()
     assert "WINEPREFIX" not in launch.environment()
     assert windows.windows_path("C:\\x") == "C:\\x"

@@ -28,6 +28,10 @@
 
 #include "../../src/platform.h"
 
+/* buffer.c keeps nothing for later: what is given back is freed, and guarded
+ * from then on. */
+#define KEPT_BYTES 0u
+
 #include <process.h>
 #include <stdlib.h>
 
@@ -45,7 +49,8 @@
     X(SetConsoleCtrlHandler) X(GetActiveProcessorCount)                      \
     X(SleepConditionVariableSRW) X(WriteFile) X(malloc) X(calloc)            \
     X(CreateFileA) X(SetFilePointerEx) X(TlsAlloc) X(TlsSetValue)            \
-    X(CreateTimerQueueTimer) X(DeleteTimerQueueTimer) X(GetProcAddress)
+    X(CreateTimerQueueTimer) X(DeleteTimerQueueTimer) X(GetProcAddress)      \
+    X(VirtualAlloc) X(VirtualFree)
 /* These can't fail; they are counted, and have to be where the others are. */
 #define SURE_CALLS(X)                                                        \
     X(free) X(AcquireSRWLockExclusive) X(ReleaseSRWLockExclusive)
@@ -123,6 +128,9 @@ BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
 BOOL WINAPI fault_DeleteTimerQueueTimer(HANDLE queue, HANDLE timer,
                                         HANDLE event);
 FARPROC WINAPI fault_GetProcAddress(HMODULE module, const char *name);
+LPVOID WINAPI fault_VirtualAlloc(LPVOID address, SIZE_T size, DWORD type,
+                                 DWORD protection);
+BOOL WINAPI fault_VirtualFree(LPVOID address, SIZE_T size, DWORD type);
 void *fault_malloc(size_t size);
 void *fault_calloc(size_t count, size_t size);
 
@@ -133,6 +141,10 @@ void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock);
 /* guard.c. Zeroed memory, or NULL. */
 void *guard_allocate(size_t size);
 void guard_free(void *block);
+
+/* Pages that the server has for itself: they are counted as blocks are. */
+void *guard_mapped(void *pages);
+void guard_unmapped(void);
 
 /* Return what they are given. A handle is told of before it is closed: after
  * that another thread may get the same one. */
@@ -188,6 +200,8 @@ void delay(void);
 #define CreateTimerQueueTimer       fault_CreateTimerQueueTimer
 #define DeleteTimerQueueTimer       fault_DeleteTimerQueueTimer
 #define GetProcAddress              fault_GetProcAddress
+#define VirtualAlloc                fault_VirtualAlloc
+#define VirtualFree                 fault_VirtualFree
 #define malloc                      fault_malloc
 #define calloc                      fault_calloc
 #define free                        fault_free

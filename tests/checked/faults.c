@@ -505,6 +505,24 @@ FARPROC WINAPI fault_GetProcAddress(HMODULE module, const char *name)
 
 /* ---------------------------- memory and locks ---------------------------- */
 
+LPVOID WINAPI fault_VirtualAlloc(LPVOID address, SIZE_T size, DWORD type,
+                                 DWORD protection)
+{
+    return fails(CALL_VirtualAlloc)
+               ? NULL
+               : guard_mapped(VirtualAlloc(address, size, type, protection));
+}
+
+BOOL WINAPI fault_VirtualFree(LPVOID address, SIZE_T size, DWORD type)
+{
+    BOOL result;
+
+    delay();
+    result = VirtualFree(address, size, type);
+    guard_unmapped();
+    return !fails(CALL_VirtualFree) && result;
+}
+
 void *fault_malloc(size_t size)
 {
     return fails(CALL_malloc) ? NULL : guard_allocate(size);

@@ -108,6 +108,15 @@ void guard_free(void *block)
     InterlockedIncrement(&released);
 }
 
+void *guard_mapped(void *pages)
+{
+    if (pages != NULL)
+        InterlockedIncrement(&allocated);
+    return pages;
+}
+
+void guard_unmapped(void) { InterlockedIncrement(&released); }
+
 /* -------------------------------- handles -------------------------------- */
 
 /* Where it is noted that this handle is open; NULL: nowhere. */

@@ -9,9 +9,19 @@ WINDOWS = os.name == "nt"
 
 
 def _status(pid, field):
-    """A number of /proc/PID/status."""
-    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)[1])
+    """A number of /proc/PID/status. The name there may hold anything."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="latin-1")
+    found = re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)
+    if not found:
+        raise ProcessLookupError(f"process {pid} has ended")
+    return int(found[1])
+
+
+def _stat(pid):
+    """The fields of /proc/PID/stat, from the third one on. The name before
+    them, in brackets, may hold anything: they are counted from its end."""
+    data = pathlib.Path(f"/proc/{pid}/stat").read_bytes()
+    return data[data.rindex(b")") + 2:].split()
 
 
 class _MemoryCounters(ctypes.Structure):
@@ -76,9 +86,7 @@ def handles(pid):
 def cpu_time(pid):
     """Seconds of CPU time it has used, to about a hundredth."""
     if not WINDOWS:
-        # The name, in brackets, may hold anything: count from its end.
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-        numbers = text[text.rindex(")") + 2:].split()
+        numbers = _stat(pid)
         return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
     def ask(kernel32, handle):
@@ -90,3 +98,63 @@ def cpu_time(pid):
             raise ctypes.WinError(ctypes.get_last_error())
         return (times[2] + times[3]) / 1e7
     return _with_process(pid, ask)
+
+
+def family(pid):
+    """The process and all that it has started, and they in turn, as far as
+    they live: its descendants, and the session that it may lead (POSIX; on
+    Windows itself alone)."""
+    parents, found = {}, {pid}
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent, _, session = _stat(path.name)[:4]
+        except OSError:
+            continue  # it has just ended
+        if state != b"Z":
+            parents[int(path.name)] = int(parent)
+            if int(session) == pid:
+                found.add(int(path.name))
+    while True:
+        more = {each for each, parent in parents.items() if parent in found}
+        if more <= found:
+            return sorted(found)
+        found |= more
+
+
+def family_memory(pid):
+    """The same of it and all that it has started."""
+    total = memory(pid)
+    for each in family(pid):
+        try:
+            total += memory(each) if each != pid else 0
+        except OSError:
+            pass  # it has just ended
+    return total
+
+
+def family_cpu_time(pid):
+    """The same of it and all that it has started, ended children too."""
+    total = cpu_time(pid)
+    if WINDOWS:
+        return total
+    for each in family(pid):
+        try:
+            fields = _stat(each)
+        except OSError:
+            continue  # its parent has its time, by the next call
+        # user and system, its own and of its children that have ended
+        own = map(int, fields[13:15] if each == pid else fields[11:15])
+        total += sum(own) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def busy_time():
+    """Seconds of CPU time that all processes together have used, since the
+    machine started; None where that is not told as simply (Windows)."""
+    try:
+        text = pathlib.Path("/proc/stat").read_text(encoding="ascii")
+    except OSError:
+        return None
+    # user, nice, system, idle, iowait, irq, softirq
+    numbers = list(map(int, text.split()[1:8]))
+    return (sum(numbers) - sum(numbers[3:5])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,957 @@
+#!/usr/bin/env python3
+"""Measure the server: its modes, the chapter's steps and others, side by side.
+
+usage: bench.py [--quick] [--scale] [--json FILE] [--html FILE] ...
+
+Every server is started anew for each measurement, driven over loopback by
+processes of bench_load.py, which compare every byte, and stopped. Rounds go
+through all servers in turn, each round beginning with another one; shown are
+medians over the rounds, and ratios to the plain server within a round: what
+the machine does besides is noise that neighbours in time share.
+
+The yardstick is a native echo, bench_load.py too: how fast the load can be.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import math
+import os
+import pathlib
+import platform
+import queue
+import re
+import shlex
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import bench_load
+import bench_report
+import launch
+import process_info
+
+PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
+STEPS = launch.ROOT / "build" / "steps"
+LOAD = pathlib.Path(__file__).resolve().with_name("bench_load.py")
+
+PLAIN, NATIVE = "plain", "native"
+MODES = {
+    PLAIN: "",
+    "buffer-4k": "--buffer 4096",
+    "batch": "--batch 64",
+    "inline": "--inline 4",
+    "zero-byte": "--zero-byte-recv",
+    "workers-4": "--workers 4",
+    "together": "--workers 4 --batch 64 --inline 4",
+}
+
+# This machine, several times: a churn uses many ports, and each address has
+# all of them.
+HOSTS = ([f"127.0.0.{i}" for i in range(1, 9)]
+         if launch.WINDOWS or sys.platform == "linux" else ["127.0.0.1"])
+
+# What the servers print of everyday things.
+EVENT = re.compile("(ready|accept|read|write|close|stopping|worker|stopped) ")
+
+DESCRIPTORS = 32768   # for 10,000 connections, in whichever process
+SPARE = 64            # descriptors that are no connection
+START_TRIES = 3       # see launch.never_started
+START_TIMEOUT = 60    # seconds
+STOP_TIMEOUT = 15
+LEAD = 0.05           # from the command to begin until all begin
+GRACE = 15            # of a load process, beyond its own limits
+SETTLE = 0.2          # until memory is what it will be
+IN_FLIGHT = 8         # connections of a churn at once
+STREAMS = 4
+FEW = 10              # connections before the idle ones are counted
+SLOWEST = 5000        # messages/s, for the time of a turn of them all
+SCALES = (10, 100, 1000, 10000)
+
+STOP_SIGNAL = (signal.CTRL_BREAK_EVENT if launch.WINDOWS else signal.SIGINT)
+OWN_GROUP = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+             if launch.WINDOWS else {"start_new_session": True})
+
+
+class Interrupts:
+    """Ctrl+C, once: what was started is being ended then. Nor does it come
+    between the start of a process and the moment that it is known here."""
+
+    def __init__(self):
+        self.held = self.pending = self.over = False
+
+    def listen(self):
+        for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self.come)
+
+    def come(self, *_):
+        if self.held:
+            self.pending = True
+        elif not self.over:
+            self.over = True
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def later(self):
+        self.held = True
+        try:
+            yield
+        finally:
+            self.held = False
+        if self.pending:
+            self.pending = False
+            self.come()
+
+
+interrupts = Interrupts()
+
+
+class Failure(Exception):
+    """A server is no echo server, or is gone; the text says so, in a line."""
+
+
+class Unreached(Exception):
+    """Something ends before there are as many connections as wanted."""
+
+
+# ------------------------------- the servers --------------------------------
+
+class Target:
+    """A server to measure: how it is started, and how it ends."""
+
+    def __init__(self, name, kind, line, shown):
+        self.name, self.kind, self.line, self.shown = name, kind, line, shown
+        # Where it listens: not known yet, but of our own echo.
+        self.hosts = HOSTS[:1] if kind == NATIVE else None
+
+    def command(self, port):
+        return [word.replace("{port}", str(port)) for word in self.line]
+
+    @property
+    def chooses_port(self):
+        """It prints which one in its ready line; others are told."""
+        return not any("{port}" in word for word in self.line)
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def accepts(host, port):
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+class Running:
+    """A server of one measurement: start, and then finish or kill."""
+
+    def __init__(self, target, directory):
+        self.target, self.log = target, directory / "server.log"
+        self.process = None
+
+    def start(self):
+        """Returns when it can be used."""
+        for _ in range(START_TRIES):
+            self.start_process()
+            status = self.wait_until_ready()
+            if status is None:
+                break
+            if not launch.never_started(status, self.text()):
+                raise Failure("did not start: "
+                              f"{self.last_line() or f'status {status}'}")
+        else:
+            raise Failure("did not start: Wine gave up each time")
+        if self.target.hosts is None:
+            self.target.hosts = [HOSTS[0], *(
+                host for host in HOSTS[1:] if accepts(host, self.port))]
+
+    def start_process(self):
+        self.port = None if self.target.chooses_port else free_port()
+        line = self.target.command(self.port)
+        native = self.target.kind == NATIVE  # it ends with its input
+        # A file: a server whose output nobody reads would stop for it.
+        with open(self.log, "wb") as output, interrupts.later():
+            try:
+                self.process = subprocess.Popen(
+                    line, env=launch.environment(), stdout=output,
+                    stdin=subprocess.PIPE if native else subprocess.DEVNULL,
+                    stderr=subprocess.STDOUT, **OWN_GROUP)
+            except OSError as error:
+                raise Failure("could not be started: "
+                              f"{error.strerror}") from None
+
+    def wait_until_ready(self):
+        """Returns None, or the status it ended with."""
+        end = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < end:
+            status = self.process.poll()
+            if status is not None:
+                return status
+            if self.target.chooses_port:
+                found = re.search(r"^ready port=(\d+).*\n", self.text(), re.M)
+                if found:
+                    self.port = int(found[1])
+                    return None
+            elif accepts(HOSTS[0], self.port):
+                return None
+            time.sleep(0.01)
+        raise Failure(f"not ready after {START_TIMEOUT} seconds" + (
+            ": no line 'ready port=N'" if self.target.chooses_port else ""))
+
+    def text(self):
+        return self.log.read_text(encoding="ascii", errors="replace")
+
+    def last_line(self):
+        """The last it has said; what is no event of every day, if any is."""
+        lines = [x.strip() for x in self.text().split("\n") if x.strip()]
+        return ([""] + lines + [x for x in lines if not EVENT.match(x)])[-1]
+
+    def how_it_is(self):
+        """To be added to what a client saw."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.5)  # a connection goes before its process
+        status, said = self.process.poll(), self.last_line()
+        if status is not None:
+            return (f"; the server ended with status {status}: "
+                    f"{said or 'no message'}")
+        return f"; the server's last line: {said}" if said and not (
+            EVENT.match(said)) else ""
+
+    # What it uses: one of several processes is all of them.
+
+    def cpu(self):
+        return self.ask(process_info.cpu_time, process_info.family_cpu_time)
+
+    def memory(self):
+        return self.ask(process_info.memory, process_info.family_memory)
+
+    def ask(self, of_process, of_family):
+        several = self.target.kind in (NATIVE, "against")
+        try:
+            return (of_family if several else of_process)(self.process.pid)
+        except OSError:
+            raise Failure("is gone" + self.how_it_is()) from None
+
+    def stop(self):
+        """As a user would, where it has a clean end."""
+        self.process.send_signal(STOP_SIGNAL)
+        try:
+            status = self.process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"still runs {STOP_TIMEOUT} seconds after "
+                          "Ctrl+C") from None
+        if status != 0:
+            raise Failure(f"ended with status {status}: {self.last_line()}")
+
+    def finish(self):
+        """It must not have ended by itself."""
+        if self.process.poll() is not None:
+            raise Failure("is gone" + self.how_it_is())
+        if self.target.kind == "mode":
+            self.stop()
+
+    def kill(self):
+        """And whatever it has started itself."""
+        if self.process is None:
+            return
+        family = [] if self.target.kind == "mode" else (
+            process_info.family(self.process.pid))
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for pid in set(family) - {self.process.pid}:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if self.process.stdin:
+            self.process.stdin.close()
+
+
+# --------------------------------- the load ---------------------------------
+
+class Loader:
+    """One process of the load, and its answers."""
+
+    def __init__(self):
+        self.answers = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, str(LOAD), "load"], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            encoding="ascii", **OWN_GROUP)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.answers.put(json.loads(line))
+        self.answers.put({"error": "the load ended (bench_load.py)"})
+
+    def tell(self, name, **arguments):
+        try:
+            self.process.stdin.write(json.dumps([name, arguments]) + "\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass  # its answer says so
+
+    def answer(self, timeout):
+        try:
+            return self.answers.get(timeout=timeout)
+        except queue.Empty:
+            return {"error": f"nothing moves for {timeout:.0f} seconds"}
+
+    def dismiss(self):
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+
+    def close(self):
+        """Its clients leave with it."""
+        try:
+            self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.reader.join()
+        self.process.stdout.close()
+
+
+class Load:
+    """All processes of the load against one server."""
+
+    def __init__(self, options):
+        self.options, self.loaders = options, []
+
+    def start(self, connections):
+        wanted = max(self.options.load_processes,
+                     math.ceil(connections / most_of_one_process()))
+        for _ in range(min(wanted, connections)):
+            with interrupts.later():
+                self.loaders.append(Loader())
+
+    def shares(self, count):
+        """How many each has of so many: (loader, share, first number)."""
+        first = 0
+        for i, loader in enumerate(self.loaders):
+            share = (count + i) // len(self.loaders)
+            yield loader, share, first
+            first += share
+
+    def connect(self, server, count, first=0):
+        for loader, share, offset in self.shares(count):
+            loader.tell("connect", hosts=server.target.hosts,
+                        port=server.port, count=share, first=first + offset)
+        collect(server, self.loaders,
+                bench_load.connect_timeout(count) + GRACE)
+
+    def run(self, server, wineserver, name, count, **arguments):
+        """Load for the time of a measurement. Returns a sample: how much, and
+        what it took of the processors."""
+        # Of very many connections each is to have its turn, more than once.
+        more_time = count / SLOWEST if count >= 1000 else 0
+        seconds = self.options.seconds + more_time
+        start = bench_load.clock() + int(LEAD * 1e9)
+        begin = start + int((self.options.warm_up + more_time) * 1e9)
+        end = begin + int(seconds * 1e9)
+        for loader, share, first in self.shares(count):
+            if arguments:  # of a churn, which makes its connections
+                arguments.update(first=first * 10**6, in_flight=share)
+            loader.tell(name, start=start, begin=begin, end=end, **arguments)
+        bench_load.wait_for(begin)
+        before = server.cpu(), cpu_of(wineserver), process_info.busy_time()
+        bench_load.wait_for(end)
+        after = server.cpu(), cpu_of(wineserver), process_info.busy_time()
+        answers = collect(server, self.loaders,
+                          bench_load.LAST_TIMEOUT + GRACE)
+        return sample(answers, seconds, before, after)
+
+    def close(self):
+        for loader in self.loaders:
+            loader.dismiss()
+        for loader in self.loaders:
+            loader.close()
+
+
+def most_of_one_process():
+    """Connections that one process of the load can have."""
+    if bench_load.new_poll is bench_load.SelectPoll:
+        return bench_load.SelectPoll.MOST
+    return max(launch.descriptor_limit() - SPARE, SPARE)
+
+
+def collect(server, loaders, timeout):
+    """The answers of all. What one of them could not do is raised."""
+    answers = [loader.answer(timeout) for loader in loaders]
+    for answer in answers:
+        if "error" in answer:
+            raise Failure(answer["error"] + server.how_it_is())
+    for answer in answers:
+        if "unreached" in answer:
+            reached = sum(each["connections"] for each in answers)
+            raise Unreached(f"{reached} connections, then: "
+                            f"{answer['unreached']}{server.how_it_is()}")
+    return answers
+
+
+def cpu_of(wineserver):
+    """None where there is none, or it can't be asked."""
+    try:
+        return process_info.cpu_time(wineserver) if wineserver else None
+    except OSError:
+        return None
+
+
+def find_wineserver():
+    """The process that does for Wine's programs what a kernel does."""
+    if launch.WINDOWS or not pathlib.Path("/proc/self/environ").exists():
+        return None
+    prefix = b"WINEPREFIX=" + os.fsencode(launch.PREFIX)
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if ((path / "comm").read_bytes().startswith(b"wineserver")
+                    and prefix in
+                    (path / "environ").read_bytes().split(b"\0")):
+                return int(path.name)
+    return None
+
+
+def sample(answers, seconds, before, after):
+    count = sum(answer["count"] for answer in answers)
+    if not count:
+        raise Failure(f"no echo within {seconds:g} seconds")
+    histogram = {}
+    for answer in answers:
+        for key, number in answer["histogram"].items():
+            histogram[int(key)] = histogram.get(int(key), 0) + number
+    used = [None if a is None or b is None else b - a
+            for a, b in zip(before, after)]
+    load_cpu = sum(answer["cpu"] for answer in answers)
+    others = None
+    if used[2] is not None:
+        others = used[2] - used[0] - (used[1] or 0) - load_cpu
+    return {"count": count, "seconds": seconds, "value": count / seconds,
+            "server_cpu": used[0], "wineserver_cpu": used[1],
+            "load_cpu": load_cpu,
+            "others_busy": None if others is None
+            else max(others, 0) / seconds,
+            "load_busy": max(a["cpu"] for a in answers) / seconds,
+            "p50_us": percentile(histogram, 50),
+            "p99_us": percentile(histogram, 99)}
+
+
+def percentile(histogram, percent):
+    """In microseconds, within a percent; None of nothing."""
+    rank = math.ceil(sum(histogram.values()) * percent / 100)
+    for key in sorted(histogram):
+        rank -= histogram[key]
+        if rank <= 0:
+            return math.exp((key + 0.5) / 100) / 1000
+    return None
+
+
+# ------------------------------- the workloads ------------------------------
+#
+# `per` is what CPU time is given for. `value` of a sample is in `unit`.
+
+class Workload:
+    per, better = "message", "more"
+
+    def __init__(self, name, title, unit, connections):
+        self.name, self.title, self.unit = name, title, unit
+        self.connections = connections
+
+
+class Ping(Workload):
+    def measure(self, server, load, wineserver):
+        load.connect(server, self.connections)
+        return load.run(server, wineserver, "ping", self.connections)
+
+
+class Stream(Workload):
+    per = "MB"
+
+    def measure(self, server, load, wineserver):
+        load.connect(server, self.connections)
+        taken = load.run(server, wineserver, "stream", self.connections)
+        return {**taken, "count": taken["count"] / 1e6,
+                "value": taken["value"] / 1e6}
+
+
+class Churn(Workload):
+    per = "connection"
+
+    def measure(self, server, load, wineserver):
+        return load.run(server, wineserver, "churn", self.connections,
+                        hosts=server.target.hosts, port=server.port)
+
+
+class Idle(Workload):
+    per, better = "connection", "less"
+
+    def measure(self, server, load, wineserver):
+        load.connect(server, FEW)
+        before = self.memory(server, wineserver)
+        load.connect(server, self.connections, FEW)
+        after = self.memory(server, wineserver)
+        each = [None if a is None or b is None
+                else max(b - a, 0) / self.connections
+                for a, b in zip(before, after)]
+        return {"count": self.connections, "value": each[0],
+                "wineserver_bytes": each[1]}
+
+    def memory(self, server, wineserver):
+        time.sleep(SETTLE)
+        try:
+            services = process_info.memory(wineserver) if wineserver else None
+        except OSError:
+            services = None
+        return server.memory(), services
+
+
+def make_workloads(options):
+    """All there are, by name."""
+    pings = [Ping(f"ping-{n}", f"{bench_load.SIZE}-byte ping-pong on {n} "
+                  f"connection{'s' * (n > 1)}", "messages/s", n)
+             for n in (1, 64, 500)]
+    scales = [Ping(f"scale-{n}", f"{bench_load.SIZE}-byte ping-pong on {n:,} "
+                   "connections", "messages/s", n) for n in SCALES]
+    every = [*pings,
+             Stream("stream", f"64 KiB messages both ways at once on "
+                    f"{STREAMS} connections", "MB/s", STREAMS),
+             Churn("churn", f"connect, echo, close; {IN_FLIGHT} at once",
+                   "connections/s", IN_FLIGHT),
+             Idle("idle", f"memory of each of {options.idle:,} connections "
+                  "that have echoed once", "bytes", options.idle), *scales]
+    return {workload.name: workload for workload in every}
+
+
+# ------------------------------- the measuring ------------------------------
+
+class Progress:
+    """A bar on a terminal; nothing elsewhere."""
+
+    def __init__(self, total):
+        self.total, self.done, self.began = total, 0, time.monotonic()
+        self.shown = sys.stderr.isatty()
+
+    def show(self, what):
+        if not self.shown:
+            return
+        width = min(shutil.get_terminal_size().columns - 1, 100)
+        share = self.done / max(self.total, 1)
+        left = ""
+        if self.done:
+            rest = ((time.monotonic() - self.began)
+                    * (self.total - self.done) / self.done)
+            left = f"{int(rest // 60)}:{int(rest % 60):02d} left  "
+        bar = "#" * round(20 * share)
+        line = f"[{bar:20}] {self.done}/{self.total}  {left}{what}"
+        print("\r" + line[:width].ljust(width), end="", file=sys.stderr,
+              flush=True)
+
+    def step(self):
+        self.done += 1
+
+    def clear(self):
+        if self.shown:
+            width = min(shutil.get_terminal_size().columns - 1, 100)
+            print("\r" + " " * width + "\r", end="", file=sys.stderr,
+                  flush=True)
+
+
+class Bench:
+    """The samples of all workloads and servers, and what went wrong."""
+
+    def __init__(self, options, targets, workloads, directory):
+        self.options, self.targets = options, targets
+        self.workloads, self.directory = workloads, directory
+        self.samples = {(w.name, t.name): [] for w in workloads
+                        for t in targets}
+        self.notes, self.failures = [], []
+        self.started = []      # what ends it
+        self.left_out = set()  # targets, and (workload, target)
+        self.progress = Progress(options.repeat * len(self.samples))
+
+    def run(self):
+        wineserver = find_wineserver()
+        for i in range(self.options.repeat):
+            for workload in self.workloads:
+                turn = i % len(self.targets)
+                for target in self.targets[turn:] + self.targets[:turn]:
+                    self.progress.show(f"{workload.name} {target.name}")
+                    self.measure(i, workload, target, wineserver)
+                    self.progress.step()
+        self.progress.clear()
+
+    def measure(self, i, workload, target, wineserver):
+        place = workload.name, target.name
+        if target.name in self.left_out or place in self.left_out:
+            return
+        under_wine = target.line[0] == "wine"
+        try:
+            taken = self.measure_once(workload, target,
+                                      wineserver if under_wine else None)
+            self.samples[place].append({"round": i, **taken})
+        except Unreached as reason:
+            self.left_out.add(place)
+            self.notes.append(one_line(
+                f"{target.name}, {workload.name}: {reason}"))
+        except Failure as reason:
+            self.left_out.add(target.name)
+            self.fail(f"{target.name}, {workload.name}: {reason}")
+
+    def measure_once(self, workload, target, wineserver):
+        load = Load(self.options)
+        server = Running(target, self.directory)
+        self.started = [load.close, server.kill]
+        try:
+            load.start(workload.connections)
+            server.start()
+            taken = workload.measure(server, load, wineserver)
+            load.close()
+            server.finish()
+            return taken
+        finally:
+            self.end()
+
+    def end(self):
+        """Whatever is still there of a measurement."""
+        for end in self.started:
+            end()
+
+    def fail(self, text):
+        self.failures.append(one_line(text))
+        self.progress.clear()
+        print(f"bench.py: {self.failures[-1]}", file=sys.stderr, flush=True)
+
+
+def one_line(text):
+    line = " ".join(str(text).split())
+    return line.encode("ascii", "backslashreplace").decode("ascii")
+
+
+# --------------------------------- the result -------------------------------
+
+def summarize(workload, target, samples, plain):
+    """One row: medians over the rounds."""
+    def middle(key, scale=1, by_count=False):
+        values = [s[key] / (s["count"] if by_count else 1) * scale
+                  for s in samples if s.get(key) is not None]
+        return statistics.median(values) if values else None
+    values = [s["value"] for s in samples]
+    ratios = [s["value"] / p["value"] for s in samples for p in plain
+              if s["round"] == p["round"] and p["value"]]
+    return {"name": target.name, "kind": target.kind,
+            "median": statistics.median(values), "low": min(values),
+            "high": max(values),
+            "ratio": statistics.median(ratios) if ratios else None,
+            "p50_us": middle("p50_us"), "p99_us": middle("p99_us"),
+            "server_cpu_us": middle("server_cpu", 1e6, True),
+            "wineserver_cpu_us": middle("wineserver_cpu", 1e6, True),
+            "load_cpu_us": middle("load_cpu", 1e6, True),
+            "load_busy": middle("load_busy"),
+            "others_busy": middle("others_busy"),
+            "wineserver_bytes": middle("wineserver_bytes"),
+            "samples": samples}
+
+
+def make_result(bench, options, machine):
+    workloads = []
+    for workload in bench.workloads:
+        def taken(name, workload=workload):
+            return bench.samples.get((workload.name, name), [])
+        workloads.append({
+            "name": workload.name, "title": workload.title,
+            "unit": workload.unit, "better": workload.better,
+            "per": workload.per, "connections": workload.connections,
+            "servers": [summarize(workload, target, taken(target.name),
+                                  taken(PLAIN))
+                        for target in bench.targets if taken(target.name)]})
+    return {"machine": machine,
+            "settings": {"seconds": options.seconds,
+                         "warm_up": options.warm_up,
+                         "repeat": options.repeat,
+                         "load_processes": options.load_processes},
+            "servers": [{"name": target.name, "kind": target.kind,
+                         "command": one_line(target.shown)}
+                        for target in bench.targets],
+            "workloads": workloads, "notes": bench.notes,
+            "failures": bench.failures}
+
+
+def first_line(*command):
+    """The first line a program prints, or None."""
+    try:
+        done = subprocess.run(command, env=launch.environment(), timeout=60,
+                              stdin=subprocess.DEVNULL, encoding="utf-8",
+                              errors="replace", stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = done.stdout.strip().splitlines()
+    return one_line(lines[0]) if lines else None
+
+
+def processor():
+    """Its name as its maker gives it, where it can be had."""
+    with contextlib.suppress(OSError):
+        text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        found = re.search(r"^model name\s*:\s*(.+)$", text, re.M)
+        if found:
+            return one_line(found[1])
+    return platform.processor() or platform.machine()
+
+
+def system():
+    with contextlib.suppress(OSError):
+        text = pathlib.Path("/etc/os-release").read_text(encoding="utf-8")
+        found = re.search(r'^PRETTY_NAME="?([^"\n]+)', text, re.M)
+        if found:
+            return f"{one_line(found[1])}, Linux {platform.release()}"
+    return f"{platform.system()} {platform.release()} {platform.version()}"
+
+
+def describe_machine(options, arguments):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return {"processor": processor(), "cores": os.cpu_count(),
+            "system": system(), "python": platform.python_version(),
+            "wine": None if launch.WINDOWS else first_line("wine",
+                                                           "--version"),
+            "server": first_line(*launch.command(
+                options.server, "--version")) or options.server.name,
+            "date": now.strftime("%Y-%m-%d %H:%M UTC"),
+            "command": one_line(" ".join(["bench.py", *arguments]))}
+
+
+# ------------------------------- command line -------------------------------
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        print(f"bench.py: {one_line(message)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def pair(text):
+    """NAME=VALUE"""
+    name, sign, value = text.partition("=")
+    if not sign or not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,15}", name):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not NAME=VALUE with a NAME of up to 16 letters, "
+            "digits and .+-_")
+    return name, value
+
+
+def number(least, most, kind=int):
+    """A validator for argparse."""
+    def check(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is not a number from {least} to {most}")
+        return value
+    return check
+
+
+def names(text):
+    return [name for name in text.split(",") if name]
+
+
+def make_parser():
+    parser = Parser(prog="bench.py", allow_abbrev=False,
+                    description="Measure the echo server, "
+                    "its modes and others, side by side.")
+    add = parser.add_argument
+    add("--modes", metavar="LIST", type=names,
+        help="of the server; default: " + ",".join(MODES))
+    add("--mode", metavar="NAME=ARGS", type=pair, action="append",
+        default=[], help="another mode, or another meaning of one")
+    add("--no-steps", action="store_true",
+        help="without the chapter's steps")
+    add("--against", metavar="NAME=COMMAND", type=pair, action="append",
+        default=[], help="another echo server; {port} in COMMAND is the port "
+        "it is to listen on (not needed if it prints 'ready port=N'); an "
+        ".exe runs under Wine where that is needed")
+    add("--workloads", metavar="LIST", type=names,
+        help="of ping-1,ping-64,ping-500,stream,churn,idle,scale; default: "
+        "all but scale")
+    add("--scale", action="store_true",
+        help="also 10, 100, 1,000 and 10,000 connections")
+    add("--quick", action="store_true",
+        help="seconds for all of it, to see that it works: no figures")
+    add("--seconds", metavar="S", type=number(0.05, 60, float),
+        help="of each measurement (1)")
+    add("--warm-up", metavar="S", type=number(0, 60, float),
+        help="before it (0.3)")
+    add("--repeat", metavar="N", type=number(1, 100), help="rounds (3)")
+    add("--idle", metavar="N", type=number(1, 60000),
+        help="idle connections (1000)")
+    add("--load-processes", metavar="N", type=number(1, 64),
+        default=max(2, min(8, (os.cpu_count() or 1) // 2)),
+        help="that share the connections (half the CPUs, 2 to 8)")
+    add("--server", metavar="EXE", type=pathlib.Path, default=PROGRAM,
+        help="default: build/iocp_echo_server.exe")
+    add("--steps", metavar="DIR", type=pathlib.Path, default=STEPS,
+        help="default: build/steps")
+    add("--json", metavar="FILE", type=pathlib.Path, help="all figures")
+    add("--html", metavar="FILE", type=pathlib.Path, help="a page with plots")
+    return parser
+
+
+DEFAULTS = {"seconds": 1.0, "warm_up": 0.3, "repeat": 3, "idle": 1000}
+QUICK = {"seconds": 0.2, "warm_up": 0.05, "repeat": 1, "idle": 50,
+         "modes": [PLAIN]}
+
+
+def parse_arguments(arguments):
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    options.mode = {**MODES, **dict(options.mode)}
+    for name, value in {**DEFAULTS, "modes": list(options.mode),
+                        **(QUICK if options.quick else {})}.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    check_names(parser, "--modes", options.modes, options.mode)
+    known = [*make_workloads(options), "scale"]
+    if options.workloads is None:
+        options.workloads = [name for name in known if "scale" not in name]
+    check_names(parser, "--workloads", options.workloads, known)
+    if options.scale:
+        options.workloads.append("scale")
+    try:
+        options.targets = make_targets(options)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def check_names(parser, option, given, known):
+    for name in given:
+        if name not in known:
+            parser.error(f"{option}: no '{name}'; there are "
+                         + ", ".join(known))
+
+
+def split(text):
+    """A command line's words; on Windows a backslash is nothing special."""
+    words = shlex.split(text, posix=not launch.WINDOWS)
+    return [word.strip('"') for word in words] if launch.WINDOWS else words
+
+
+def make_targets(options):
+    """Raises ValueError for a command line that makes no sense."""
+    program = options.server.resolve()
+    targets = [Target(name, "mode", launch.command(
+        program, 0, *split(options.mode[name])),
+        f"{program.stem} 0 {options.mode[name]}".strip())
+        for name in options.modes]
+    if not options.no_steps:
+        targets += [Target(path.stem.split("_")[0], "step",
+                           launch.command(path.resolve(), 0),
+                           f"{path.stem} 0")
+                    for path in sorted(options.steps.glob("*.exe"))]
+    for name, command in options.against:
+        words = split(command)
+        if not words:
+            raise ValueError(f"--against: {name} has no command")
+        if words[0].lower().endswith(".exe"):
+            words = launch.command(*words)
+        targets.append(Target(name, "against", words, command))
+    targets.append(Target(NATIVE, NATIVE, [
+        sys.executable, str(LOAD), "echo", str(options.load_processes)],
+        f"bench_load.py echo {options.load_processes}"))
+    every = [target.name for target in targets]
+    for name in every:
+        if every.count(name) > 1:
+            raise ValueError(f"two servers are named '{name}'")
+    return targets
+
+
+def chosen_workloads(options):
+    every = make_workloads(options)
+    return [workload for workload in every.values()
+            if workload.name in options.workloads
+            or ("scale" in options.workloads
+                and workload.name.startswith("scale-"))]
+
+
+def check(options):
+    """Before anything starts. Raises Failure."""
+    if not options.server.is_file():
+        raise Failure(f"{options.server} is not there: build it first (make)")
+    for path in (options.json, options.html):
+        if path and not path.resolve().parent.is_dir():
+            raise Failure(f"{path}: there is no such directory")
+
+
+def run(options, arguments):
+    """All of it. Returns the exit status."""
+    check(options)
+    launch.raise_descriptor_limit(DESCRIPTORS)
+    with contextlib.ExitStack() as stack:
+        directory = pathlib.Path(stack.enter_context(
+            tempfile.TemporaryDirectory()))
+        stack.enter_context(wine())
+        machine = describe_machine(options, arguments)
+        bench = Bench(options, options.targets, chosen_workloads(options),
+                      directory)
+        try:
+            bench.run()
+        finally:
+            bench.end()  # Ctrl+C may have come while that was done
+    result = make_result(bench, options, machine)
+    print(bench_report.make_text(result), end="")
+    if options.json:
+        write(options.json, json.dumps(result, indent=1) + "\n")
+    if options.html:
+        write(options.html, bench_report.make_page(result))
+    return 1 if bench.failures else 0
+
+
+@contextlib.contextmanager
+def wine():
+    """Wine, and where it was not up, until it is down again."""
+    before = find_wineserver()
+    try:
+        with launch.wine_session():
+            yield
+    finally:
+        end = time.monotonic() + STOP_TIMEOUT
+        while (find_wineserver() not in (None, before)
+               and time.monotonic() < end):
+            time.sleep(0.1)
+
+
+def write(path, text):
+    path.write_bytes(text.encode("utf-8"))  # the same bytes on any system
+
+
+def main(arguments=None):
+    """Returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parse_arguments(arguments)
+    interrupts.listen()
+    try:
+        return run(options, arguments)
+    except KeyboardInterrupt:
+        print("bench.py: interrupted", file=sys.stderr)
+        return 130
+    except (Failure, OSError, subprocess.SubprocessError) as error:
+        print(f"bench.py: {one_line(error)}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

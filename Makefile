@@ -12,6 +12,7 @@ BENCH =
 SECONDS = 1200
 SEED  = 1
 PARTS =
+TOOLS =
 BUILD = build
 
 SOURCES = main options log server listener registry connection buffer worker \
@@ -90,8 +91,8 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo bench test soak clean distclean help setup
-.PHONY: setup-msvc x86_64 i686 msvc checked
+.PHONY: all steps run demo bench test test-guarded soak analyze clean distclean
+.PHONY: help setup setup-msvc x86_64 i686 msvc checked
 
 all: $(PROGRAM)
 
@@ -175,6 +176,26 @@ soak: $(PROGRAM) checked
 	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
 	    --parts "$(PARTS)" -- $(ARGS)
 
+# All that is about the server's behaviour, twice: on the guarded build, and on
+# the usual one with Wine's heap checking on. On Linux only.
+OTHERS = test_nmake or test_executable or test_steps or test_client or \
+         test_trace_view or test_windows or test_analysis or test_ci or \
+         test_model or test_demo
+NOT_THE_HEAPS = test_fault or test_memory
+
+test-guarded: $(BUILDS) checked
+	@$(if $(SETUP),$(SETUP) wine pytest,)
+	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/run_tests.py \
+	    $(or $(TESTS),-q -k "not ($(OTHERS))")
+	CHECKS=heap $(PYTHON) scripts/run_tests.py \
+	    $(or $(TESTS),-q -k "not ($(OTHERS) or $(NOT_THE_HEAPS))")
+
+# What can be found without running anything; nothing may be. It needs tools
+# that Linux has: the sources are the same on Windows.
+analyze:
+	@$(if $(SETUP),$(SETUP) x86_64 analysis,)
+	@$(PYTHON) scripts/analyze.py $(TOOLS)
+
 clean:
 	@$(call remove_directory,$(BUILD)/x86_64)
 	@$(call remove_directory,$(BUILD)/i686)
@@ -203,5 +224,8 @@ help:
 	@echo "make soak               load it for half an hour, and say if it held"
 	@echo "make soak SECONDS=60 PARTS=mixed ARGS=\"--workers 4\""
 	@echo "                        a part of that: tests/soak.py --help lists them"
+	@echo "make test-guarded       the server's tests where memory is guarded"
+	@echo "make analyze            clang-format, cppcheck, gcc's analyzer, clang-tidy"
+	@echo "make analyze TOOLS=gcc  one of them: format, cppcheck, gcc, tidy"
 	@echo "make clean              remove what was built"
 	@echo "make distclean          remove Wine's prefix too"

@@ -3,6 +3,7 @@
 # nothing, in a few milliseconds, where all is there.
 #
 #   scripts/setup.sh [x86_64] [i686] [msvc] [wine] [pytest] [browser]
+#                    [analysis]
 #
 # Without a part, all of them.
 
@@ -18,7 +19,7 @@ find_python_with() {
 }
 
 missing=
-for part in ${*:-x86_64 i686 msvc wine pytest browser}; do
+for part in ${*:-x86_64 i686 msvc wine pytest browser analysis}; do
     case $part in
     x86_64) command -v x86_64-w64-mingw32-gcc >/dev/null \
                 || missing="$missing gcc-mingw-w64-x86-64"
@@ -41,6 +42,10 @@ for part in ${*:-x86_64 i686 msvc wine pytest browser}; do
                 command -v $name >/dev/null && continue 2
             done
             missing="$missing chromium" ;;
+    analysis) for name in clang-format clang-tidy cppcheck; do
+                command -v $name >/dev/null || missing="$missing $name"
+            done
+            command -v python3 >/dev/null || missing="$missing python3" ;;
     *)      echo "setup.sh: unknown part '$part'" >&2; exit 2 ;;
     esac
 done

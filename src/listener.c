@@ -185,7 +185,8 @@ u_short address_text(const SOCKADDR_INET *address, char text[ADDRESS_TEXT])
         memcpy(&shown.Ipv4.sin_addr, bytes + 12, 4);
     }
     if (getnameinfo((const SOCKADDR *)&shown, address_size(&shown), host,
-                    sizeof host, NULL, 0, NI_NUMERICHOST) != 0)
+                    sizeof host, NULL, 0, NI_NUMERICHOST)
+        != 0)
         snprintf(host, sizeof host, "unknown");
     snprintf(text, ADDRESS_TEXT, shown.si_family == AF_INET ? "%s" : "[%s]",
              host);

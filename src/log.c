@@ -143,8 +143,8 @@ static void system_meaning(int code, char *text, DWORD size)
     DWORD length = FormatMessageA(
         FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS
             | FORMAT_MESSAGE_MAX_WIDTH_MASK,  /* one line */
-        NULL, (DWORD)code, MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US), text, size,
-        NULL);
+        NULL, (DWORD)code, MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US), text,
+        size, NULL);
 
     while (length > 0 && strchr("\r\n .", text[length - 1]) != NULL)
         --length;

@@ -179,9 +179,10 @@ static void event(LINES *lines, char phase, DWORD lane, LONGLONG at,
     va_end(args);
     if (length < 0 || (size_t)length >= sizeof rest)
         return;
-    length = snprintf(line, room, "{\"ph\":\"%c\",\"pid\":1,\"tid\":%lu,"
-                      "\"ts\":%llu.%03u,%s},\n", phase, lane, ns / 1000,
-                      (unsigned)(ns % 1000), rest);
+    length = snprintf(line, room,
+                      "{\"ph\":\"%c\",\"pid\":1,\"tid\":%lu,"
+                      "\"ts\":%llu.%03u,%s},\n",
+                      phase, lane, ns / 1000, (unsigned)(ns % 1000), rest);
     if (length > 0 && (size_t)length < room)
         lines->length += (size_t)length;
 }
@@ -262,7 +263,8 @@ static void owner(LINES *lines, char phase, const LANE *lane, LONGLONG at,
 {
     event(lines, phase, lane->id, at,
           "\"cat\":\"worker\",\"name\":\"%s\",\"id\":\"%llu\","
-          "\"args\":{\"conn\":%llu}", lane->name, conn, conn);
+          "\"args\":{\"conn\":%llu}",
+          lane->name, conn, conn);
 }
 
 /* The last of the lines: the count of workers that have a packet. */
@@ -313,9 +315,10 @@ static void slice(LINES *lines, const LANE *lane, LONGLONG began,
 {
     ULONGLONG ns = nanoseconds(trace_clock() - began);
 
-    event(lines, 'X', lane->id, began, "\"dur\":%llu.%03u,\"cat\":\"%s\","
-          "\"name\":\"%s\",\"args\":{%s}", ns / 1000, (unsigned)(ns % 1000),
-          category, name, args);
+    event(lines, 'X', lane->id, began,
+          "\"dur\":%llu.%03u,\"cat\":\"%s\","
+          "\"name\":\"%s\",\"args\":{%s}",
+          ns / 1000, (unsigned)(ns % 1000), category, name, args);
 }
 
 void trace_waiting(void)
@@ -375,8 +378,10 @@ void trace_post_failed(ULONGLONG conn, int rwMode, int code)
 static void moment(LINES *lines, DWORD lane, LONGLONG at, const char *name,
                    const char *args)
 {
-    event(lines, 'i', lane, at, "\"s\":\"t\",\"cat\":\"life\","
-          "\"name\":\"%s\",\"args\":{%s}", name, args);
+    event(lines, 'i', lane, at,
+          "\"s\":\"t\",\"cat\":\"life\","
+          "\"name\":\"%s\",\"args\":{%s}",
+          name, args);
 }
 
 void trace_accepted(const PER_HANDLE_DATA *handleInfo)
@@ -390,9 +395,9 @@ void trace_accepted(const PER_HANDLE_DATA *handleInfo)
     lines.length = 0;
     AcquireSRWLockExclusive(&lock);
     now = trace_clock();
-    snprintf(args, sizeof args, "\"conn\":%llu,\"peer\":\"%s:%u\",\"live\":%ld",
-             handleInfo->id, escape(peer, escaped, sizeof escaped), port,
-             ++liveConnections);
+    snprintf(args, sizeof args,
+             "\"conn\":%llu,\"peer\":\"%s:%u\",\"live\":%ld", handleInfo->id,
+             escape(peer, escaped, sizeof escaped), port, ++liveConnections);
     moment(&lines, lane->id, now, "accept", args);
     owner(&lines, 'b', lane, now, handleInfo->id);
     counter(&lines, "connections", "live", liveConnections);
@@ -410,9 +415,10 @@ void trace_closing(const PER_HANDLE_DATA *handleInfo, const char *reason)
     lines.length = 0;
     AcquireSRWLockExclusive(&lock);
     now = trace_clock();
-    snprintf(args, sizeof args, "\"conn\":%llu,\"reason\":\"%s\","
-             "\"received\":%llu,\"sent\":%llu,\"live\":%ld", handleInfo->id,
-             reason, handleInfo->received, handleInfo->sent,
+    snprintf(args, sizeof args,
+             "\"conn\":%llu,\"reason\":\"%s\","
+             "\"received\":%llu,\"sent\":%llu,\"live\":%ld",
+             handleInfo->id, reason, handleInfo->received, handleInfo->sent,
              --liveConnections);
     owner(&lines, 'e', lane, now, handleInfo->id);
     moment(&lines, lane->id, now, "close", args);
@@ -469,12 +475,12 @@ static BOOL describe_system(char *text, size_t size)
 {
     typedef const char *(*WINE_VERSION)(void);
     typedef void (*WINE_HOST)(const char **name, const char **release);
-    typedef LONG (WINAPI *RTL_VERSION)(OSVERSIONINFOW *version);
+    typedef LONG WINAPI RTL_VERSION(LPOSVERSIONINFOW version);
     typedef void (*FUNCTION)(void);  /* what any of them may be cast from */
     HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
     WINE_VERSION wineVersion = NULL;
     WINE_HOST wineHost = NULL;
-    RTL_VERSION rtlVersion = NULL;
+    RTL_VERSION *rtlVersion = NULL;
     OSVERSIONINFOW version;
 
     if (ntdll != NULL) {
@@ -482,8 +488,8 @@ static BOOL describe_system(char *text, size_t size)
             ntdll, "wine_get_version");
         wineHost = (WINE_HOST)(FUNCTION)GetProcAddress(
             ntdll, "wine_get_host_version");
-        rtlVersion = (RTL_VERSION)(FUNCTION)GetProcAddress(
-            ntdll, "RtlGetVersion");
+        rtlVersion = (RTL_VERSION *)(FUNCTION)GetProcAddress(ntdll,
+                                                             "RtlGetVersion");
     }
     if (wineVersion != NULL) {
         const char *name = "unknown", *release = "";
@@ -538,16 +544,16 @@ static void put_info(const OPTIONS *options, DWORD workers, DWORD cpus)
     if (options->workTime != 0)
         snprintf(work, sizeof work, "%lu:%s", options->workTime,
                  options->workSpins ? "spin" : "sleep");
-    put_metadata(
-        MAIN_LANE, "trace_info", "\"system\":\"%s\",\"wine\":%s,"
-        "\"version\":\"%s\",\"workers\":%lu,\"concurrency\":%lu,"
-        "\"cpus\":%lu,\"work\":\"%s\",\"max_connections\":%lu,"
-        "\"started\":\"%04u-%02u-%02uT%02u:%02u:%02uZ\"",
-        escape(system, escaped, sizeof escaped), wine ? "true" : "false",
-        PROGRAM_VERSION, workers,
-        options->concurrency != 0 ? options->concurrency : cpus, cpus, work,
-        options->maxConnections, now.wYear, now.wMonth, now.wDay, now.wHour,
-        now.wMinute, now.wSecond);
+    put_metadata(MAIN_LANE, "trace_info",
+                 "\"system\":\"%s\",\"wine\":%s,"
+                 "\"version\":\"%s\",\"workers\":%lu,\"concurrency\":%lu,"
+                 "\"cpus\":%lu,\"work\":\"%s\",\"max_connections\":%lu,"
+                 "\"started\":\"%04u-%02u-%02uT%02u:%02u:%02uZ\"",
+                 escape(system, escaped, sizeof escaped),
+                 wine ? "true" : "false", PROGRAM_VERSION, workers,
+                 options->concurrency != 0 ? options->concurrency : cpus, cpus,
+                 work, options->maxConnections, now.wYear, now.wMonth,
+                 now.wDay, now.wHour, now.wMinute, now.wSecond);
 }
 
 /* The lanes, and main's. */

@@ -9,10 +9,11 @@
 
 /* Two steps, or it would be the macros' names that end up in the text. And in
  * one piece: not every resource compiler joins "1" "." "0". */
-#define VERSION_TEXT(number)             #number
+#define VERSION_TEXT(number) #number
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): they would get into the text */
 #define VERSION_JOIN(major, minor, patch) VERSION_TEXT(major.minor.patch)
 
-#define PROGRAM_NAME    "iocp_echo_server"
+#define PROGRAM_NAME "iocp_echo_server"
 #define PROGRAM_VERSION \
     VERSION_JOIN(VERSION_MAJOR, VERSION_MINOR, VERSION_PATCH)
 

@@ -29,8 +29,9 @@ void work_do(ULONGLONG conn)
     QueryPerformanceFrequency(&frequency);  /* can't fail since Windows XP */
     began = now = trace_clock();
     end = began + workTime * frequency.QuadPart / 1000;
-    while (now < end && !(workSpins ? registry_stopping()
-                                    : sleep_for(end - now, frequency.QuadPart)))
+    while (now < end
+           && !(workSpins ? registry_stopping()
+                          : sleep_for(end - now, frequency.QuadPart)))
         now = trace_clock();
     TRACE(trace_work(began, conn, workSpins));
 }

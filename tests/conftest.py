@@ -1,6 +1,7 @@
 """Fixtures: a server that has to end well, and an end for every test."""
 
 import faulthandler
+import os
 import threading
 
 import pytest
@@ -12,6 +13,11 @@ DESCRIPTORS = 4096  # a thousand clients need more than a thousand
 TEST_TIMEOUT = 120  # seconds; a test that needs longer says so
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true",
+                     help="all of the sweeps, not a part of each")
+
+
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "limit(seconds): this test may take so long")
@@ -21,8 +27,25 @@ def pytest_configure(config):
 def machine():
     """What all tests need: Wine up and running, and enough descriptors."""
     launch.raise_descriptor_limit(DESCRIPTORS)
-    with launch.wine_session():
+    with launch.wine_session(), support.session_checks():
         yield
+
+
+@pytest.fixture(autouse=True)
+def guard(machine):
+    """With `make test-guarded` no server of any test leaves a block or handle
+    behind, but those that check_nothing_left tells of."""
+    path = support.GUARD_REPORT
+    if os.environ.get("CHECKS") != "guard":
+        yield
+        return
+    before = path.stat().st_size if path.exists() else 0
+    yield
+    if path.exists():
+        for line in path.read_text(encoding="ascii")[before:].splitlines():
+            counts = {k: int(v) for k, v in support.fields(line).items()}
+            assert 0 <= counts["allocated"] - counts["freed"] <= 2, line
+            assert 0 <= counts["opened"] - counts["closed"] <= 1, line
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +78,12 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.when == "call":
         item.outcome = report
+
+
+@pytest.fixture
+def long(request):
+    """Whether there is time for everything (--long)."""
+    return request.config.getoption("--long")
 
 
 @pytest.fixture

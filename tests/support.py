@@ -25,6 +25,7 @@ STEPS = pathlib.Path(os.environ.get(
     "STEPS", ROOT / "build" / "steps")).resolve()
 
 CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
+GUARD_REPORT = ROOT / "build" / "checked" / "guard.txt"
 
 BUF_SIZE = 4096        # src/buffer.h
 LARGE_BUFFER = 65536   # --buffer, the server's default
@@ -77,6 +78,53 @@ def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None):
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
+# Wine's heap looks for overruns and blocks freed twice where the registry says
+# so of a program, and tells of them where WINEDEBUG says so.
+IMAGE_OPTIONS = ("HKLM\\Software\\Microsoft\\Windows NT\\CurrentVersion\\"
+                 "Image File Execution Options\\")
+HEAP_FLAGS = "0xf0"  # tail, free, parameters, and the whole heap each time
+HEAP_MESSAGES = "-all,err+heap,warn+heap"
+
+
+def registry(*arguments):
+    subprocess.run(launch.command("reg.exe", *arguments, "/f"), check=True,
+                   env=launch.environment(), timeout=START_TIMEOUT,
+                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def heap_checking():
+    """The heap of every iocp_echo_server.exe is checked. The environment that
+    it needs is the result."""
+    if os.environ.get("WINEDEBUG") == HEAP_MESSAGES:
+        yield {}  # of the whole session already
+        return
+    key = IMAGE_OPTIONS + PROGRAM.name
+    registry("add", key, "/v", "GlobalFlag", "/t", "REG_DWORD", "/d",
+             HEAP_FLAGS)
+    try:
+        yield {"WINEDEBUG": HEAP_MESSAGES}
+    finally:
+        registry("delete", key)
+
+
+@contextlib.contextmanager
+def session_checks():
+    """What `make test-guarded` asks for, of every server that is started."""
+    kind = os.environ.get("CHECKS", "")
+    if kind == "heap":
+        with heap_checking() as env:
+            os.environ.update(env)
+            yield
+            del os.environ["WINEDEBUG"]
+        return
+    if kind == "guard":
+        GUARD_REPORT.unlink(missing_ok=True)
+        os.environ["GUARD"] = windows_path(GUARD_REPORT)
+    yield
+
+
 def build(directory, program, *flags, sources=ROOT / "src", forced=None,
           extra=()):
     """Compile another server: the sources with other flags. Returns it.
@@ -95,6 +143,21 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
     subprocess.run([compiler, "-o", str(directory / program), *objects,
                     "-lws2_32"], check=True, timeout=120)
     return directory / program
+
+
+def build_broken(directory, source, old, new, forced=True):
+    """A server with one change, the checked one if `forced`. Returns it."""
+    sources = shutil.copytree(ROOT / "src", directory / "src")
+    checked = directory / "tests" / "checked"
+    shutil.copytree(ROOT / "tests" / "checked", checked)
+    text = (sources / source).read_text(encoding="ascii")
+    assert text.count(old) == 1, old
+    (sources / source).write_text(text.replace(old, new), encoding="ascii")
+    if not forced:
+        return build(directory, PROGRAM.name, sources=sources)
+    return build(directory, "broken.exe", sources=sources,
+                 forced=checked / "checked.h",
+                 extra=sorted(checked.glob("*.c")))
 
 
 def windows_path(path):
@@ -195,6 +258,8 @@ class Server:
         for reader in self._readers:
             reader.join(IO_TIMEOUT)
             assert not reader.is_alive()
+        heap = [line for line in self.errors if ":heap:" in line]
+        assert not heap, heap  # Wine's own: see heap_checking
         return status
 
     def stop(self, timeout=STOP_TIMEOUT):
@@ -243,6 +308,21 @@ class Server:
         """A new client gets its echo."""
         with self.connect() as client:
             assert echo(client, b"are you there?") == b"are you there?"
+
+
+def check_nothing_left(report, status, trace=False, live=0):
+    """By the report of a checked server (GUARD), which has ended: every block
+    is freed and every handle closed. But for main's own handle, which the
+    control handler may need to the end; the trace's lanes; what belongs to
+    connections that could not be ended; and the workers, if the status is not
+    0: one of them may still be there."""
+    counts = {key: int(value) for key, value in
+              fields(report.read_text(encoding="ascii")).items()}
+    blocks = counts["allocated"] - counts["freed"] - live
+    handles = counts["opened"] - counts["closed"] - live
+    assert 0 <= blocks <= trace + (status != 0), counts
+    assert handles == (counts["opened"] > 0), counts
+    return counts
 
 
 # --------------------------------- clients ---------------------------------

@@ -33,7 +33,8 @@ def test_what_is_called_is_there(jobs):
     made = {"Makefile": re.findall(r"^(?:mingw32-)?make (.+)$", text, re.M),
             "NMakefile": re.findall(r"^nmake /nologo /f NMakefile (.+)$",
                                     text, re.M)}
-    assert made == {"Makefile": ["test", "test"], "NMakefile": ["test"]}
+    assert made == {"Makefile": ["analyze", "test", "test"],
+                    "NMakefile": ["test"]}
     for makefile, names in made.items():
         assert set(names) <= targets(makefile)
     scripts = re.findall(r"\\(scripts\\\w+\.cmd)", text)
@@ -45,11 +46,18 @@ def test_what_is_called_is_there(jobs):
 def test_every_job_ends_and_may_only_read(jobs):
     import yaml
     assert yaml.safe_load(TEXT)["permissions"] == {"contents": "read"}
-    assert set(jobs) == {"msvc", "mingw", "wine"}
+    assert set(jobs) == {"msvc", "analysis", "mingw", "wine"}
     for job in jobs.values():
         assert 0 < job["timeout-minutes"] <= 60
         assert "permissions" not in job
     assert "secrets" not in TEXT
+
+
+def test_the_analysis_is_part_of_both(jobs):
+    """Of the workflow, and of what is run before a change goes in."""
+    assert "make analyze" in commands({"analysis": jobs["analysis"]})
+    script = (ROOT / ".ci" / "run").read_text(encoding="ascii")
+    assert re.search(r"^make analyze$", script, re.MULTILINE)
 
 
 def test_actions_are_pinned():

@@ -11,6 +11,11 @@ state that any interleaving reaches and looks for
       nothing any more, or sending without a pause;
     - bytes that were received and are dropped while the drain lasts.
 
+Two things can be turned on: a post that is done at once and whose poster goes
+on by itself (`inline`, so many times in a row; then it posts the packet, for
+others to have a turn), and workers that take several packets at once
+(`batch`).
+
 Then the same for models that are wrong on purpose, as the search is worth
 nothing if it can't find a mistake.
 
@@ -32,13 +37,15 @@ Connection = collections.namedtuple(
 # messages: how many the client will still send
 
 State = collections.namedtuple(
-    "State", "connections queue workers main phase")
+    "State", "connections queue workers batches inline main phase")
 # queue: packets, oldest first: (connection, mode, result) or "sentinel"
 # workers: ("waiting",), ("holds", c, mode, result), ("posts", c, mode),
-#          ("closes", c) and ("ended",)
-# main: ("accepts",), ("posts", c), ("drains",), ("sweeps", c),
-#       ("sweeps", c, "decided") (of a wrong model), ("sentinels", n),
-#       ("joins",), ("ended",)
+#          ("reposts", c, mode, result), ("closes", c) and ("ended",)
+# batches: for each worker what it has taken and not yet looked at
+# inline: for each worker how many posts in a row were done at once
+# main: ("accepts",), ("posts", c), ("reposts", c, result), ("drains",),
+#       ("sweeps", c), ("sweeps", c, "decided") (of a wrong model),
+#       ("sentinels", n), ("joins",), ("ended",)
 
 
 class Mistake(Exception):
@@ -48,13 +55,17 @@ class Mistake(Exception):
 class Model:
     """All steps that are possible in a state."""
 
-    def __init__(self, connections=2, workers=2, clients="any", wrong=""):
+    def __init__(self, connections=2, workers=2, clients="any", wrong="",
+                 inline=0, batch=1):
         self.clients = clients
         self.wrong = wrong
+        self.inline = inline
+        self.batch = batch
         self.start = State(
             tuple(Connection("client", "", False, 1, False, False)
                   for _ in range(connections)),
-            (), (("waiting",),) * workers, ("accepts",), RUNNING)
+            (), (("waiting",),) * workers, ((),) * workers, (0,) * workers,
+            ("accepts",), RUNNING)
 
     # ------------------------------- helpers -------------------------------
 
@@ -69,6 +80,18 @@ class Model:
         workers = list(state.workers)
         workers[w] = doing
         return state._replace(workers=tuple(workers))
+
+    @staticmethod
+    def with_batch(state, w, batch):
+        batches = list(state.batches)
+        batches[w] = batch
+        return state._replace(batches=tuple(batches))
+
+    @staticmethod
+    def with_inline(state, w, count):
+        inline = list(state.inline)
+        inline[w] = count
+        return state._replace(inline=tuple(inline))
 
     @staticmethod
     def owned(state, c, by):
@@ -93,6 +116,29 @@ class Model:
         if self.clients == "flooding" and mode == "READ":
             state = self.complete(state, c, "data")
         return state
+
+    def at_once(self, state, c, mode):
+        """The ways in which a post can be done at once: there is no packet,
+        and who posted is still the owner. (state, result) of each."""
+        if not self.inline:
+            return
+        each = state.connections[c]
+        if mode == "WRITE":
+            yield state, "all"
+            yield state, "part"
+        elif self.clients == "flooding":
+            yield state, "data"
+        elif self.clients != "silent" or state.phase == RUNNING:
+            if each.messages:
+                yield self.with_connection(
+                    state, c, messages=each.messages - 1), "data"
+            yield state, "end of file"
+
+    def post_packet(self, state, c, mode, result, by):
+        """PostQueuedCompletionStatus, with what an operation's packet has."""
+        self.owned(state, c, by)
+        state = self.with_connection(state, c, owner="kernel")
+        return state._replace(queue=state.queue + ((c, mode, result),))
 
     def complete(self, state, c, result):
         """The operation is over: its packet goes to the end of the queue."""
@@ -120,7 +166,9 @@ class Model:
 
     def worker_steps(self, state, w):
         doing = state.workers[w]
-        if doing[0] == "waiting" and state.queue:
+        if doing[0] == "waiting" and state.batches[w]:
+            yield self.next_of_batch(state, w)
+        elif doing[0] == "waiting" and state.queue:
             yield self.take(state, w)
         elif doing[0] == "holds":
             yield from self.handle(state, w, *doing[1:])
@@ -136,6 +184,15 @@ class Model:
             self.owned(state, c, w)
             if self.clients != "flooding":
                 yield self.with_worker(state, w, "closes", c)
+            for done, result in self.at_once(state, c, mode):
+                yield self.go_on(done, w, c, mode, result)
+        elif doing[0] == "reposts":
+            _, c, mode, result = doing
+            yield self.with_worker(
+                self.post_packet(state, c, mode, result, w), w, "waiting")
+            # It fails, of memory for one packet: then there is no turn for
+            # others, but an end to it.
+            yield self.with_worker(state, w, "holds", c, mode, result)
         elif doing[0] == "touches":
             if state.connections[doing[1]].owner == "freed":
                 raise Mistake("touched after it was freed")
@@ -149,18 +206,43 @@ class Model:
                                          listed=False, held=False)
             yield self.with_worker(state, w, "waiting")
 
+    def go_on(self, state, w, c, mode, result):
+        """The poster has the result itself, or gives it to the queue."""
+        if self.wrong == "a packet comes all the same":
+            state = state._replace(queue=state.queue + ((c, mode, result),))
+        if self.wrong == "takes pending for done":
+            state = self.with_connection(state, c, owner="kernel",
+                                         pending=mode)
+        if state.inline[w] == self.inline:
+            return self.with_worker(self.with_inline(state, w, 0), w,
+                                    "reposts", c, mode, result)
+        state = self.with_inline(state, w, state.inline[w] + 1)
+        return self.with_worker(state, w, "holds", c, mode, result)
+
     def take(self, state, w):
-        """GetQueuedCompletionStatus returns the oldest packet."""
-        packet, rest = state.queue[0], state.queue[1:]
-        state = state._replace(queue=rest)
-        if packet == "sentinel":
-            return self.with_worker(state, w, "ended")
-        c = packet[0]
-        if state.connections[c].owner != "kernel":
-            raise Mistake(f"a packet of #{c}, which belongs to "
-                          f"{state.connections[c].owner}")
-        state = self.with_connection(state, c, owner=w)
-        return self.with_worker(state, w, "holds", *packet)
+        """GetQueuedCompletionStatus(Ex) returns the oldest packets. Sentinels
+        are looked at when all others are done with."""
+        taken = state.queue[:self.batch]
+        state = state._replace(queue=state.queue[self.batch:])
+        for c, *_ in (packet for packet in taken if packet != "sentinel"):
+            if state.connections[c].owner != "kernel":
+                raise Mistake(f"a packet of #{c}, which belongs to "
+                              f"{state.connections[c].owner}")
+            state = self.with_connection(state, c, owner=w)
+        return self.next_of_batch(self.with_batch(
+            state, w, tuple(sorted(taken, key=lambda x: x == "sentinel"))), w)
+
+    def next_of_batch(self, state, w):
+        first, *rest = state.batches[w]
+        if self.wrong == "forgets the rest of a batch":
+            rest = []
+        state = self.with_batch(state, w, tuple(rest))
+        if first != "sentinel":
+            return self.with_worker(self.with_inline(state, w, 0), w, "holds",
+                                    *first)
+        if rest and self.wrong != "keeps all sentinels":
+            return state._replace(queue=state.queue + ("sentinel",))
+        return self.with_worker(self.with_batch(state, w, ()), w, "ended")
 
     def handle(self, state, w, c, mode, result):
         """read_done, write_done and failed of worker.c."""
@@ -228,6 +310,16 @@ class Model:
         elif doing == "posts":
             c = state.main[1]
             yield self.post(state, c, "READ", "main")._replace(
+                main=("accepts",))
+            for done, result in self.at_once(state, c, "READ"):
+                if self.wrong == "main drops what is done at once":
+                    yield done._replace(main=("accepts",))
+                else:
+                    yield done._replace(main=("reposts", c, result))
+        elif doing == "reposts":
+            # Main is no worker: somebody else handles it.
+            _, c, result = state.main
+            yield self.post_packet(state, c, "READ", result, "main")._replace(
                 main=("accepts",))
         elif doing == "drains":
             yield from self.drain(state)
@@ -343,21 +435,32 @@ def check(model):
 
 
 @pytest.mark.parametrize("clients", ["any", "silent", "flooding"])
-@pytest.mark.parametrize("connections, workers", [(1, 1), (1, 2), (2, 2)])
-def test_no_order_of_events_breaks_it(clients, connections, workers):
-    states = check(Model(connections, workers, clients))
+@pytest.mark.parametrize("connections, workers, inline, batch", [
+    (1, 1, 0, 1), (1, 2, 0, 1), (2, 2, 0, 1),
+    (1, 1, 1, 1), (1, 2, 2, 1), (2, 2, 1, 1),
+    (1, 3, 0, 3), (2, 2, 0, 2), (1, 2, 2, 2), (2, 2, 1, 2)])
+def test_no_order_of_events_breaks_it(clients, connections, workers, inline,
+                                      batch):
+    states = check(Model(connections, workers, clients, "", inline, batch))
     assert states > 50
 
 
-@pytest.mark.parametrize("wrong, clients, found", [
-    ("touches after the post", "any", "touched after it was freed"),
-    ("receives while it sends", "any", "belongs to"),
-    ("ignores failed packets", "any", "no way to the end"),
-    ("sentinels before the drain", "any", "no way to the end|left in the"),
-    ("sweeps once", "silent", "no way to the end"),
-    ("one OVERLAPPED", "any", "bytes received are dropped"),
-    ("discards for ever", "flooding", "no way to the end"),
+@pytest.mark.parametrize("wrong, clients, found, inline, batch", [
+    ("touches after the post", "any", "touched after it was freed", 0, 1),
+    ("receives while it sends", "any", "belongs to", 0, 1),
+    ("ignores failed packets", "any", "no way to the end", 0, 1),
+    ("sentinels before the drain", "any", "no way to the end|left in the",
+     0, 1),
+    ("sweeps once", "silent", "no way to the end", 0, 1),
+    ("one OVERLAPPED", "any", "bytes received are dropped", 0, 1),
+    ("discards for ever", "flooding", "no way to the end", 0, 1),
+    ("touches after the post", "any", "touched after it was freed", 1, 2),
+    ("takes pending for done", "any", "belongs to", 1, 1),
+    ("a packet comes all the same", "any", "belongs to", 1, 1),
+    ("main drops what is done at once", "any", "no way to the end", 1, 1),
+    ("forgets the rest of a batch", "any", "no way to the end", 0, 2),
+    ("keeps all sentinels", "any", "no way to the end", 0, 2),
 ])
-def test_the_search_finds_mistakes(wrong, clients, found):
+def test_the_search_finds_mistakes(wrong, clients, found, inline, batch):
     with pytest.raises(Mistake, match=found):
-        check(Model(2, 2, clients, wrong))
+        check(Model(2, 2, clients, wrong, inline, batch))

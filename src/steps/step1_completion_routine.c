@@ -32,7 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROGRAM "step1_completion_routine"
+#define PROGRAM  "step1_completion_routine"
 #define BUF_SIZE 4096
 
 typedef struct {
@@ -55,7 +55,7 @@ static void Check(BOOL ok, const char *call)
 {
     if (!ok) {
         PrintFailure(call, GetLastError());  /* WSAGetLastError is the same */
-        exit(1);
+        exit(1);  /* NOLINT(concurrency-mt-unsafe): there is one thread */
     }
 }
 
@@ -88,22 +88,23 @@ static void Receive(LPWSAOVERLAPPED lpOverlapped)
 {
     LPPER_IO_DATA hbInfo = (LPPER_IO_DATA)lpOverlapped->hEvent;
     DWORD flagInfo = 0;
+    int result;
 
     hbInfo->wsaBuf.buf = hbInfo->buf;
     hbInfo->wsaBuf.len = BUF_SIZE;
-    if (WSARecv(hbInfo->hClntSock, &hbInfo->wsaBuf, 1, NULL, &flagInfo,
-                lpOverlapped, ReadCompRoutine) != 0
-        && WSAGetLastError() != WSA_IO_PENDING)
+    result = WSARecv(hbInfo->hClntSock, &hbInfo->wsaBuf, 1, NULL, &flagInfo,
+                     lpOverlapped, ReadCompRoutine);
+    if (result != 0 && WSAGetLastError() != WSA_IO_PENDING)
         CloseClient(lpOverlapped, "failed call=WSARecv", GetLastError());
 }
 
 static void Send(LPWSAOVERLAPPED lpOverlapped)
 {
     LPPER_IO_DATA hbInfo = (LPPER_IO_DATA)lpOverlapped->hEvent;
+    int result = WSASend(hbInfo->hClntSock, &hbInfo->wsaBuf, 1, NULL, 0,
+                         lpOverlapped, WriteCompRoutine);
 
-    if (WSASend(hbInfo->hClntSock, &hbInfo->wsaBuf, 1, NULL, 0, lpOverlapped,
-                WriteCompRoutine) != 0
-        && WSAGetLastError() != WSA_IO_PENDING)
+    if (result != 0 && WSAGetLastError() != WSA_IO_PENDING)
         CloseClient(lpOverlapped, "failed call=WSASend", GetLastError());
 }
 
@@ -163,7 +164,7 @@ static int ParsePort(const char *text)
     int port = -1;
 
     if (digits >= 1 && digits <= 5 && text[digits] == '\0')
-        port = atoi(text);
+        port = (int)strtol(text, NULL, 10);
     return port <= 65535 ? port : -1;
 }
 
@@ -189,8 +190,9 @@ int main(int argc, char *argv[])
                            WSA_FLAG_OVERLAPPED);
     Check(hLisnSock != INVALID_SOCKET, "WSASocket");
     Check(ioctlsocket(hLisnSock, (long)FIONBIO, &mode) == 0, "ioctlsocket");
-    Check(setsockopt(hLisnSock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE,
-                     (const char *)&on, sizeof on) == 0, "setsockopt");
+    code = setsockopt(hLisnSock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE,
+                      (const char *)&on, sizeof on);
+    Check(code == 0, "setsockopt");
     lisnAdr.sin_family = AF_INET;
     lisnAdr.sin_addr.s_addr = htonl(INADDR_ANY);
     lisnAdr.sin_port = htons((u_short)port);

@@ -33,10 +33,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROGRAM "step2_iocp"
+#define PROGRAM  "step2_iocp"
 #define BUF_SIZE 4096
-#define READ 3
-#define WRITE 5
+#define READ     3
+#define WRITE    5
 
 typedef struct {  /* socket info: the key */
     SOCKET hClntSock;
@@ -60,7 +60,7 @@ static void Check(BOOL ok, const char *call)
 {
     if (!ok) {
         PrintFailure(call, GetLastError());  /* WSAGetLastError is the same */
-        exit(1);
+        exit(1);  /* NOLINT(concurrency-mt-unsafe): main alone gets here */
     }
 }
 
@@ -91,9 +91,12 @@ static BOOL AssociateDeviceWithIOCP(HANDLE hIOCP, HANDLE hDevice,
 static void CloseClient(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
                         DWORD code)
 {
-    PrintClient(code == 0 ? "close" : ioInfo->rwMode == READ
-                ? "failed call=WSARecv" : "failed call=WSASend", code,
-                &handleInfo->clntAdr);
+    const char *event = "close";
+
+    if (code != 0)
+        event = ioInfo->rwMode == READ ? "failed call=WSARecv"
+                                       : "failed call=WSASend";
+    PrintClient(event, code, &handleInfo->clntAdr);
     if (closesocket(handleInfo->hClntSock) != 0)
         PrintFailure("closesocket", GetLastError());
     free(handleInfo);
@@ -195,7 +198,7 @@ static int ParsePort(const char *text)
     int port = -1;
 
     if (digits >= 1 && digits <= 5 && text[digits] == '\0')
-        port = atoi(text);
+        port = (int)strtol(text, NULL, 10);
     return port <= 65535 ? port : -1;
 }
 
@@ -233,8 +236,9 @@ int main(int argc, char *argv[])
     hServSock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0,
                            WSA_FLAG_OVERLAPPED);
     Check(hServSock != INVALID_SOCKET, "WSASocket");
-    Check(setsockopt(hServSock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE,
-                     (const char *)&on, sizeof on) == 0, "setsockopt");
+    code = setsockopt(hServSock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE,
+                      (const char *)&on, sizeof on);
+    Check(code == 0, "setsockopt");
     servAdr.sin_family = AF_INET;
     servAdr.sin_addr.s_addr = htonl(INADDR_ANY);
     servAdr.sin_port = htons((u_short)port);

@@ -12,8 +12,13 @@
  *       WSARecv transfers half.
  *   GUARD=FILE
  *       every block of memory has pages of its own with one behind that can't
- *       be touched, and none is ever used again (guard.c). At the end a line
- *       with the blocks allocated and freed is appended to FILE.
+ *       be touched, and none is ever used again; nor may a handle be closed
+ *       that is not open (guard.c). At the end a line with the blocks
+ *       allocated and freed, and the handles opened and closed, is appended
+ *       to FILE.
+ *   COUNTS=FILE
+ *       at the end a line with the number of calls, of each of those below,
+ *       is appended to FILE: WSARecv=12 WSASend=5 ...
  *   DELAYS=SEED
  *       threads wait for a random while where ownership changes (delays.c):
  *       before and after a post, before a close, around the locks.
@@ -30,17 +35,26 @@
 #include <process.h>
 #include <stdlib.h>
 
+/* A list, as many of them in a line as fit. */
+/* clang-format off */
 #define FAULT_CALLS(X)                                                       \
     X(WSAStartup) X(WSACleanup) X(WSASocketW) X(setsockopt) X(bind)          \
     X(listen) X(accept) X(getsockname) X(getnameinfo) X(getaddrinfo)         \
     X(shutdown) X(closesocket) X(WSARecv) X(WSASend)                         \
+    X(getsockopt) X(WSAGetOverlappedResult)                                  \
+    X(SetFileCompletionNotificationModes)                                    \
     X(CreateIoCompletionPort) X(GetQueuedCompletionStatus)                   \
-    X(PostQueuedCompletionStatus) X(CancelIoEx) X(_beginthreadex)            \
-    X(WaitForSingleObject) X(CloseHandle) X(DuplicateHandle)                 \
+    X(GetQueuedCompletionStatusEx) X(PostQueuedCompletionStatus) X(CancelIoEx)              \
+    X(_beginthreadex) X(WaitForSingleObject) X(CloseHandle) X(DuplicateHandle)                 \
     X(SetConsoleCtrlHandler) X(GetActiveProcessorCount)                      \
     X(SleepConditionVariableSRW) X(WriteFile) X(malloc) X(calloc)            \
     X(CreateFileA) X(SetFilePointerEx) X(TlsAlloc) X(TlsSetValue)            \
-    X(CreateTimerQueueTimer) X(DeleteTimerQueueTimer) X(GetProcAddress)
+    X(CreateTimerQueueTimer) X(DeleteTimerQueueTimer) X(GetProcAddress)      \
+    X(VirtualAlloc) X(VirtualFree)
+/* These can't fail; they are counted, and have to be where the others are. */
+#define SURE_CALLS(X)                                                        \
+    X(free) X(AcquireSRWLockExclusive) X(ReleaseSRWLockExclusive)
+/* clang-format on */
 
 int WSAAPI fault_WSAStartup(WORD version, WSADATA *data);
 int WSAAPI fault_WSACleanup(void);
@@ -49,6 +63,8 @@ SOCKET WSAAPI fault_WSASocketW(int family, int type, int protocol,
                                DWORD flags);
 int WSAAPI fault_setsockopt(SOCKET sock, int level, int name,
                             const char *value, int size);
+int WSAAPI fault_getsockopt(SOCKET sock, int level, int name, char *value,
+                            int *size);
 int WSAAPI fault_bind(SOCKET sock, const SOCKADDR *address, int size);
 int WSAAPI fault_listen(SOCKET sock, int backlog);
 SOCKET WSAAPI fault_accept(SOCKET sock, SOCKADDR *address, int *size);
@@ -66,12 +82,19 @@ int WSAAPI fault_WSARecv(SOCKET sock, WSABUF *buffers, DWORD count,
 int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
                          DWORD *bytes, DWORD flags, OVERLAPPED *overlapped,
                          LPWSAOVERLAPPED_COMPLETION_ROUTINE routine);
+BOOL WSAAPI fault_WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped,
+                                         DWORD *bytes, BOOL wait,
+                                         DWORD *flags);
+BOOL WINAPI fault_SetFileCompletionNotificationModes(HANDLE file, UCHAR modes);
 HANDLE WINAPI fault_CreateIoCompletionPort(HANDLE file, HANDLE port,
                                            ULONG_PTR key, DWORD threads);
 BOOL WINAPI fault_GetQueuedCompletionStatus(HANDLE port, DWORD *bytes,
                                             ULONG_PTR *key,
                                             OVERLAPPED **overlapped,
                                             DWORD milliseconds);
+BOOL WINAPI fault_GetQueuedCompletionStatusEx(
+    HANDLE port, OVERLAPPED_ENTRY *entries, ULONG count, ULONG *removed,
+    DWORD milliseconds, BOOL alertable);
 BOOL WINAPI fault_PostQueuedCompletionStatus(HANDLE port, DWORD bytes,
                                              ULONG_PTR key,
                                              OVERLAPPED *overlapped);
@@ -105,61 +128,83 @@ BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
 BOOL WINAPI fault_DeleteTimerQueueTimer(HANDLE queue, HANDLE timer,
                                         HANDLE event);
 FARPROC WINAPI fault_GetProcAddress(HMODULE module, const char *name);
+LPVOID WINAPI fault_VirtualAlloc(LPVOID address, SIZE_T size, DWORD type,
+                                 DWORD protection);
+BOOL WINAPI fault_VirtualFree(LPVOID address, SIZE_T size, DWORD type);
 void *fault_malloc(size_t size);
 void *fault_calloc(size_t count, size_t size);
 
-/* These can't fail; they only have to be where the others are. */
 void fault_free(void *block);
 void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock);
 void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock);
 
-/* guard.c. Zeroed memory, or NULL. guard_report is for the end of main. */
+/* guard.c. Zeroed memory, or NULL. */
 void *guard_allocate(size_t size);
 void guard_free(void *block);
+
+/* Pages that the server has for itself: they are counted as blocks are. */
+void *guard_mapped(void *pages);
+void guard_unmapped(void);
+
+/* Return what they are given. A handle is told of before it is closed: after
+ * that another thread may get the same one. */
+HANDLE guard_opened(HANDLE handle);
+HANDLE guard_closing(HANDLE handle);
+
+/* For the end of the process: the line that GUARD asks for; a line of so many
+ * bytes for the file that an environment variable names, if it does. */
 void guard_report(void);
+void append_line(const char *variable, const char *line, size_t length);
 
 /* delays.c: waits for a random while, most often none. */
 void delay(void);
 
 #ifndef CHECKED_REAL  /* those who stand between call the real ones */
-#define WSAStartup                 fault_WSAStartup
-#define WSACleanup                 fault_WSACleanup
-#define WSASocketW                 fault_WSASocketW
-#define setsockopt                 fault_setsockopt
-#define bind                       fault_bind
-#define listen                     fault_listen
-#define accept                     fault_accept
-#define getsockname                fault_getsockname
-#define getnameinfo                fault_getnameinfo
-#define getaddrinfo                fault_getaddrinfo
-#define shutdown                   fault_shutdown
-#define closesocket                fault_closesocket
-#define WSARecv                    fault_WSARecv
-#define WSASend                    fault_WSASend
-#define CreateIoCompletionPort     fault_CreateIoCompletionPort
-#define GetQueuedCompletionStatus  fault_GetQueuedCompletionStatus
-#define PostQueuedCompletionStatus fault_PostQueuedCompletionStatus
-#define CancelIoEx                 fault_CancelIoEx
-#define _beginthreadex             fault__beginthreadex
-#define WaitForSingleObject        fault_WaitForSingleObject
-#define CloseHandle                fault_CloseHandle
-#define DuplicateHandle            fault_DuplicateHandle
-#define SetConsoleCtrlHandler      fault_SetConsoleCtrlHandler
-#define GetActiveProcessorCount    fault_GetActiveProcessorCount
-#define SleepConditionVariableSRW  fault_SleepConditionVariableSRW
-#define WriteFile                  fault_WriteFile
-#define AcquireSRWLockExclusive    fault_AcquireSRWLockExclusive
-#define ReleaseSRWLockExclusive    fault_ReleaseSRWLockExclusive
-#define CreateFileA                fault_CreateFileA
-#define SetFilePointerEx           fault_SetFilePointerEx
-#define TlsAlloc                   fault_TlsAlloc
-#define TlsSetValue                fault_TlsSetValue
-#define CreateTimerQueueTimer      fault_CreateTimerQueueTimer
-#define DeleteTimerQueueTimer      fault_DeleteTimerQueueTimer
-#define GetProcAddress             fault_GetProcAddress
-#define malloc                     fault_malloc
-#define calloc                     fault_calloc
-#define free                       fault_free
+#define WSAStartup             fault_WSAStartup
+#define WSACleanup             fault_WSACleanup
+#define WSASocketW             fault_WSASocketW
+#define setsockopt             fault_setsockopt
+#define getsockopt             fault_getsockopt
+#define bind                   fault_bind
+#define listen                 fault_listen
+#define accept                 fault_accept
+#define getsockname            fault_getsockname
+#define getnameinfo            fault_getnameinfo
+#define getaddrinfo            fault_getaddrinfo
+#define shutdown               fault_shutdown
+#define closesocket            fault_closesocket
+#define WSARecv                fault_WSARecv
+#define WSASend                fault_WSASend
+#define WSAGetOverlappedResult fault_WSAGetOverlappedResult
+#define SetFileCompletionNotificationModes \
+    fault_SetFileCompletionNotificationModes
+#define CreateIoCompletionPort      fault_CreateIoCompletionPort
+#define GetQueuedCompletionStatus   fault_GetQueuedCompletionStatus
+#define GetQueuedCompletionStatusEx fault_GetQueuedCompletionStatusEx
+#define PostQueuedCompletionStatus  fault_PostQueuedCompletionStatus
+#define CancelIoEx                  fault_CancelIoEx
+#define _beginthreadex              fault__beginthreadex
+#define WaitForSingleObject         fault_WaitForSingleObject
+#define CloseHandle                 fault_CloseHandle
+#define DuplicateHandle             fault_DuplicateHandle
+#define SetConsoleCtrlHandler       fault_SetConsoleCtrlHandler
+#define GetActiveProcessorCount     fault_GetActiveProcessorCount
+#define SleepConditionVariableSRW   fault_SleepConditionVariableSRW
+#define WriteFile                   fault_WriteFile
+#define AcquireSRWLockExclusive     fault_AcquireSRWLockExclusive
+#define ReleaseSRWLockExclusive     fault_ReleaseSRWLockExclusive
+#define CreateFileA                 fault_CreateFileA
+#define SetFilePointerEx            fault_SetFilePointerEx
+#define TlsAlloc                    fault_TlsAlloc
+#define TlsSetValue                 fault_TlsSetValue
+#define CreateTimerQueueTimer       fault_CreateTimerQueueTimer
+#define DeleteTimerQueueTimer       fault_DeleteTimerQueueTimer
+#define GetProcAddress              fault_GetProcAddress
+#define VirtualAlloc                fault_VirtualAlloc
+#define VirtualFree                 fault_VirtualFree
+#define malloc                      fault_malloc
+#define calloc                      fault_calloc
+#define free                        fault_free
 #endif
 
 #endif

@@ -18,7 +18,7 @@ static LONG get_seed(void)
     LONG value = -1;
 
     if (GetEnvironmentVariableA("DELAYS", text, sizeof text) != 0)
-        value = atoi(text) & 0x7fffffff;
+        value = strtol(text, NULL, 10) & 0x7fffffff;
     if (value == 0)
         value = 1;
     InterlockedExchange(&seed, value);

@@ -9,7 +9,7 @@
 
 typedef struct {
     const char *name;
-    char when;  /* '\0' never, '=' the nth, '+' from the nth on, '/' every nth */
+    char when;  /* 0 never, '=' the nth, '+' from the nth on, '/' every nth */
     LONG n;
     int code;
     volatile LONG calls;
@@ -17,18 +17,37 @@ typedef struct {
 
 enum {
 #define NUMBER(call) CALL_##call,
-    FAULT_CALLS(NUMBER)
+    FAULT_CALLS(NUMBER) FAULT_COUNT
+};
+
+enum {
+    LAST_FAULT = FAULT_COUNT - 1,
+    SURE_CALLS(NUMBER) CALL_COUNT
 #undef NUMBER
-    CALL_COUNT
 };
 
 static RULE rules[CALL_COUNT] = {
 #define ROW(call) {#call, '\0', 0, 0, 0},
-    FAULT_CALLS(ROW)
+    FAULT_CALLS(ROW) SURE_CALLS(ROW)
 #undef ROW
 };
 
 static INIT_ONCE once = INIT_ONCE_STATIC_INIT;
+
+/* ------------------------------- the report ------------------------------ */
+
+static void report(void)
+{
+    char line[2048];
+    size_t i, length = 0;
+
+    for (i = 0; i < CALL_COUNT; ++i)
+        length += (size_t)snprintf(line + length, sizeof line - length,
+                                   "%s=%ld%c", rules[i].name, rules[i].calls,
+                                   i + 1 < CALL_COUNT ? ' ' : '\n');
+    append_line("COUNTS", line, length);
+    guard_report();
+}
 
 /* --------------------------------- rules --------------------------------- */
 
@@ -52,19 +71,26 @@ static void read_rule(char *text)
     }
     *when++ = '\0';
     *code++ = '\0';
-    for (i = 0; i < CALL_COUNT && strcmp(rules[i].name, text) != 0; ++i)
+    for (i = 0; i < FAULT_COUNT && strcmp(rules[i].name, text) != 0; ++i)
         ;
-    if (i == CALL_COUNT) {
+    if (i == FAULT_COUNT) {
         give_up(text);
         return;
     }
     rules[i].when = *when == '/' ? '/' : '=';
     rules[i].n = strtol(when + (*when == '/'), &end, 10);
-    if (*end == '+')
+    if (*end == '+' && *when != '/') {
         rules[i].when = '+';
-    rules[i].code = strcmp(code, "short") == 0 ? SHORT : atoi(code);
-    if (rules[i].n <= 0 || (rules[i].code == 0 && *code != '0'))
+        ++end;
+    }
+    if (rules[i].n <= 0 || *end != '\0')
         give_up(when);
+    rules[i].code = SHORT;
+    if (strcmp(code, "short") == 0)
+        return;
+    rules[i].code = (int)strtol(code, &end, 10);
+    if (*code == '\0' || *end != '\0')
+        give_up(code);
 }
 
 static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
@@ -75,6 +101,8 @@ static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
     char *rule, *next;
 
     (void)unused, (void)argument, (void)context;
+    if (atexit(report) != 0)
+        give_up("atexit");
     if (length >= sizeof text)
         give_up("FAULTS, which is too long");
     for (rule = length > 0 ? text : NULL; rule != NULL; rule = next) {
@@ -86,6 +114,8 @@ static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
     return TRUE;
 }
 
+/* --------------------------------- calls --------------------------------- */
+
 /* Counts a call; TRUE if it is to fail (or be short, with *code SHORT). */
 static BOOL due(size_t call, int *code)
 {
@@ -93,14 +123,16 @@ static BOOL due(size_t call, int *code)
     LONG n;
 
     InitOnceExecuteOnce(&once, read_rules, NULL, NULL);
+    n = InterlockedIncrement(&rule->calls);
     if (rule->when == '\0')
         return FALSE;
-    n = InterlockedIncrement(&rule->calls);
     *code = rule->code;
-    return rule->when == '=' ? n == rule->n
-         : rule->when == '+' ? n >= rule->n
-                             : n % rule->n == 0;
+    if (rule->when == '/')
+        return n % rule->n == 0;
+    return rule->when == '+' ? n >= rule->n : n == rule->n;
 }
+
+static void count(size_t call) { InterlockedIncrement(&rules[call].calls); }
 
 /* The same, and sets both last errors, which are one on Windows. */
 static BOOL fails(size_t call)
@@ -129,7 +161,6 @@ int WSAAPI fault_WSACleanup(void)
 {
     int result = WSACleanup();
 
-    guard_report();  /* main is almost over */
     return fails(CALL_WSACleanup) ? SOCKET_ERROR : result;
 }
 
@@ -138,8 +169,8 @@ int WSAAPI fault_closesocket(SOCKET sock)
     int result;
 
     delay();
+    guard_closing((HANDLE)sock);
     result = closesocket(sock);
-
     return fails(CALL_closesocket) ? SOCKET_ERROR : result;
 }
 
@@ -149,7 +180,8 @@ SOCKET WSAAPI fault_WSASocketW(int family, int type, int protocol,
 {
     return fails(CALL_WSASocketW)
                ? INVALID_SOCKET
-               : WSASocketW(family, type, protocol, info, group, flags);
+               : (SOCKET)guard_opened((HANDLE)WSASocketW(
+                   family, type, protocol, info, group, flags));
 }
 
 int WSAAPI fault_setsockopt(SOCKET sock, int level, int name,
@@ -157,6 +189,13 @@ int WSAAPI fault_setsockopt(SOCKET sock, int level, int name,
 {
     return fails(CALL_setsockopt) ? SOCKET_ERROR
                                   : setsockopt(sock, level, name, value, size);
+}
+
+int WSAAPI fault_getsockopt(SOCKET sock, int level, int name, char *value,
+                            int *size)
+{
+    return fails(CALL_getsockopt) ? SOCKET_ERROR
+                                  : getsockopt(sock, level, name, value, size);
 }
 
 int WSAAPI fault_bind(SOCKET sock, const SOCKADDR *address, int size)
@@ -171,7 +210,9 @@ int WSAAPI fault_listen(SOCKET sock, int backlog)
 
 SOCKET WSAAPI fault_accept(SOCKET sock, SOCKADDR *address, int *size)
 {
-    return fails(CALL_accept) ? INVALID_SOCKET : accept(sock, address, size);
+    return fails(CALL_accept)
+               ? INVALID_SOCKET
+               : (SOCKET)guard_opened((HANDLE)accept(sock, address, size));
 }
 
 int WSAAPI fault_getsockname(SOCKET sock, SOCKADDR *address, int *size)
@@ -261,14 +302,30 @@ int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
     return result;
 }
 
+BOOL WSAAPI fault_WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped,
+                                         DWORD *bytes, BOOL wait, DWORD *flags)
+{
+    return !fails(CALL_WSAGetOverlappedResult)
+           && WSAGetOverlappedResult(sock, overlapped, bytes, wait, flags);
+}
+
 /* ------------------------ port, threads, handles ------------------------- */
+
+BOOL WINAPI fault_SetFileCompletionNotificationModes(HANDLE file, UCHAR modes)
+{
+    return !fails(CALL_SetFileCompletionNotificationModes)
+           && SetFileCompletionNotificationModes(file, modes);
+}
 
 HANDLE WINAPI fault_CreateIoCompletionPort(HANDLE file, HANDLE port,
                                            ULONG_PTR key, DWORD threads)
 {
-    return fails(CALL_CreateIoCompletionPort)
-               ? NULL
-               : CreateIoCompletionPort(file, port, key, threads);
+    HANDLE result;
+
+    if (fails(CALL_CreateIoCompletionPort))
+        return NULL;
+    result = CreateIoCompletionPort(file, port, key, threads);
+    return port == NULL ? guard_opened(result) : result;
 }
 
 BOOL WINAPI fault_GetQueuedCompletionStatus(HANDLE port, DWORD *bytes,
@@ -284,6 +341,25 @@ BOOL WINAPI fault_GetQueuedCompletionStatus(HANDLE port, DWORD *bytes,
         return FALSE;
     }
     ok = GetQueuedCompletionStatus(port, bytes, key, overlapped, milliseconds);
+    code = GetLastError();
+    delay();
+    SetLastError(code);
+    return ok;
+}
+
+BOOL WINAPI fault_GetQueuedCompletionStatusEx(
+    HANDLE port, OVERLAPPED_ENTRY *entries, ULONG count, ULONG *removed,
+    DWORD milliseconds, BOOL alertable)
+{
+    BOOL ok;
+    DWORD code;
+
+    if (fails(CALL_GetQueuedCompletionStatusEx)) {
+        *removed = 0;
+        return FALSE;
+    }
+    ok = GetQueuedCompletionStatusEx(port, entries, count, removed,
+                                     milliseconds, alertable);
     code = GetLastError();
     delay();
     SetLastError(code);
@@ -312,7 +388,8 @@ uintptr_t fault__beginthreadex(void *security, unsigned stack,
     int code;
 
     if (!due(CALL__beginthreadex, &code))
-        return _beginthreadex(security, stack, start, arg, flags, id);
+        return (uintptr_t)guard_opened(
+            (HANDLE)_beginthreadex(security, stack, start, arg, flags, id));
     _doserrno = (unsigned long)code;
     return 0;
 }
@@ -326,7 +403,7 @@ DWORD WINAPI fault_WaitForSingleObject(HANDLE handle, DWORD milliseconds)
 
 BOOL WINAPI fault_CloseHandle(HANDLE handle)
 {
-    BOOL result = CloseHandle(handle);
+    BOOL result = CloseHandle(guard_closing(handle));
 
     return !fails(CALL_CloseHandle) && result;
 }
@@ -335,9 +412,12 @@ BOOL WINAPI fault_DuplicateHandle(HANDLE fromProcess, HANDLE from,
                                   HANDLE toProcess, HANDLE *to, DWORD access,
                                   BOOL inherit, DWORD options)
 {
-    return !fails(CALL_DuplicateHandle)
-           && DuplicateHandle(fromProcess, from, toProcess, to, access,
-                              inherit, options);
+    if (fails(CALL_DuplicateHandle)
+        || !DuplicateHandle(fromProcess, from, toProcess, to, access, inherit,
+                            options))
+        return FALSE;
+    guard_opened(*to);
+    return TRUE;
 }
 
 BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
@@ -376,8 +456,8 @@ HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
 {
     return fails(CALL_CreateFileA)
                ? INVALID_HANDLE_VALUE
-               : CreateFileA(name, access, share, security, creation, flags,
-                             model);
+               : guard_opened(CreateFileA(name, access, share, security,
+                                          creation, flags, model));
 }
 
 BOOL WINAPI fault_SetFilePointerEx(HANDLE file, LARGE_INTEGER distance,
@@ -402,15 +482,18 @@ BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
                                         void *parameter, DWORD due,
                                         DWORD period, ULONG flags)
 {
-    return !fails(CALL_CreateTimerQueueTimer)
-           && CreateTimerQueueTimer(timer, queue, callback, parameter, due,
-                                    period, flags);
+    if (fails(CALL_CreateTimerQueueTimer)
+        || !CreateTimerQueueTimer(timer, queue, callback, parameter, due,
+                                  period, flags))
+        return FALSE;
+    guard_opened(*timer);
+    return TRUE;
 }
 
 BOOL WINAPI fault_DeleteTimerQueueTimer(HANDLE queue, HANDLE timer,
                                         HANDLE event)
 {
-    BOOL result = DeleteTimerQueueTimer(queue, timer, event);
+    BOOL result = DeleteTimerQueueTimer(queue, guard_closing(timer), event);
 
     return !fails(CALL_DeleteTimerQueueTimer) && result;
 }
@@ -421,6 +504,24 @@ FARPROC WINAPI fault_GetProcAddress(HMODULE module, const char *name)
 }
 
 /* ---------------------------- memory and locks ---------------------------- */
+
+LPVOID WINAPI fault_VirtualAlloc(LPVOID address, SIZE_T size, DWORD type,
+                                 DWORD protection)
+{
+    return fails(CALL_VirtualAlloc)
+               ? NULL
+               : guard_mapped(VirtualAlloc(address, size, type, protection));
+}
+
+BOOL WINAPI fault_VirtualFree(LPVOID address, SIZE_T size, DWORD type)
+{
+    BOOL result;
+
+    delay();
+    result = VirtualFree(address, size, type);
+    guard_unmapped();
+    return !fails(CALL_VirtualFree) && result;
+}
 
 void *fault_malloc(size_t size)
 {
@@ -434,12 +535,14 @@ void *fault_calloc(size_t count, size_t size)
 
 void fault_free(void *block)
 {
+    count(CALL_free);
     delay();
     guard_free(block);
 }
 
 void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock)
 {
+    count(CALL_AcquireSRWLockExclusive);
     delay();
     AcquireSRWLockExclusive(lock);
     delay();
@@ -447,6 +550,7 @@ void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock)
 
 void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock)
 {
+    count(CALL_ReleaseSRWLockExclusive);
     ReleaseSRWLockExclusive(lock);
     delay();
 }

@@ -1,5 +1,5 @@
 /*
- * guard.c - memory in which every mistake is noticed at once. See checked.h.
+ * guard.c - memory and handles whose misuse is noticed. See checked.h.
  *
  *     | header page | the block's pages, the block at their end | no access |
  *
@@ -26,12 +26,14 @@ typedef struct {
     size_t room;   /* of its pages */
 } HEADER;
 
-static volatile LONG allocated, released;
+/* Handles are small numbers and multiples of four, on every Windows so far;
+ * larger ones are counted, and otherwise left alone. */
+#define HANDLES 65536
 
-static BOOL on(void)
-{
-    return GetEnvironmentVariableA("GUARD", NULL, 0) != 0;
-}
+static volatile LONG allocated, released, opened, closed;
+static volatile LONG isOpen[HANDLES];
+
+static BOOL on(void) { return GetEnvironmentVariableA("GUARD", NULL, 0) != 0; }
 
 /* The end of a broken server: nothing after this could be trusted. */
 static void broken(const char *what)
@@ -56,11 +58,11 @@ void *guard_allocate(size_t size)
     if (!on())
         return calloc(1, size);
     /* From the top: addresses that do not fit 32 bits, where they can. */
-    header = VirtualAlloc(NULL, PAGE + room + PAGE,
-                          MEM_RESERVE | MEM_TOP_DOWN, PAGE_NOACCESS);
-    if (header == NULL
-        || VirtualAlloc(header, PAGE + room, MEM_COMMIT, PAGE_READWRITE)
-               == NULL)
+    header = VirtualAlloc(NULL, PAGE + room + PAGE, MEM_RESERVE | MEM_TOP_DOWN,
+                          PAGE_NOACCESS);
+    if (header != NULL)
+        header = VirtualAlloc(header, PAGE + room, MEM_COMMIT, PAGE_READWRITE);
+    if (header == NULL)
         return NULL;
     header->magic = MAGIC;
     header->size = size;
@@ -106,22 +108,74 @@ void guard_free(void *block)
     InterlockedIncrement(&released);
 }
 
-void guard_report(void)
+void *guard_mapped(void *pages)
 {
-    char name[MAX_PATH], line[64];
-    DWORD written, length = GetEnvironmentVariableA("GUARD", name,
-                                                    sizeof name);
+    if (pages != NULL)
+        InterlockedIncrement(&allocated);
+    return pages;
+}
+
+void guard_unmapped(void) { InterlockedIncrement(&released); }
+
+/* -------------------------------- handles -------------------------------- */
+
+/* Where it is noted that this handle is open; NULL: nowhere. */
+static volatile LONG *note_of(HANDLE handle)
+{
+    ULONG_PTR number = (ULONG_PTR)handle / 4;
+
+    return (ULONG_PTR)handle % 4 == 0 && number < HANDLES ? &isOpen[number]
+                                                          : NULL;
+}
+
+HANDLE guard_opened(HANDLE handle)
+{
+    volatile LONG *note = note_of(handle);
+
+    if (handle == NULL || handle == INVALID_HANDLE_VALUE)
+        return handle;
+    InterlockedIncrement(&opened);
+    if (note != NULL)
+        InterlockedExchange(note, TRUE);
+    return handle;
+}
+
+HANDLE guard_closing(HANDLE handle)
+{
+    volatile LONG *note = note_of(handle);
+
+    InterlockedIncrement(&closed);
+    if (note != NULL && !InterlockedExchange(note, FALSE) && on())
+        broken("a handle is closed that is not open");
+    return handle;
+}
+
+/* -------------------------------- reports -------------------------------- */
+
+void append_line(const char *variable, const char *line, size_t length)
+{
+    char name[MAX_PATH];
+    DWORD size = GetEnvironmentVariableA(variable, name, sizeof name);
+    DWORD written;
     HANDLE file;
 
-    if (length == 0 || length >= sizeof name)
+    if (size == 0 || size >= sizeof name)
         return;
-    file = CreateFileA(name, FILE_APPEND_DATA, FILE_SHARE_READ, NULL,
-                       OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
-    if (file == INVALID_HANDLE_VALUE)
-        broken("the report can't be written");
-    length = (DWORD)snprintf(line, sizeof line, "allocated=%ld freed=%ld\n",
-                             allocated, released);
-    if (!WriteFile(file, line, length, &written, NULL))
-        broken("the report can't be written");
+    file = CreateFileA(name, FILE_APPEND_DATA,
+                       FILE_SHARE_READ | FILE_SHARE_WRITE, NULL, OPEN_ALWAYS,
+                       FILE_ATTRIBUTE_NORMAL, NULL);
+    if (file == INVALID_HANDLE_VALUE
+        || !WriteFile(file, line, (DWORD)length, &written, NULL))
+        broken("a report can't be written");
     CloseHandle(file);
+}
+
+void guard_report(void)
+{
+    char line[128];
+    int length = snprintf(line, sizeof line,
+                          "allocated=%ld freed=%ld opened=%ld closed=%ld\n",
+                          allocated, released, opened, closed);
+
+    append_line("GUARD", line, (size_t)length);
 }

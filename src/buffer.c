@@ -87,6 +87,5 @@ void buffer_give(char *buffer, BOOL large)
     if ((QueryDepthSList(&kept[large]) + 1u) * sizes[large] > KEPT_BYTES)
         release(buffer);
     else
-        InterlockedPushEntrySList(&kept[large],
-                                  (SLIST_ENTRY *)(void *)buffer);
+        InterlockedPushEntrySList(&kept[large], (SLIST_ENTRY *)(void *)buffer);
 }

@@ -46,8 +46,8 @@ static char *own_buffer(LPPER_HANDLE_DATA handleInfo)
 }
 
 LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
-                                  const SOCKADDR_INET *clntAdr,
-                                  ULONGLONG id, HANDLE hComPort)
+                                  const SOCKADDR_INET *clntAdr, ULONGLONG id,
+                                  HANDLE hComPort)
 {
     LPPER_HANDLE_DATA handleInfo = malloc(sizeof *handleInfo
                                           + (zeroByte ? 0 : BUF_SIZE));
@@ -71,9 +71,10 @@ LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
     /* The key is ULONG_PTR, as wide as a pointer. The chapter's (DWORD) cast
      * cuts a 64-bit address in half. */
     if (CreateIoCompletionPort((HANDLE)hClntSock, hComPort,
-                               (ULONG_PTR)handleInfo, 0) == NULL) {
-        log_failure("CreateIoCompletionPort (associate)",
-                    (int)GetLastError(), NULL);
+                               (ULONG_PTR)handleInfo, 0)
+        == NULL) {
+        log_failure("CreateIoCompletionPort (associate)", (int)GetLastError(),
+                    NULL);
         connection_close(handleInfo, CLOSE_ERROR);
         return NULL;
     }

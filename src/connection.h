@@ -90,8 +90,8 @@ void connection_configure(BOOL zeroByteRecv, BOOL inlined);
  * says why, and the result is NULL. The caller owns the result until it posts.
  */
 LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
-                                  const SOCKADDR_INET *clntAdr,
-                                  ULONGLONG id, HANDLE hComPort);
+                                  const SOCKADDR_INET *clntAdr, ULONGLONG id,
+                                  HANDLE hComPort);
 
 /*
  * Post the next operation: a READ; the READ of what a zero-byte READ has

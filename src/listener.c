@@ -144,7 +144,8 @@ BOOL listener_has_ifs_handles(void)
     socklen_t size = sizeof info;
 
     return getsockopt((SOCKET)listener, SOL_SOCKET, SO_PROTOCOL_INFOW,
-                      (char *)&info, &size) == 0
+                      (char *)&info, &size)
+               == 0
            && (info.dwServiceFlags1 & XP1_IFS_HANDLES) != 0;
 }
 
@@ -154,7 +155,8 @@ BOOL listener_listens(void)
     socklen_t size = sizeof listens;
 
     return getsockopt((SOCKET)listener, SOL_SOCKET, SO_ACCEPTCONN,
-                      (char *)&listens, &size) == 0
+                      (char *)&listens, &size)
+               == 0
            && listens;
 }
 

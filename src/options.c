@@ -77,7 +77,8 @@ static BOOL set_bind(OPTIONS *options, const char *option, const char *value)
     if (*value == '\0' || getaddrinfo(value, NULL, &hints, &found) != 0
         || found->ai_addrlen > sizeof options->address) {
         log_error("%s: '%s' is not an IPv4 or IPv6 address such as 127.0.0.1 "
-                  "or ::1", option, value);
+                  "or ::1",
+                  option, value);
         if (found != NULL)
             freeaddrinfo(found);
         return FALSE;
@@ -89,7 +90,8 @@ static BOOL set_bind(OPTIONS *options, const char *option, const char *value)
     return TRUE;
 }
 
-static BOOL set_workers(OPTIONS *options, const char *option, const char *value)
+static BOOL set_workers(OPTIONS *options, const char *option,
+                        const char *value)
 {
     return parse_number(option, value, 1, MAX_WORKERS, &options->workers);
 }
@@ -152,8 +154,8 @@ static BOOL set_work(OPTIONS *options, const char *option, const char *value)
     if (kind == NULL
         || (*kind != '\0' && !spins && strcmp(kind, ":sleep") != 0)) {
         log_error("%s: '%s' is not a number from 0 to %lu, alone or with "
-                  ":sleep or :spin behind it", option, value,
-                  (DWORD)MAX_WORK);
+                  ":sleep or :spin behind it",
+                  option, value, (DWORD)MAX_WORK);
         return FALSE;
     }
     options->workTime = n;
@@ -176,7 +178,8 @@ static BOOL set_trace(OPTIONS *options, const char *option, const char *value)
     return TRUE;
 }
 
-static BOOL set_verbose(OPTIONS *options, const char *option, const char *value)
+static BOOL set_verbose(OPTIONS *options, const char *option,
+                        const char *value)
 {
     (void)option, (void)value;
     options->logLevel = LOG_VERBOSE;
@@ -213,8 +216,7 @@ static const struct {
      "when stopping, time for sends to finish (5)"},
     {'\0', "buffer", "BYTES", set_buffer,
      "receive into up to this, 4096-1048576 (65536)"},
-    {'\0', "batch", "N", set_batch,
-     "packets to take in one call, 1-256 (1)"},
+    {'\0', "batch", "N", set_batch, "packets to take in one call, 1-256 (1)"},
     {'\0', "inline", "N", set_inline,
      "handle what is done at once, N in a row (0)"},
     {'\0', "zero-byte-recv", NULL, set_zero_byte,

@@ -38,7 +38,7 @@ static HANDLE hComPort;
 static struct {
     WORKER worker;
     HANDLE hThread;
-} *workers;
+} * workers;
 static DWORD workerCount;          /* how many were asked for */
 static DWORD workersStarted;       /* how many there are */
 static volatile LONG workersLost;
@@ -54,8 +54,9 @@ static void *volatile stopReason;  /* const char *; NULL while running */
 /* FALSE if somebody else was first. */
 static BOOL begin_stop(const char *reason)
 {
-    if (InterlockedCompareExchangePointer(
-            &stopReason, (void *)(ULONG_PTR)reason, NULL) != NULL)
+    if (InterlockedCompareExchangePointer(&stopReason,
+                                          (void *)(ULONG_PTR)reason, NULL)
+        != NULL)
         return FALSE;
     TRACE(trace_stop(reason));
     registry_stop();
@@ -408,8 +409,9 @@ static void report_totals(void)
     for (i = 0; i < workersStarted; ++i)
         report_worker(&workers[i].worker);
     log_event("stopped connections=%llu received=%llu sent=%llu failed=%llu "
-              "live=%lu", totals.connections, totals.received, totals.sent,
-              totals.failed, totals.live);
+              "live=%lu",
+              totals.connections, totals.received, totals.sent, totals.failed,
+              totals.live);
 }
 
 /* The chapter's GetSystemInfo counts those of one processor group, which has

@@ -135,16 +135,18 @@ static BOOL start_workers(DWORD count, const OPTIONS *options)
  */
 static void join(HANDLE hThread)
 {
+    static DWORD limit = JOIN_LIMIT;
     DWORD result;
     LONG closed;
 
     do {
         closed = portClosed;  /* before the wait: after that it has a while */
-        result = WaitForSingleObject(hThread, JOIN_LIMIT);
+        result = WaitForSingleObject(hThread, limit);
     } while (result == WAIT_TIMEOUT && !closed);
     if (result != WAIT_OBJECT_0)
         unjoined = TRUE;
     if (result == WAIT_TIMEOUT) {
+        limit = 0;  /* the others have had that while, too */
         log_error("a worker does not end");
         exitStatus = 1;
     } else if (result != WAIT_OBJECT_0)

@@ -21,7 +21,7 @@ import time
 
 import pytest
 
-from support import (CHECKED, ROOT, START_TRIES, STOP_SIGNAL, WINDOWS,
+from support import (CHECKED, ROOT, STOP_SIGNAL, WINDOWS,
                      build_broken, check_nothing_left, exchange, fields,
                      launch, receive, reset, start_process, windows_path)
 
@@ -64,6 +64,13 @@ MAY_END = {
 
 ARGUMENTS = {  # beside those that all have
     "getaddrinfo": ["--bind", "127.0.0.1"],
+    "GetQueuedCompletionStatusEx": ["--batch", "64"],
+    "WSAGetOverlappedResult": ["--batch", "64"],
+    "SetFileCompletionNotificationModes": ["--inline", "4"],
+    "getsockopt": ["--inline", "4"],
+    "PostQueuedCompletionStatus": ["--inline", "1"],
+    "VirtualAlloc": ["--zero-byte-recv"],
+    "VirtualFree": ["--zero-byte-recv"],
 }
 
 
@@ -184,7 +191,7 @@ class Run:
 
     def go(self):
         """Returns what is wrong, as a list of texts."""
-        for _ in range(START_TRIES):
+        for _ in range(launch.START_TRIES):
             self.start()
             if self.wait_until_it_listens():
                 self.drive()

@@ -12,9 +12,10 @@ import threading
 
 import pytest
 
-from support import (CHECKED, WINDOWS, Server, build_broken,
+from support import (BUF_SIZE, CHECKED, WINDOWS, Server, build_broken,
                      check_nothing_left, closing_all, connect, echo, exchange,
-                     heap_checking, receive, reset, together, windows_path)
+                     heap_checking, receive, reset, together, wait_until,
+                     windows_path)
 from test_hostile_clients import offer
 from test_stopping import Load
 
@@ -52,8 +53,11 @@ def all_kinds_of_clients(server):
         server.connect().close()
 
 
-def test_every_block_is_freed(guarded):
-    server = guarded("--workers", 4, "--drain-timeout", 1)
+@pytest.mark.parametrize("arguments", [
+    ["--buffer", BUF_SIZE], [], ["--zero-byte-recv"],
+    ["--zero-byte-recv", "--batch", 64, "--inline", 3]])
+def test_every_block_is_freed(guarded, arguments):
+    server = guarded("--workers", 4, "--drain-timeout", 1, *arguments)
     all_kinds_of_clients(server)
     with closing_all() as clients:
         for _ in range(10):
@@ -61,14 +65,19 @@ def test_every_block_is_freed(guarded):
         offer(server, clients[:3])  # cancelled in the middle of a WRITE
         totals = server.stop()
     report = server.report()
-    # One block a connection, one for the array of workers.
-    assert report["allocated"] == totals["connections"] + 1
+    # One block a connection, one for the array of workers; and buffers.
+    if arguments == ["--buffer", BUF_SIZE]:
+        assert report["allocated"] == totals["connections"] + 1
+    else:
+        assert report["allocated"] > totals["connections"] + 1
 
 
 @pytest.mark.parametrize("round", range(10))
 def test_stop_under_load_with_delays(guarded, round):
     """Ten of them here; `make soak` does more."""
-    server = guarded("--workers", 1 + round % 4, delays=round + 1)
+    mode = [[], ["--batch", 64], ["--inline", 2], ["--zero-byte-recv"],
+            ["--batch", 64, "--inline", 7, "--zero-byte-recv"]][round % 5]
+    server = guarded("--workers", 1 + round % 4, *mode, delays=round + 1)
 
     def ping_pong(again):
         with connect(server.host, server.port) as client:
@@ -114,13 +123,15 @@ def test_idle_sweep_with_delays(guarded):
 
 # ------------------------- servers broken on purpose ------------------------
 
+ECHO = "    return connection_write(handleInfo, handleInfo->buffer, bytes);\n}"
+
 BROKEN = {
+    # the file, what is changed into what, the server's arguments
     "touched after the post": (
-        "worker.c",
-        "        connection_write(handleInfo, handleInfo->buffer, bytes);\n"
-        "    }",
-        "        connection_write(handleInfo, handleInfo->buffer, bytes);\n"
-        "        handleInfo->lastActive = 0;\n    }"),
+        "worker.c", ECHO,
+        "    {\n        LPPER_IO_DATA done = connection_write(\n"
+        "            handleInfo, handleInfo->buffer, bytes);\n"
+        "        handleInfo->lastActive = 0;\n        return done;\n    }\n}"),
     "touched after the close": (
         "connection.c", "    free(handleInfo);\n",
         "    free(handleInfo);\n    handleInfo->id = 0;\n"),
@@ -128,11 +139,14 @@ BROKEN = {
         "connection.c", "    free(handleInfo);\n",
         "    free(handleInfo);\n    free(handleInfo);\n"),
     "one byte too many": (
-        "worker.c",
-        "        handleInfo->received += bytes;\n",
-        "        handleInfo->received += bytes;\n"
-        "        ((char *)handleInfo)[sizeof *handleInfo] = 0;\n"),
+        "connection.c",
+        "    handleInfo->received += bytes;\n",
+        "    handleInfo->received += bytes;\n"
+        "    ((char *)handleInfo)[sizeof *handleInfo + BUF_SIZE] = 0;\n"),
     "not freed": ("connection.c", "    free(handleInfo);\n", ""),
+    "not given back": (
+        "connection.c", "    return_buffer(handleInfo);\n    free(handleInfo);",
+        "    free(handleInfo);", "--zero-byte-recv"),
     "not closed": (
         "connection.c",
         "    if (closesocket(handleInfo->hClntSock) != 0)\n",
@@ -146,18 +160,23 @@ BROKEN = {
         "connection.c", "(ULONG_PTR)handleInfo, 0)",
         "(DWORD)(ULONG_PTR)handleInfo, 0)"),
     "freed while the kernel owns it": (
-        "worker.c",
-        "        connection_write(handleInfo, handleInfo->buffer, bytes);\n"
-        "    }",
-        "        connection_write(handleInfo, handleInfo->buffer, bytes);\n"
-        "        connection_read(handleInfo);\n    }"),
+        "worker.c", ECHO,
+        "    connection_write(handleInfo, handleInfo->buffer, bytes);\n"
+        "    return connection_read(handleInfo);\n}"),
+    "done at once, and a packet all the same": (
+        "connection.c", "skipsPackets && skip_packets(hClntSock)",
+        "skipsPackets", "--inline", 4),
+    "queued, and handled all the same": (
+        "worker.c", "                continue;\n", "                (void)0;\n",
+        "--inline", 1),
 }
 
 
 @pytest.mark.parametrize("mistake", BROKEN)
 def test_a_broken_server_is_caught(guarded, tmp_path, mistake):
-    program = build_broken(tmp_path, *BROKEN[mistake])
-    server = guarded("--workers", 4, program=program, delays=1)
+    source, old, new, *arguments = BROKEN[mistake]
+    program = build_broken(tmp_path, source, old, new)
+    server = guarded("--workers", 4, *arguments, program=program, delays=1)
     for _ in range(200):
         try:
             with server.connect() as client:
@@ -175,7 +194,7 @@ def test_a_broken_server_is_caught(guarded, tmp_path, mistake):
     else:
         # What Windows' status for an access violation becomes under Wine is
         # not always the same; that the server did not end by itself is.
-        assert not server.alive(), f"{mistake}: not noticed"
+        assert wait_until(lambda: not server.alive()), f"{mistake}: not noticed"
         assert not server.matching("^stopp")
 
 

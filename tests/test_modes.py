@@ -4,8 +4,11 @@ The tests of the echo, of hostile clients and of the stop run in each mode, but
 for those that are about something else; then what each mode promises.
 """
 
+import collections
 import json
+import shutil
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -15,9 +18,9 @@ import support
 import test_echo as echo_tests
 import test_hostile_clients as hostile_tests
 import test_stopping as stopping_tests
-from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, Server, closing_all,
-                     connect, echo, exchange, fields, receive, together,
-                     windows_path)
+from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, ROOT, WINDOWS, Server,
+                     build, build_broken, closing_all, connect, echo, exchange,
+                     fields, receive, together, windows_path)
 from test_stopping import Load
 
 MODES = {
@@ -55,7 +58,7 @@ for _module in (echo_tests, hostile_tests, stopping_tests):
 
 def pytest_generate_tests(metafunc):
     """Every test that starts a server by these fixtures, in each mode."""
-    if "mode" in metafunc.fixturenames:
+    if {"mode", "start_server"} <= set(metafunc.fixturenames):
         name = metafunc.function.__name__
         metafunc.parametrize("mode", [
             mode for mode in MODES if name not in LONG or mode in LONG_IN])
@@ -206,6 +209,24 @@ def test_sentinels_of_others_are_returned(traced):
     pytest.fail("no worker ever took more than one sentinel")
 
 
+def test_sentinels_that_are_kept_are_missed(tmp_path):
+    """The same with a server that does not return them: it does not end, or
+    the test above would prove nothing."""
+    program = build_broken(
+        tmp_path, "worker.c", "        server_return_sentinels(sentinels - 1);",
+        "        (void)0;", forced=False)
+    for _ in range(20):
+        server = Server("--workers", 64, "--batch", 256, program=program)
+        server.check_serves()
+        server.signal_stop()
+        try:
+            server.wait_end(2)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            return
+    pytest.fail("no worker ever kept a sibling's sentinel")
+
+
 # --------------------------------- inline ----------------------------------
 
 
@@ -302,6 +323,76 @@ def test_what_a_burst_needed_is_given_back():
             lambda: process_info.memory(pid) - before < 1 << 20), (
                 process_info.memory(pid) - before)
     server.stop()
+
+
+# ------------------------------- what it costs ------------------------------
+
+ECHOES = 500
+NEVER = {"malloc", "calloc", "free", "VirtualAlloc", "VirtualFree",
+         "AcquireSRWLockExclusive", "ReleaseSRWLockExclusive"}
+
+COSTS = {
+    # Calls of one echo to one client, as counted; the others: none.
+    "plain": ([], {"WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatus": 2}),
+    "batch": (["--batch", 256], {
+        "WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatusEx": 2,
+        "WSAGetOverlappedResult": 2}),
+    "zero-byte": (["--zero-byte-recv"], {
+        "WSARecv": 2, "WSASend": 1, "GetQueuedCompletionStatus": 3}),
+    # These have one packet, if the next message is not there yet; if it is,
+    # they queue it themselves.
+    "inline": (["--inline", 1], {
+        "WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatus": 1}),
+    "zero-byte, inline": (["--zero-byte-recv", "--inline", 2], {
+        "WSARecv": 2, "WSASend": 1, "GetQueuedCompletionStatus": 1}),
+}
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory):
+    """The checked server, which counts calls, but keeps buffers as usual."""
+    directory = tmp_path_factory.mktemp("counting")
+    checked = ROOT / "tests" / "checked"
+    return build(directory, "counting.exe", "-DKEPT_BYTES=4194304u",
+                 forced=checked / "checked.h",
+                 extra=sorted(checked.glob("*.c")))
+
+
+def calls_of(program, directory, arguments, echoes):
+    """How often each call was made, from the start to the end."""
+    counts = directory / f"counts{echoes}.txt"
+    server = Server(*arguments, program=program,
+                    env={"COUNTS": windows_path(counts)})
+    with server.connect() as client:
+        for _ in range(echoes):
+            assert echo(client, b"x" * 64) == b"x" * 64
+    server.stop()
+    return collections.Counter({
+        call: int(count) for call, count in
+        fields(counts.read_text(encoding="ascii")).items()})
+
+
+@pytest.mark.skipif(WINDOWS and shutil.which("gcc") is None,
+                    reason="builds a server of its own, with gcc")
+@pytest.mark.parametrize("mode", COSTS)
+def test_calls_of_one_echo(counting, tmp_path, mode):
+    """Counted, not believed: no lock, no allocation, and so many calls."""
+    arguments, expected = COSTS[mode]
+    calls = calls_of(counting, tmp_path, arguments, 100 + ECHOES)
+    calls.subtract(calls_of(counting, tmp_path, arguments, 100))
+    each = {call: count / ECHOES for call, count in calls.items()}
+    queued = each.pop("PostQueuedCompletionStatus")
+    assert queued == 0 or "inline" in mode
+    for call, count in each.items():
+        most = expected.get(call, 0)
+        # A sweep that happened to fall into one of the two is no echo's.
+        slack = 0.2 if "inline" in mode or "zero" in mode else 0.02
+        if call in expected and "inline" not in mode:
+            assert count == pytest.approx(most, abs=0.02), call
+        elif call in expected:
+            assert count <= most + slack, call
+        else:
+            assert abs(count) <= (0.05 if call in NEVER else slack), call
 
 
 # ------------------------------- all of them --------------------------------

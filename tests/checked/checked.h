@@ -9,7 +9,8 @@
  *       calls fail. A list of CALL:WHEN:CODE. WHEN is N (the Nth call only),
  *       N+ (the Nth and all after it) or /N (every Nth). CODE is what
  *       GetLastError or WSAGetLastError is to say; "short" for WSASend and
- *       WSARecv transfers half.
+ *       WSARecv transfers half; for getsockopt it shows a socket that is no
+ *       IFS handle.
  *   GUARD=FILE
  *       every block of memory has pages of its own with one behind that can't
  *       be touched, and none is ever used again; nor may a handle be closed
@@ -30,7 +31,9 @@
 
 /* buffer.c keeps nothing for later: what is given back is freed, and guarded
  * from then on. */
+#ifndef KEPT_BYTES
 #define KEPT_BYTES 0u
+#endif
 
 #include <process.h>
 #include <stdlib.h>
@@ -44,8 +47,9 @@
     X(getsockopt) X(WSAGetOverlappedResult)                                  \
     X(SetFileCompletionNotificationModes)                                    \
     X(CreateIoCompletionPort) X(GetQueuedCompletionStatus)                   \
-    X(GetQueuedCompletionStatusEx) X(PostQueuedCompletionStatus) X(CancelIoEx)              \
-    X(_beginthreadex) X(WaitForSingleObject) X(CloseHandle) X(DuplicateHandle)                 \
+    X(GetQueuedCompletionStatusEx) X(PostQueuedCompletionStatus)             \
+    X(CancelIoEx) X(_beginthreadex) X(WaitForSingleObject) X(CloseHandle)    \
+    X(DuplicateHandle)                                                       \
     X(SetConsoleCtrlHandler) X(GetActiveProcessorCount)                      \
     X(SleepConditionVariableSRW) X(WriteFile) X(malloc) X(calloc)            \
     X(CreateFileA) X(SetFilePointerEx) X(TlsAlloc) X(TlsSetValue)            \

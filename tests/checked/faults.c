@@ -194,8 +194,18 @@ int WSAAPI fault_setsockopt(SOCKET sock, int level, int name,
 int WSAAPI fault_getsockopt(SOCKET sock, int level, int name, char *value,
                             int *size)
 {
-    return fails(CALL_getsockopt) ? SOCKET_ERROR
-                                  : getsockopt(sock, level, name, value, size);
+    int result, code;
+
+    if (!due(CALL_getsockopt, &code))
+        return getsockopt(sock, level, name, value, size);
+    if (code != SHORT || name != SO_PROTOCOL_INFOW) {
+        WSASetLastError(code);
+        return SOCKET_ERROR;
+    }
+    result = getsockopt(sock, level, name, value, size);
+    ((WSAPROTOCOL_INFOW *)(void *)value)->dwServiceFlags1
+        &= ~(DWORD)XP1_IFS_HANDLES;
+    return result;
 }
 
 int WSAAPI fault_bind(SOCKET sock, const SOCKADDR *address, int size)

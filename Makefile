@@ -168,7 +168,7 @@ bench: $(PROGRAM) steps
 	@$(PYTHON) scripts/bench.py --server $(PROGRAM) --steps $(STEPDIR) $(BENCH)
 
 test: $(BUILDS) checked
-	@$(if $(SETUP),$(SETUP) wine pytest browser,)
+	@$(if $(SETUP),$(SETUP) wine pytest browser analysis,)
 	@$(PYTHON) scripts/run_tests.py $(TESTS)
 
 soak: $(PROGRAM) checked

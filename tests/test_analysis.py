@@ -55,7 +55,8 @@ def analyze(tmp_path):
     def run(text, *tools):
         (tmp_path / "src" / "main.c").write_text(text, encoding="ascii")
         done = subprocess.run(
-            ["make", "analyze", "TOOLS=" + " ".join(tools)], cwd=tmp_path,
+            ["make", "--no-print-directory", "analyze",
+             "TOOLS=" + " ".join(tools)], cwd=tmp_path,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, encoding="utf-8", timeout=60)
         return done.returncode, done.stdout

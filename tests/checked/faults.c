@@ -194,6 +194,7 @@ int WSAAPI fault_setsockopt(SOCKET sock, int level, int name,
 int WSAAPI fault_getsockopt(SOCKET sock, int level, int name, char *value,
                             int *size)
 {
+    WSAPROTOCOL_INFOW *info = (WSAPROTOCOL_INFOW *)(void *)value;
     int result, code;
 
     if (!due(CALL_getsockopt, &code))
@@ -203,8 +204,7 @@ int WSAAPI fault_getsockopt(SOCKET sock, int level, int name, char *value,
         return SOCKET_ERROR;
     }
     result = getsockopt(sock, level, name, value, size);
-    ((WSAPROTOCOL_INFOW *)(void *)value)->dwServiceFlags1
-        &= ~(DWORD)XP1_IFS_HANDLES;
+    info->dwServiceFlags1 &= ~(DWORD)XP1_IFS_HANDLES;
     return result;
 }
 

@@ -231,11 +231,12 @@ BOOL registry_drain(DWORD milliseconds)
 {
     ULONGLONG start = GetTickCount64();
     ULONGLONG cutAt = 0;
-    DWORD left, took;
+    DWORD left;
 
     AcquireSRWLockExclusive(&lock);
     while (totals.live > 0 && phase != ABANDONED) {
         ULONGLONG now = GetTickCount64();
+        DWORD took;
 
         if (phase == DRAINING && now - start >= milliseconds)
             phase = CUTTING;

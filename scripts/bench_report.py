@@ -149,6 +149,9 @@ SCALE_LEGEND = ("CPU us: of server and wineserver for each message; x: that, "
                 "times what it is on 10 connections; load: us of its own")
 
 
+SERIOUS = 2  # seconds for each figure: less is no measurement
+
+
 def about(result):
     """What was measured, on what: a list of lines."""
     machine, settings = result["machine"], result["settings"]
@@ -159,6 +162,9 @@ def about(result):
              f"{rounds} round{'s' * (rounds > 1)} of {settings['seconds']:g} s"
              f" after {settings['warm_up']:g} s; load of "
              f"{settings['load_processes']} processes"]
+    if settings["seconds"] * rounds < SERIOUS:
+        lines.append("So short a run shows that it works; its figures mean "
+                     "little")
     if machine["wine"]:
         lines.append(f"Under {machine['wine']}: these are figures of Wine, "
                      "not of Windows")

@@ -381,8 +381,9 @@ def test_calls_of_one_echo(counting, tmp_path, mode):
     calls = calls_of(counting, tmp_path, arguments, 100 + ECHOES)
     calls.subtract(calls_of(counting, tmp_path, arguments, 100))
     each = {call: count / ECHOES for call, count in calls.items()}
+    # A sentinel may be returned in one of the two and not in the other.
     queued = each.pop("PostQueuedCompletionStatus")
-    assert queued == 0 or "inline" in mode
+    assert queued <= (1.05 if "inline" in mode else 0.02)
     for call, count in each.items():
         most = expected.get(call, 0)
         # A sweep that happened to fall into one of the two is no echo's.

@@ -445,8 +445,9 @@ def test_no_memory_for_a_large_buffer(faulty):
 
 
 def test_no_memory_for_any_buffer(faulty):
-    server = faulty("VirtualAlloc:3:8", "--zero-byte-recv")
+    server = faulty("VirtualAlloc:3:8", "--zero-byte-recv", "-v")
     server.check_serves()  # two buffers: for the message, for the end of file
+    server.wait_for("^close conn=1 ")
     with server.connect() as client:
         client.sendall(b"hello")
         with pytest.raises(ConnectionError):  # closed with bytes not read

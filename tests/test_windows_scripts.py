@@ -154,9 +154,15 @@ class Desk:
     def type(self, script, arguments=""):
         """... and wait. Returns the exit status and what was complained of;
         nothing else may be said."""
-        process = self.start(script, arguments)
-        out, err = process.communicate(timeout=START_TIMEOUT)
-        assert out == ""
+        before = self.log.read_bytes() if self.log.exists() else b""
+        for _ in range(launch.START_TRIES):
+            process = self.start(script, arguments)
+            out, err = process.communicate(timeout=START_TIMEOUT)
+            assert out == ""
+            if WINDOWS or NOT_STARTED not in err:
+                break
+            # Wine's cmd could not start a tool: see launch.never_started.
+            self.log.write_bytes(before)
         return process.returncode, err
 
     def calls(self):
@@ -172,6 +178,7 @@ def desk(tmp_path, fake):
     return Desk(tmp_path, fake)
 
 
+NOT_STARTED = "ShellExecuteEx failed: Internal error"
 NMAKE = ["nmake", "/nologo", "/f", "NMakefile"]
 
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import importlib.util
 import os
 import pathlib
 import re
@@ -158,6 +159,15 @@ def build_broken(directory, source, old, new, forced=True):
     return build(directory, "broken.exe", sources=sources,
                  forced=checked / "checked.h",
                  extra=sorted(checked.glob("*.c")))
+
+
+def load_script(name):
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(
+        name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def windows_path(path):

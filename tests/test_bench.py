@@ -1,7 +1,6 @@
 """The benchmark: does it measure what it says, notice a bad server, and end
 all it has started? Never how fast anything is."""
 
-import importlib.util
 import io
 import json
 import os
@@ -18,7 +17,8 @@ import xml.etree.ElementTree
 import pytest
 
 import support
-from support import PROGRAM, ROOT, TEXT, WINDOWS, start_process, wait_until
+from support import (PROGRAM, ROOT, TEXT, WINDOWS, load_script, start_process,
+                     wait_until)
 
 BENCH = ROOT / "scripts" / "bench.py"
 TIMEOUT = 100  # seconds
@@ -49,15 +49,6 @@ class Server(socketserver.ThreadingTCPServer):
 with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
     server.serve_forever()
 """
-
-
-def load_script(name):
-    spec = importlib.util.spec_from_file_location(
-        name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 bench, bench_load = load_script("bench"), load_script("bench_load")
 bench_report = load_script("bench_report")

@@ -4,31 +4,20 @@ Nothing here asserts who wakes up, nor the concurrency limit: systems differ
 in that, and the lessons are there to show it.
 """
 
-import importlib.util
 import re
 import subprocess
 import sys
 
 import pytest
 
-from support import PROGRAM, ROOT, TEXT
+from support import PROGRAM, ROOT, TEXT, load_script
 
 DEMO = ROOT / "scripts" / "demo.py"
 LESSONS = ["cycle", "lifo", "limit", "paused", "order", "backpressure",
            "halfclose", "reset", "shutdown", "posted"]
 LESSON_TIMEOUT = 90  # seconds
 
-
-def load(name):
-    """A script as a module."""
-    spec = importlib.util.spec_from_file_location(
-        name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-demo, trace_view = load("demo"), load("trace_view")
+demo, trace_view = load_script("demo"), load_script("trace_view")
 
 
 def run_demo(*arguments, timeout=LESSON_TIMEOUT):

@@ -15,8 +15,8 @@ PARTS =
 TOOLS =
 BUILD = build
 
-SOURCES = main options log server listener registry connection buffer worker \
-          work trace
+SOURCES = main console options log stop server pool listener address registry \
+          connection buffer worker batch echo work trace
 STEPS   = step1_completion_routine step2_iocp
 # Version and manifest: the .rc file says with what else it is made.
 RESOURCE  = iocp_echo_server

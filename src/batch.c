@@ -15,20 +15,41 @@
 #include "pool.h"
 #include "trace.h"
 
+/*
+ * Returns whether the sockets are handles of the system itself. Where a layered
+ * service provider stands in between (one without IFS handles), the system may
+ * leave out a packet that the provider was to pass on: Microsoft, KB 2568167.
+ */
+static BOOL has_ifs_handles(SOCKET sock)
+{
+    WSAPROTOCOL_INFOW info = {0};
+    int size = sizeof info;
+
+    getsockopt(sock, SOL_SOCKET, SO_PROTOCOL_INFOW, (char *)&info, &size);
+    if ((info.dwServiceFlags1 & XP1_IFS_HANDLES) != 0)
+        return TRUE;
+    log_failure("--inline", WSAEOPNOTSUPP,
+                "the sockets may not be IFS handles: a layered service provider "
+                "can be the cause ('netsh winsock show catalog' lists them)");
+    return FALSE;
+}
+
 /* A connection's first packet finds its socket as it was made, with nothing
  * outstanding: from here on it does without the packets of what is done at
  * once. Returns where its owner, this thread, finds that instead. */
 static LPPER_HANDLE_DATA *done_list(BATCH_WORKER *batch,
                                     const PER_HANDLE_DATA *handleInfo)
 {
-    if (handleInfo->done != NULL
-        || (batch->inlines
-            && log_unless(SetFileCompletionNotificationModes(
-                              (HANDLE)handleInfo->hClntSock,
-                              FILE_SKIP_COMPLETION_PORT_ON_SUCCESS),
-                          "SetFileCompletionNotificationModes (--inline)")))
+    if (handleInfo->done != NULL)
         return &batch->done;
-    return NULL;
+    if (batch->worker.options->inlineLimit == 0 || handleInfo->received > 0
+        || !has_ifs_handles(handleInfo->hClntSock)
+        || !log_unless(SetFileCompletionNotificationModes(
+                           (HANDLE)handleInfo->hClntSock,
+                           FILE_SKIP_COMPLETION_PORT_ON_SUCCESS),
+                       "SetFileCompletionNotificationModes (--inline)"))
+        return NULL;
+    return &batch->done;
 }
 
 static void handle(BATCH_WORKER *batch, LPPER_HANDLE_DATA handleInfo,

@@ -13,7 +13,6 @@ typedef struct {
     WORKER worker;           /* must be first                               */
     const REGISTRY *registry;
     DWORD workers;           /* how many there are                          */
-    BOOL inlines;            /* --inline was given, and is safe             */
     LPPER_HANDLE_DATA done;  /* list of those whose operation is done and
                                 gave no packet                              */
     /* Set when it ends: */

@@ -92,7 +92,7 @@ void buffer_return(BUFFERS *buffers, BUFFER *buffer)
 {
     SLIST_HEADER *kept = &buffers->kept[buffer->kind];
 
-    if (buffer->data != NULL && buffer->data != buffer->own) {
+    if (buffer->data != buffer->own) {
         if ((QueryDepthSList(kept) + 1u) * buffer->size > KEPT_BYTES)
             release(buffer->data);
         else
@@ -100,20 +100,24 @@ void buffer_return(BUFFERS *buffers, BUFFER *buffer)
                                       (SLIST_ENTRY *)(void *)buffer->data);
     }
     buffer->data = buffer->own;
-    buffer->size = BUF_SIZE;
+    buffer->size = buffer->own != NULL ? BUF_SIZE : 0;
     buffer->kind = BUFFER_SMALL;
 }
 
-BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer)
+BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer, BOOL announced)
 {
-    if (buffer->data != NULL && buffer->kind == buffer->wanted)
+    BOOL fits = buffer->size != 0 && buffer->kind == buffer->wanted;
+
+    if (fits && (announced || !buffers->lendsAll))
         return TRUE;
     buffer_return(buffers, buffer);
+    if (buffers->lendsAll && !announced)
+        return TRUE;
     if (buffer->wanted == BUFFER_LARGE
         && borrow(buffers, buffer, BUFFER_LARGE))
         return TRUE;
     buffer->wanted = BUFFER_SMALL;  /* the next full READ asks again */
-    return buffer->data != NULL || borrow(buffers, buffer, BUFFER_SMALL);
+    return buffer->size != 0 || borrow(buffers, buffer, BUFFER_SMALL);
 }
 
 void buffer_received(const BUFFERS *buffers, BUFFER *buffer, DWORD bytes)

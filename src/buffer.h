@@ -30,10 +30,10 @@ typedef struct {
 
 /* One connection's. */
 typedef struct {
-    char *data;       /* NULL: it has none at present                       */
+    char *data;
+    DWORD size;       /* bytes; 0: it has none at present                   */
     char *own;        /* its own small one, which it goes back to, or NULL;
                          the connection frees it                            */
-    DWORD size;       /* of data, in bytes                                  */
     BYTE kind;        /* BUFFER_KIND of the one it has                      */
     BYTE wanted;      /* ... and of the one for the next READ               */
     BYTE smallReads;  /* in a row, into a large one                         */
@@ -53,10 +53,12 @@ void buffers_trim(BUFFERS *buffers);
 /*
  * For the owner of a connection, between an echo and the next READ, when its
  * buffer holds nothing. buffer_prepare sees to a buffer of the size wanted, or a
- * small one if there is no memory; returns FALSE if there is not even that.
- * buffer_return gives back what is borrowed. buffer_received notes how much a
- * READ has brought, and from that how large the next buffer should be.
+ * small one if there is no memory; returns FALSE if there is not even that. If
+ * all buffers are lent, and no READ of zero bytes has announced that something
+ * has come, it is a buffer of zero bytes. buffer_return gives back what is
+ * borrowed. buffer_received notes how much a READ has brought, and from that how
+ * large the next buffer should be.
  */
-BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer);
+BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer, BOOL announced);
 void buffer_return(BUFFERS *buffers, BUFFER *buffer);
 void buffer_received(const BUFFERS *buffers, BUFFER *buffer, DWORD bytes);

@@ -137,30 +137,18 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
     connection_close(handleInfo, connection_failure(handleInfo));
 }
 
-void connection_read(LPPER_HANDLE_DATA handleInfo)
+void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
 {
-    if (!handleInfo->buffers->lendsAll) {
-        connection_read_announced(handleInfo);
-        return;
-    }
-    /* A receive of no bytes is done when there is something to receive, and
-     * until then it locks no buffer in memory. */
-    buffer_return(handleInfo->buffers, &handleInfo->buffer);
-    handleInfo->readIo.wsaBuf.buf = (char *)handleInfo;  /* left as it is */
-    handleInfo->readIo.wsaBuf.len = 0;
-    post(handleInfo, &handleInfo->readIo);
-}
+    BUFFER *buffer = &handleInfo->buffer;
 
-void connection_read_announced(LPPER_HANDLE_DATA handleInfo)
-{
-    if (!buffer_prepare(handleInfo->buffers, &handleInfo->buffer)) {
+    if (!buffer_prepare(handleInfo->buffers, buffer, announced)) {
         report_dropped(handleInfo->id);
         connection_close(handleInfo, CLOSE_ERROR);
         return;
     }
     /* Always the whole buffer, however short the READ before was. */
-    handleInfo->readIo.wsaBuf.buf = handleInfo->buffer.data;
-    handleInfo->readIo.wsaBuf.len = handleInfo->buffer.size;
+    handleInfo->readIo.wsaBuf.buf = buffer->data;
+    handleInfo->readIo.wsaBuf.len = buffer->size;
     post(handleInfo, &handleInfo->readIo);
 }
 
@@ -217,7 +205,7 @@ void connection_finish(LPPER_HANDLE_DATA handleInfo)
      * as long as the drain lasts. That is asked each time: where data never runs
      * out, every READ is done at once, and no sweep finds one to cancel. */
     if ((again || send_fin(handleInfo)) && registry_discard(&handleInfo->entry))
-        connection_read(handleInfo);
+        connection_read(handleInfo, FALSE);
     else
         connection_close(handleInfo, CLOSE_STOPPED);
 }

@@ -75,14 +75,16 @@ LPPER_HANDLE_DATA connection_open(REGISTRY *registry, BUFFERS *buffers,
                                   const SOCKADDR_INET *clntAdr, ULONGLONG id);
 
 /*
- * Post the next operation: a READ; the READ of what a zero-byte READ has
- * announced; a WRITE of `bytes` bytes from `data`, which lie in the connection's
- * buffer. Only the owner calls these, and with the call it has lost the
- * connection: its packet will come, or has come already; or the post failed, and
- * the connection was closed.
+ * Post the next operation: a READ; a WRITE of `bytes` bytes from `data`, which lie
+ * in the connection's buffer. Only the owner calls these, and with the call it
+ * has lost the connection: its packet will come, or has come already; or the
+ * post failed, and the connection was closed.
+ *
+ * With --zero-byte-recv a READ is first one of zero bytes: that is done when
+ * there is something to receive, and until then no buffer is locked in memory.
+ * Then `announced` asks for a READ of what has come.
  */
-void connection_read(LPPER_HANDLE_DATA handleInfo);
-void connection_read_announced(LPPER_HANDLE_DATA handleInfo);
+void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced);
 void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes);
 
 /*

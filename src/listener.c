@@ -150,17 +150,6 @@ int listener_close(LISTENER *listener)
  * a call gets it. But main alone makes sockets, and main is the one that calls:
  * then it is the handle of something else, and the call fails. */
 
-BOOL listener_has_ifs_handles(const LISTENER *listener)
-{
-    WSAPROTOCOL_INFOW info;
-    socklen_t size = sizeof info;
-
-    return getsockopt(listener->sock, SOL_SOCKET, SO_PROTOCOL_INFOW,
-                      (char *)&info, &size)
-               == 0
-           && (info.dwServiceFlags1 & XP1_IFS_HANDLES) != 0;
-}
-
 BOOL listener_listens(const LISTENER *listener)
 {
     int listens = FALSE;

@@ -18,14 +18,6 @@ typedef struct {
  */
 BOOL listener_open(LISTENER *listener, SOCKADDR_INET *address, BOOL any);
 
-/*
- * Returns whether the sockets of its clients are handles of the system itself.
- * Where a layered service provider stands in between (one without IFS handles),
- * the system may leave out a packet that the provider was to pass on: Microsoft,
- * KB 2568167. FALSE also if that can't be found out.
- */
-BOOL listener_has_ifs_handles(const LISTENER *listener);
-
 /* Returns whether there still is a socket that listens. */
 BOOL listener_listens(const LISTENER *listener);
 

@@ -38,6 +38,7 @@ static const struct {
     KNOWN(WSAEMFILE, "too many open sockets"),
     KNOWN(WSAENOTSOCK, "not a socket"),
     KNOWN(WSAEINVAL, "invalid argument"),
+    KNOWN(WSAEOPNOTSUPP, "not supported here"),
     KNOWN(WSAEAFNOSUPPORT, "no such address family here"),
     KNOWN(WSAEADDRINUSE, "the address is in use"),
     KNOWN(WSAEADDRNOTAVAIL, "the address is not one of this computer"),

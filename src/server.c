@@ -77,25 +77,10 @@ static BOOL create_port(SERVER *server)
     return log_unless(server->hComPort != NULL, "CreateIoCompletionPort");
 }
 
-/* Returns whether --inline is wanted, and safe. */
-static BOOL may_inline(SERVER *server)
-{
-    if (server->options->inlineLimit == 0)
-        return FALSE;
-    if (listener_has_ifs_handles(&server->listener))
-        return TRUE;
-    if (!stop_begun(&server->stop))  /* it may have been closed meanwhile */
-        log_error("--inline: refused, this system's sockets may not be IFS "
-                  "handles: a layered service provider can be the cause "
-                  "('netsh winsock show catalog' lists them); serving the "
-                  "ordinary way");
-    return FALSE;
-}
-
 static BOOL start_workers(SERVER *server, DWORD count)
 {
-    BOOL inlines = may_inline(server);
-    BOOL plain = !inlines && server->options->batch == 1;
+    const OPTIONS *options = server->options;
+    BOOL plain = options->batch == 1 && options->inlineLimit == 0;
     DWORD i;
 
     server->workers = calloc(count, sizeof *server->workers);
@@ -108,11 +93,10 @@ static BOOL start_workers(SERVER *server, DWORD count)
 
         batch->worker.hComPort = server->hComPort;
         batch->worker.id = i + 1;
-        batch->worker.options = server->options;
+        batch->worker.options = options;
         batch->worker.stop = &server->stop;
         batch->registry = &server->registry;
         batch->workers = count;
-        batch->inlines = inlines;
     }
     return pool_start(&server->pool, count,
                       plain ? EchoThreadMain : BatchThreadMain,
@@ -194,8 +178,8 @@ static void accept_loop(SERVER *server)
         handleInfo = connection_open(&server->registry, &server->buffers,
                                      server->hComPort, hClntSock, &clntAdr,
                                      ++server->accepted);
-        if (handleInfo != NULL)
-            connection_read(handleInfo);  /* from here on it is the workers' */
+        if (handleInfo != NULL)  /* from here on it is the workers' */
+            connection_read(handleInfo, FALSE);
     }
 }
 

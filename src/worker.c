@@ -51,7 +51,7 @@ static void read_done(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
     if (answer > 0)
         connection_write(handleInfo, buffer->data, answer);
     else if (bytes > 0)
-        connection_read(handleInfo);
+        connection_read(handleInfo, FALSE);
     else
         /* All that came before has been answered: this READ was posted only
          * after the last WRITE was done. */
@@ -74,7 +74,7 @@ static void write_done(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
     else if (stop_begun(worker->stop))
         connection_finish(handleInfo);
     else
-        connection_read(handleInfo);
+        connection_read(handleInfo, FALSE);
 }
 
 static void succeeded(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
@@ -86,7 +86,7 @@ static void succeeded(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
         /* --zero-byte-recv: there is something to receive, or the end of file,
          * or a failure. The next READ tells which, and does not wait. */
         say(worker, handleInfo, "readable", bytes);
-        connection_read_announced(handleInfo);
+        connection_read(handleInfo, TRUE);
     } else if (!handleInfo->entry.discarding) {
         read_done(worker, handleInfo, bytes);
     } else {

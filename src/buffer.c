@@ -92,7 +92,7 @@ void buffer_return(BUFFERS *buffers, BUFFER *buffer)
 {
     SLIST_HEADER *kept = &buffers->kept[buffer->kind];
 
-    if (buffer->data != buffer->own) {
+    if (buffer->size != 0 && buffer->data != buffer->own) {
         if ((QueryDepthSList(kept) + 1u) * buffer->size > KEPT_BYTES)
             release(buffer->data);
         else

@@ -44,8 +44,8 @@ def main():
     except ValueError:
         pass  # on another drive of Windows: no way from here to there
     try:
-        return subprocess.run([*python, "-m", "pytest", "-p",
-                               "no:cacheprovider", *(sys.argv[1:] or ["-q"]),
+        return subprocess.run([*python, "-m", "pytest",
+                               *(sys.argv[1:] or ["-q"]),
                                str(tests)]).returncode
     except KeyboardInterrupt:
         return 130

@@ -18,11 +18,6 @@ def pytest_addoption(parser):
                      help="all of the sweeps, not a part of each")
 
 
-def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "limit(seconds): this test may take so long")
-
-
 @pytest.fixture(scope="session", autouse=True)
 def machine():
     """What all tests need: Wine up and running, and enough descriptors."""

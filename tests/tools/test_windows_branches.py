@@ -20,7 +20,7 @@ from support import ROOT, WINDOWS, windows_path
 
 pytestmark = pytest.mark.skipif(WINDOWS, reason="there it is what is run")
 
-SOURCES = sorted([*(ROOT / "tests").glob("*.py"),
+SOURCES = sorted([*(ROOT / "tests").rglob("*.py"),
                   *(ROOT / "scripts").glob("*.py")])
 TREES = {path: ast.parse(path.read_text(encoding="utf-8"))
          for path in SOURCES}
@@ -352,7 +352,7 @@ def test_no_module_needs_posix():
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, *names], stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(
-            [str(ROOT / "tests"), str(ROOT / "scripts"),
+            [*sorted({str(path.parent) for path in SOURCES}),
              os.environ.get("PYTHONPATH", "")])},
         timeout=60, **support.TEXT)
     assert done.returncode == 0, done.stderr

@@ -28,9 +28,9 @@ pytestmark = pytest.mark.servers(*STEPS)
 
 
 @pytest.fixture
-def program(kind):
+def program(server_kind):
     """The path of either step."""
-    return kind.program
+    return server_kind.program
 
 
 @pytest.mark.parametrize("name", [STEP1, STEP2])

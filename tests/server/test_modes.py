@@ -143,7 +143,8 @@ def test_sentinels_that_are_kept_are_missed(tmp_path):
     """The same with a server that does not return them: it does not end, or
     the test above would prove nothing."""
     program = build_broken(
-        tmp_path, "worker.c", "        server_return_sentinels(sentinels - 1);",
+        tmp_path, "worker.c",
+        "        server_return_sentinels(sentinels - 1);",
         "        (void)0;", forced=False)
     for _ in range(20):
         server = Server("--workers", 64, "--batch", 256, program=program)
@@ -265,7 +266,8 @@ NEVER = {"malloc", "calloc", "free", "VirtualAlloc", "VirtualFree",
 
 COSTS = {
     # Calls of one echo to one client, as counted; the others: none.
-    "plain": ([], {"WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatus": 2}),
+    "plain": ([], {
+        "WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatus": 2}),
     "batch": (["--batch", 256], {
         "WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatusEx": 2,
         "WSAGetOverlappedResult": 2}),

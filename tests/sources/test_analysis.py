@@ -80,6 +80,7 @@ def test_a_mistake_is_found(analyze, tool):
 
 
 def test_fixing_the_format_leaves_the_rest(analyze, tmp_path):
-    analyze(CLEAN.replace("while (i < 16)", "while( i<16 )"), "--fix", "format")
+    analyze(CLEAN.replace("while (i < 16)", "while( i<16 )"),
+            "--fix", "format")
     fixed = (tmp_path / "src" / "main.c").read_text(encoding="ascii")
     assert fixed == CLEAN

@@ -42,7 +42,7 @@ for part in ${*:-x86_64 i686 msvc wine pytest browser analysis}; do
                 command -v $name >/dev/null && continue 2
             done
             missing="$missing chromium" ;;
-    analysis) for name in clang-format clang-tidy cppcheck; do
+    analysis) for name in clang-format clang-tidy cppcheck flake8; do
                 command -v $name >/dev/null || missing="$missing $name"
             done
             command -v python3 >/dev/null || missing="$missing python3" ;;

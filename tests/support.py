@@ -137,7 +137,9 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
     assert compiler is not None
     objects = []
     for path in [*sorted(sources.glob("*.c")), *extra]:
-        front = ["-include", str(forced)] if forced and path not in extra else []
+        front = []
+        if forced and path not in extra:
+            front = ["-include", str(forced)]
         objects.append(str(directory / f"{path.stem}.o"))
         subprocess.run([compiler, "-std=c11", "-O2", *flags, *front, "-c",
                         "-o", objects[-1], str(path)], check=True, timeout=120)

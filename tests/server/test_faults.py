@@ -539,6 +539,7 @@ CANNOT_FAIL = {
     "___chkstk_ms",
 }
 
+
 def test_every_call_has_a_fault():
     """A new call is noticed here: it needs a fault, or a reason for none."""
     nm = shutil.which("x86_64-w64-mingw32-nm") or shutil.which("nm")
@@ -555,7 +556,7 @@ def test_every_call_has_a_fault():
     assert calls <= swept, calls - swept
     assert swept <= calls, swept - calls
     # By their effects, one by one, they are tested here.
-    tested = set(re.findall(r'[",](\w+):[/\d{]',
-                            pathlib.Path(__file__).read_text(encoding="utf-8")))
+    text = pathlib.Path(__file__).read_text(encoding="utf-8")
+    tested = set(re.findall(r'[",](\w+):[/\d{]', text))
     tested |= {"WSASend", "WSARecv"}  # as parameters
     assert calls <= tested, calls - tested

@@ -12,16 +12,16 @@ import threading
 
 import pytest
 
+from clients import Load, offer
 from support import (BUF_SIZE, CHECKED, WINDOWS, Server, build_broken,
                      check_nothing_left, closing_all, connect, echo, exchange,
                      heap_checking, receive, reset, together, wait_until,
                      windows_path)
-from test_hostile_clients import offer
-from test_stopping import Load
 
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the checked server: make checked",
                 allow_module_level=True)
+
 
 @pytest.fixture
 def guarded(tmp_path):
@@ -145,7 +145,8 @@ BROKEN = {
         "    ((char *)handleInfo)[sizeof *handleInfo + BUF_SIZE] = 0;\n"),
     "not freed": ("connection.c", "    free(handleInfo);\n", ""),
     "not given back": (
-        "connection.c", "    return_buffer(handleInfo);\n    free(handleInfo);",
+        "connection.c",
+        "    return_buffer(handleInfo);\n    free(handleInfo);",
         "    free(handleInfo);", "--zero-byte-recv"),
     "not closed": (
         "connection.c",
@@ -167,8 +168,8 @@ BROKEN = {
         "connection.c", "skipsPackets && skip_packets(hClntSock)",
         "skipsPackets", "--inline", 4),
     "queued, and handled all the same": (
-        "worker.c", "                continue;\n", "                (void)0;\n",
-        "--inline", 1),
+        "worker.c", "                continue;\n",
+        "                (void)0;\n", "--inline", 1),
 }
 
 
@@ -194,7 +195,8 @@ def test_a_broken_server_is_caught(guarded, tmp_path, mistake):
     else:
         # What Windows' status for an access violation becomes under Wine is
         # not always the same; that the server did not end by itself is.
-        assert wait_until(lambda: not server.alive()), f"{mistake}: not noticed"
+        assert wait_until(lambda: not server.alive()), (
+            f"{mistake}: not noticed")
         assert not server.matching("^stopp")
 
 

@@ -176,19 +176,18 @@ soak: $(PROGRAM) checked
 	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
 	    --parts "$(PARTS)" -- $(ARGS)
 
-# All that is about the server's behaviour, twice: on the guarded build, and on
-# the usual one with Wine's heap checking on. On Linux only.
-OTHERS = test_nmake or test_executable or test_steps or test_client or \
-         test_trace_view or test_windows or test_analysis or test_ci or \
-         test_model or test_demo
-NOT_THE_HEAPS = test_fault or test_memory
+# The server's tests twice: on the guarded build, and on the usual one with
+# Wine's heap checking on. On Linux only.
+STEPS_TESTS   = step1 or step2
+GUARDED_TESTS = test_fault or test_memory
 
 test-guarded: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)
 	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/run_tests.py \
-	    $(or $(TESTS),-q -k "not ($(OTHERS))")
+	    $(or $(TESTS),-q tests/server -k "not ($(STEPS_TESTS))")
 	CHECKS=heap $(PYTHON) scripts/run_tests.py \
-	    $(or $(TESTS),-q -k "not ($(OTHERS) or $(NOT_THE_HEAPS))")
+	    $(or $(TESTS),-q tests/server \
+	      -k "not ($(STEPS_TESTS) or $(GUARDED_TESTS))")
 
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.

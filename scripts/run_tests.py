@@ -2,6 +2,8 @@
 """Run the tests with a Python that has pytest, which need not be this one.
 
 usage: run_tests.py [ARGUMENTS FOR PYTEST...]
+
+Runs all of tests/, or what the arguments name of it.
 """
 
 import os
@@ -11,6 +13,7 @@ import sys
 
 import launch
 
+TESTS = launch.ROOT / "tests"
 CANDIDATES = [[sys.executable], ["/usr/bin/python3"], ["python3"],
               ["py", "-3"], ["python"]]
 
@@ -23,6 +26,12 @@ def has_pytest(python):
                               stderr=subprocess.DEVNULL).returncode == 0
     except (OSError, subprocess.SubprocessError):
         return False
+
+
+def is_of_tests(argument):
+    """Whether this is a file or folder of tests/, or a test in such a file."""
+    path = pathlib.Path(argument.split("::")[0])
+    return path.exists() and TESTS in [path.resolve(), *path.resolve().parents]
 
 
 def main():
@@ -38,15 +47,14 @@ def main():
     except (OSError, subprocess.SubprocessError) as error:
         print(f"run_tests.py: {error}", file=sys.stderr)
         return 1
-    tests = launch.ROOT / "tests"
+    arguments = sys.argv[1:] or ["-q"]
+    if not any(map(is_of_tests, arguments)):
+        try:
+            arguments.append(os.path.relpath(TESTS))
+        except ValueError:  # on another drive of Windows
+            arguments.append(str(TESTS))
     try:
-        tests = pathlib.Path(os.path.relpath(tests))
-    except ValueError:
-        pass  # on another drive of Windows: no way from here to there
-    try:
-        return subprocess.run([*python, "-m", "pytest", "-p",
-                               "no:cacheprovider", *(sys.argv[1:] or ["-q"]),
-                               str(tests)]).returncode
+        return subprocess.run([*python, "-m", "pytest", *arguments]).returncode
     except KeyboardInterrupt:
         return 130
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 import support
+from kinds import KINDS, PLAIN, Step, chosen
 from support import launch
 
 DESCRIPTORS = 4096  # a thousand clients need more than a thousand
@@ -18,9 +19,16 @@ def pytest_addoption(parser):
                      help="all of the sweeps, not a part of each")
 
 
-def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "limit(seconds): this test may take so long")
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc):
+    """The servers of a test, by its markers: see kinds.py."""
+    servers = metafunc.definition.get_closest_marker("servers")
+    exceptions = list(metafunc.definition.iter_markers("not_for"))
+    if servers and "kind" in metafunc.fixturenames:
+        metafunc.parametrize("kind", chosen(servers, exceptions),
+                             indirect=True)
+    else:
+        assert not exceptions, "not_for what?"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -87,25 +95,24 @@ def long(request):
 
 
 @pytest.fixture
-def start_server():
+def kind(request):
+    """The Kind of server that the test is to run on."""
+    return KINDS[getattr(request, "param", PLAIN)]
+
+
+@pytest.fixture
+def start_server(kind):
     """start_server(*arguments): a Server, for tests that stop it themselves.
 
     It must not have died by itself before the test stopped it.
     """
-    return support.Server
+    assert not isinstance(kind, Step), "steps have no stop: not_for(*STEPS)"
+    return kind.start
 
 
 @pytest.fixture
-def server():
-    """A server with the default options.
-
-    After the test it is stopped with Ctrl+C, and has to end with status 0 and
-    totals that add up. It must not have died, nor complained, during the test.
-    """
-    running = support.Server()
+def server(kind):
+    """A server as it is without further arguments; ended after the test."""
+    running = kind.start()
     yield running
-    assert running.alive(), f"the server died: {running.errors}"
-    running.stop()
-    # A client that is gone before it is accepted is worth a line, no more.
-    assert [line for line in running.errors
-            if "this client only" not in line] == []
+    kind.end(running)

@@ -3,7 +3,6 @@
 import html
 import json
 import os
-import pathlib
 import random
 import re
 import shutil
@@ -15,10 +14,10 @@ import xml.etree.ElementTree
 
 import pytest
 
-SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / "scripts"
-SCRIPT = SCRIPTS / "trace_view.py"
-sys.path.insert(0, str(SCRIPTS))
-import trace_view  # noqa: E402  (scripts/ is no package)
+import trace_view
+from support import ROOT
+
+SCRIPT = ROOT / "scripts" / "trace_view.py"
 
 RUN_TIMEOUT = 60      # seconds, of the script: a large trace takes about two
 BROWSER_TIMEOUT = 90  # of a browser, which may start for the first time

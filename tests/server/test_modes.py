@@ -1,7 +1,7 @@
 """--buffer, --batch, --inline, --zero-byte-recv: faster, and the same server.
 
-The tests of the echo, of hostile clients and of the stop run in each mode, but
-for those that are about something else; then what each mode promises.
+The tests of the echo, of hostile clients and of the stop run in each mode;
+what is here is what each mode promises.
 """
 
 import collections
@@ -16,79 +16,13 @@ import pytest
 
 import process_info
 import support
-import test_echo as echo_tests
-import test_hostile_clients as hostile_tests
-import test_stopping as stopping_tests
+from clients import Load
+from kinds import MODES
 from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, ROOT, WINDOWS, Server,
                      build, build_broken, closing_all, connect, echo, exchange,
                      fields, receive, together, windows_path)
-from test_stopping import Load
 
-MODES = {
-    "small-buffer": ["--buffer", 4096],
-    "batch": ["--workers", 4, "--batch", 256],
-    "inline": ["--workers", 2, "--inline", 1],
-    "zero-byte": ["--workers", 2, "--zero-byte-recv"],
-    "together": ["--workers", 4, "--batch", 256, "--inline", 7,
-                 "--zero-byte-recv"],
-}
-
-# Those that take a while, and the modes in which they can go wrong in a way of
-# their own.
-LONG = {"test_again_and_again_under_load", "test_during_a_connect_storm",
-        "test_two_hundred_clients_that_never_read",
-        "test_clients_that_never_stop_sending", "test_ctrl_c_over_and_over",
-        "test_storm_leaves_no_handle_behind", "test_thousand_clients_at_once",
-        "test_with_half_closed_and_reset_clients"}
-LONG_IN = {"zero-byte", "together"}
-
-NOT_FOR_MODES = {
-    "test_idle": None,  # no connection: nothing of a mode
-    # The bound on memory stands here for each mode.
-    "test_never_reading_clients_cost_a_buffer_each":
-        "test_what_never_reading_costs",
-    # Its server is started elsewhere.
-    "test_ctrl_c_again_ends_what_hangs": None,
-}
-
-for _module in (echo_tests, hostile_tests, stopping_tests):
-    for _name, _test in list(vars(_module).items()):
-        if _name.startswith("test_") and _name not in NOT_FOR_MODES:
-            globals()[_name] = _test
-
-
-def pytest_generate_tests(metafunc):
-    """Every test that starts a server by these fixtures, in each mode."""
-    if {"mode", "start_server"} <= set(metafunc.fixturenames):
-        name = metafunc.function.__name__
-        metafunc.parametrize("mode", [
-            mode for mode in MODES if name not in LONG or mode in LONG_IN])
-
-
-@pytest.fixture
-def start_server(mode):
-    """A server in that mode; what the test asks for comes after, and counts."""
-    def start(*arguments, **options):
-        return Server(*MODES[mode], *arguments, **options)
-    return start
-
-
-@pytest.fixture
-def server(start_server):
-    """One that has to end well: see conftest.py."""
-    running = start_server()
-    yield running
-    assert running.alive(), f"the server died: {running.errors}"
-    running.stop()
-    assert [line for line in running.errors
-            if "this client only" not in line] == []
-
-
-def test_every_exception_is_one():
-    names = (set(vars(echo_tests)) | set(vars(hostile_tests))
-             | set(vars(stopping_tests)))
-    assert set(NOT_FOR_MODES) | LONG <= names
-    assert {x for x in NOT_FOR_MODES.values() if x} <= set(globals())
+pytestmark = pytest.mark.servers(*MODES)
 
 
 # --------------------------------- buffers ---------------------------------
@@ -159,11 +93,6 @@ def test_no_larger_than_asked_for(traced):
         assert exchange(client, data) == data
     server.stop()
     assert set(reads_offered(server)) == {BUF_SIZE}
-
-
-def test_what_never_reading_costs(server, mode):
-    largest = BUF_SIZE if mode == "small-buffer" else LARGE_BUFFER
-    hostile_tests.cost_of_never_reading(server, 100, largest)
 
 
 # --------------------------------- batches ---------------------------------

@@ -17,11 +17,12 @@ import struct
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
-CLIENT = Path(__file__).resolve().parent.parent / "scripts" / "echo_client.py"
+from support import ROOT
+
+CLIENT = ROOT / "scripts" / "echo_client.py"
 PROMPT = b"Input message(Q to quit): "
 ANSWER = b"Message from server: "
 WINDOWS = os.name == "nt"

@@ -20,7 +20,7 @@ from support import ROOT, WINDOWS, windows_path
 
 pytestmark = pytest.mark.skipif(WINDOWS, reason="there it is what is run")
 
-SOURCES = sorted([*(ROOT / "tests").glob("*.py"),
+SOURCES = sorted([*(ROOT / "tests").rglob("*.py"),
                   *(ROOT / "scripts").glob("*.py")])
 TREES = {path: ast.parse(path.read_text(encoding="utf-8"))
          for path in SOURCES}
@@ -311,22 +311,44 @@ def test_launch_waits_for_the_server_that_stops(monkeypatch):
     assert launch.main() == 3 and waits == []
 
 
-def test_tests_on_another_drive(monkeypatch):
-    """There is no relative path from C: to D:."""
+@pytest.fixture
+def tests_run(monkeypatch):
+    """tests_run(*arguments): what run_tests.py tells pytest."""
     lines = []
 
     def run(line, **_):
         lines.append(line)
         return subprocess.CompletedProcess(line, 0)
 
-    def relpath(*_):
-        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+    def main(*arguments):
+        monkeypatch.setattr(sys, "argv", ["run_tests.py", *arguments])
+        assert run_tests.main() == 0
+        return lines[-1][lines[-1].index("pytest") + 1:]
     monkeypatch.setattr(launch, "WINDOWS", True)
     monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.chdir(ROOT)
+    return main
+
+
+def test_tests_on_another_drive(tests_run, monkeypatch):
+    """There is no relative path from C: to D:."""
+    def relpath(*_):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
     monkeypatch.setattr(os.path, "relpath", relpath)
-    monkeypatch.setattr(sys, "argv", ["run_tests.py", "-q"])
-    assert run_tests.main() == 0
-    assert lines[-1][-2:] == ["-q", str(ROOT / "tests")]
+    assert tests_run() == ["-q", str(ROOT / "tests")]
+
+
+@pytest.mark.parametrize("arguments", [
+    ["tests"], ["-x", "tests/server"], ["tests/server/test_echo.py::test_size"],
+    [str(ROOT / "tests" / "tools"), "-k", "page"]], ids=" ".join)
+def test_tests_that_are_named_are_run_alone(tests_run, arguments):
+    assert tests_run(*arguments) == arguments
+
+
+@pytest.mark.parametrize("arguments", [
+    ["-k", "server"], ["-k", "src"], ["tests/none.py"]], ids=" ".join)
+def test_all_tests_are_run_otherwise(tests_run, arguments):
+    assert tests_run(*arguments) == [*arguments, "tests"]
 
 
 # ------------------------------- all the files -----------------------------
@@ -352,7 +374,7 @@ def test_no_module_needs_posix():
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, *names], stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(
-            [str(ROOT / "tests"), str(ROOT / "scripts"),
+            [*sorted({str(path.parent) for path in SOURCES}),
              os.environ.get("PYTHONPATH", "")])},
         timeout=60, **support.TEXT)
     assert done.returncode == 0, done.stderr

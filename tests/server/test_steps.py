@@ -1,11 +1,10 @@
 """The chapter's road, src/steps: two small servers that echo as the large one
 does, and what each of them can't do.
 
-All tests of test_echo.py and test_hostile_clients.py run on both steps, but
-for those named in NOT_FOR_STEPS.
+The tests of the echo and of hostile clients run on both steps; what is here
+is about the steps alone, or stands in for a test that is not for them.
 """
 
-import collections
 import os
 import re
 import shutil
@@ -17,80 +16,23 @@ import pytest
 
 import process_info
 import support
-import test_echo as echo_tests
-import test_hostile_clients as hostile_tests
-from support import (BUF_SIZE, IO_TIMEOUT, START_TIMEOUT, WINDOWS, Server,
-                     closing_all,
-                     echo, receive, receive_all, reset, run_server,
-                     wait_until)
+from clients import all_kinds_at_once, offer
+from kinds import STEPS
+from support import (IO_TIMEOUT, START_TIMEOUT, WINDOWS, Server, closing_all,
+                     echo, receive, receive_all, reset, run_server, wait_until)
 from test_command_line import WRONG
-from test_hostile_clients import (all_kinds_at_once, cost_of_never_reading,
-                                  offer, reset_storm)
 from test_listening import one_line, speaks
 
 STEP1 = "step1_completion_routine"
 STEP2 = "step2_iocp"
 
-NOT_FOR_STEPS = {
-    # Those that need an option, the totals or the stop, which steps don't
-    # have; and what stands here in their place.
-    "test_a_short_message_does_not_shrink_the_buffer": None,
-    "test_a_reset_ends_that_connection_and_no_other": "test_resets",
-    "test_connect_and_leave_storm": "test_clients_that_leave_at_once",
-    "test_storm_leaves_no_handle_behind": "test_no_handle_is_left_behind",
-    "test_half_closed_client_that_never_reads": "test_ctrl_c_loses_bytes",
-    "test_everything_at_once": "test_all_kinds_at_once",
-    # Those whose many clients hold up step 1, at a tenth of a second each;
-    # here they are fewer.
-    "test_silent_clients_do_not_stop_accepts": "test_silent_clients",
-    "test_reset_storm": "test_resets_at_every_stage",
-    "test_never_reading_clients_cost_a_buffer_each":
-        "test_forty_clients_that_never_read",
-}
-
-for _module in (echo_tests, hostile_tests):
-    for _name, _test in list(vars(_module).items()):
-        if _name.startswith("test_") and _name not in NOT_FOR_STEPS:
-            globals()[_name] = _test
+pytestmark = pytest.mark.servers(*STEPS)
 
 
 @pytest.fixture
-def start_server():
-    """Not the large server, for a test that came from elsewhere."""
-    pytest.fail("steps have no stop: name this test in NOT_FOR_STEPS")
-
-
-@pytest.fixture(params=[STEP1, STEP2])
-def program(request):
+def program(kind):
     """The path of either step."""
-    return support.STEPS / f"{request.param}.exe"
-
-
-@pytest.fixture
-def server(program):
-    """Either step. It must not have died, nor complained, by the end of the
-    test; it has let go of every client, once; and then it is killed."""
-    running = Server(program=program)
-    yield running
-
-    def peers(event):
-        return collections.Counter(
-            support.fields(x)["peer"] for x in running.matching(event))
-    # Clients that have closed may still wait to be accepted.
-    done = wait_until(lambda: peers("^accept ") == peers("^(close|failed) "))
-    assert running.alive(), f"the server died: {running.errors}"
-    running.kill()
-    # A client that is gone before it is accepted is worth a line, no more.
-    assert [line for line in running.errors
-            if ": accept failed: code " not in line] == []
-    assert done, (peers("^accept ") - peers("^(close|failed) "),
-                  peers("^(close|failed) ") - peers("^accept "))
-
-
-def test_every_exception_is_one():
-    names = set(vars(echo_tests)) | set(vars(hostile_tests))
-    assert set(NOT_FOR_STEPS) <= names
-    assert {x for x in NOT_FOR_STEPS.values() if x} <= set(globals())
+    return kind.program
 
 
 @pytest.mark.parametrize("name", [STEP1, STEP2])
@@ -166,14 +108,6 @@ def test_resets(server):
         server.wait_for(r"^failed call=WSASend code=[1-9]\d* ", count=20)
         assert echo(bystander, b"after") == b"after"
         server.check_serves()
-
-
-def test_resets_at_every_stage(server):
-    reset_storm(server, 30)
-
-
-def test_forty_clients_that_never_read(server):
-    cost_of_never_reading(server, 40, BUF_SIZE)
 
 
 def test_clients_that_leave_at_once(server):

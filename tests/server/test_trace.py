@@ -15,11 +15,10 @@ import time
 
 import pytest
 
+from clients import Load, offer
 from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, STOP_REASON, WINDOWS,
                      closing_all, connect, echo, exchange, fields, reset,
                      wait_until, windows_path)
-from test_hostile_clients import offer
-from test_stopping import Load
 
 OPERATIONS = {"READ", "WRITE", "failed READ", "failed WRITE"}
 LIFE = {  # instants: the names of their arguments

@@ -12,12 +12,11 @@ import threading
 
 import pytest
 
+from clients import Load, offer
 from support import (BUF_SIZE, CHECKED, WINDOWS, Server, build_broken,
                      check_nothing_left, closing_all, connect, echo, exchange,
                      heap_checking, receive, reset, together, wait_until,
                      windows_path)
-from test_hostile_clients import offer
-from test_stopping import Load
 
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the checked server: make checked",

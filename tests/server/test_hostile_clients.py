@@ -2,48 +2,18 @@
 
 import socket
 
+import pytest
+
 import process_info
-from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, closing_all, echo,
-                     exchange, receive, reset, together, wait_until)
+from clients import OFFERED, all_kinds_at_once, offer
+from kinds import KINDS, MODES, PLAIN, STEPS, Step, takes_long
+from support import (BUF_SIZE, IO_TIMEOUT, closing_all, echo, exchange,
+                     receive, reset, wait_until)
 
-MEGABYTE = 1 << 20
-OFFERED = 100 * MEGABYTE  # to a server, by each client that never reads
-
-
-def offer(server, clients):
-    """Send to all of them, who don't read, until nothing moves any more.
-
-    Returns how many bytes the sockets took of each; no more than OFFERED.
-    """
-    piece = b"\xa5" * 65536
-    taken = [0] * len(clients)
-    for client in clients:
-        client.setblocking(False)
-
-    def push():
-        """One round over all; True if somebody took something."""
-        before = sum(taken)
-        for number, client in enumerate(clients):
-            try:
-                while taken[number] < OFFERED:
-                    taken[number] += client.send(piece)
-            except BlockingIOError:
-                pass
-        return sum(taken) > before
-    # No event tells that nothing moves. It is so when the sockets are full
-    # and the server has not done anything for a while either.
-    used, quiet = -1.0, 0
-
-    def stuck():
-        nonlocal used, quiet
-        now = process_info.cpu_time(server.process.pid)
-        quiet = 0 if push() or now > used else quiet + 1
-        used = now
-        return quiet >= 20
-    assert wait_until(stuck, 60, interval=0.05)
-    return taken
+pytestmark = pytest.mark.servers(PLAIN, *MODES, *STEPS)
 
 
+@pytest.mark.not_for(*STEPS, because="they print other events: test_steps.py")
 def test_a_reset_ends_that_connection_and_no_other(start_server):
     """The chapter ignores what GetQueuedCompletionStatus returns, so that one
     reset client brings its server down; libevent took such a packet for a
@@ -67,9 +37,10 @@ def test_a_reset_ends_that_connection_and_no_other(start_server):
     assert totals["failed"] == 20 and totals["connections"] == 22
 
 
-def reset_storm(server, clients):
+def test_reset_storm(server, kind):
     """Resets at every stage: before, in and after an echo."""
-    for number in range(clients):
+    # Step 1 accepts ten in a second when it has nothing else to do.
+    for number in range(30 if isinstance(kind, Step) else 300):
         client = server.connect()
         if number % 3 == 1:
             client.sendall(b"r" * 100_000)
@@ -78,10 +49,6 @@ def reset_storm(server, clients):
             client.sendall(b"more")
         reset(client)
     server.check_serves()
-
-
-def test_reset_storm(server):
-    reset_storm(server, 300)
 
 
 def test_reset_while_the_server_sends(server):
@@ -95,6 +62,7 @@ def test_reset_while_the_server_sends(server):
     server.check_serves()
 
 
+@pytest.mark.not_for(*STEPS, because="they print no totals: test_steps.py")
 def test_connect_and_leave_storm(start_server):
     server = start_server()
     for _ in range(1000):
@@ -105,6 +73,8 @@ def test_connect_and_leave_storm(start_server):
     assert 1 <= totals["connections"] <= 1001
 
 
+@takes_long
+@pytest.mark.not_for(*STEPS, because="they print no totals: test_steps.py")
 def test_storm_leaves_no_handle_behind(start_server):
     """A connection's handles go with it."""
     server = start_server()
@@ -122,10 +92,12 @@ def test_storm_leaves_no_handle_behind(start_server):
     assert server.stop()["connections"] == 550
 
 
-def cost_of_never_reading(server, count, buffer):
+def test_never_reading_clients_cost_a_buffer_each(server, kind):
     """The chapter receives on while its sends pile up; Jones and Ohlund's
-    global cap on sends lets slow readers starve all. `buffer` is the largest
-    that the server has for each."""
+    global cap on sends lets slow readers starve all."""
+    count = 200 if kind is KINDS[PLAIN] else 100
+    if isinstance(kind, Step):
+        count = 40  # step 1 accepts ten in a second
     pid = server.process.pid
     with closing_all() as clients:
         for _ in range(count):
@@ -136,17 +108,14 @@ def cost_of_never_reading(server, count, buffer):
         taken = offer(server, clients)
         assert all(0 < size < OFFERED for size in taken)
         growth = process_info.memory(pid) - before
-        assert growth < count * (buffer + BUF_SIZE), f"grew by {growth} bytes"
+        assert growth < count * (kind.buffer + BUF_SIZE), (
+            f"grew by {growth} bytes")
         # The others are served as before.
         data = bytes(range(256)) * 4096
         with server.connect() as client:
             assert exchange(client, data) == data
         for _ in range(20):
             server.check_serves()
-
-
-def test_never_reading_clients_cost_a_buffer_each(server):
-    cost_of_never_reading(server, 200, LARGE_BUFFER)
 
 
 def test_a_never_reading_client_gets_all_once_it_reads(server):
@@ -158,6 +127,7 @@ def test_a_never_reading_client_gets_all_once_it_reads(server):
         assert echo(client, b"still here") == b"still here"
 
 
+@pytest.mark.not_for(*STEPS, because="step 1 has them wait: test_steps.py")
 def test_silent_clients_do_not_stop_accepts(server):
     """Jones and Ohlund's server waits for the first data of a client."""
     with closing_all() as clients:
@@ -166,6 +136,7 @@ def test_silent_clients_do_not_stop_accepts(server):
         server.check_serves()
 
 
+@pytest.mark.not_for(*STEPS, because="they have no stop")
 def test_half_closed_client_that_never_reads(start_server):
     """Its end of file is behind a WRITE that can't go on: it waits there, and
     the stop does not wait for it."""
@@ -188,31 +159,7 @@ def test_killed_client(server):
     server.check_serves()
 
 
-def all_kinds_at_once(server, clients):
-    """Good clients among bad ones, so many of each kind, at the same time."""
-    data = bytes(range(256)) * 2000
-
-    def good():
-        with server.connect() as client:
-            for _ in range(3):
-                assert echo(client, b"ping") == b"ping"
-            assert exchange(client, data) == data
-
-    def resetting():
-        for _ in range(10):
-            client = server.connect()
-            client.sendall(data[:20_000])
-            reset(client)
-
-    def leaving():
-        for _ in range(20):
-            server.connect().close()
-
-    with together([good, resetting, leaving] * clients):
-        pass
-    server.check_serves()
-
-
+@pytest.mark.not_for(*STEPS, because="they print no totals: test_steps.py")
 def test_everything_at_once(start_server):
     server = start_server()
     all_kinds_at_once(server, 16)

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
+from clients import offer
 from support import (IO_TIMEOUT, WINDOWS, closing_all, echo, fields, receive,
                      reset, together)
-from test_hostile_clients import offer
 
 # --------------------------------- workers ---------------------------------
 

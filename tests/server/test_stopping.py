@@ -12,48 +12,16 @@ import time
 import pytest
 
 import launch
+from clients import Load, offer
+from kinds import MODES, PLAIN, takes_long
 from support import (IO_TIMEOUT, PROGRAM, STOP_REASON, STOP_SIGNAL, TEXT,
                      closing_all, connect, echo, exchange, fields, receive_all,
                      start_process, together, wait_until)
-from test_hostile_clients import offer
+
+pytestmark = pytest.mark.servers(PLAIN, *MODES)  # steps have no stop
 
 
-class Load:
-    """Clients that do something over and over until the server stops."""
-
-    def __init__(self, server, clients, behaviour):
-        self.server = server
-        self.rounds = 0
-        self._busy = threading.Condition()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=[behaviour])
-                         for _ in range(clients)]
-        for thread in self._threads:
-            thread.start()
-        with self._busy:
-            assert self._busy.wait_for(lambda: self.rounds >= 3 * clients,
-                                       IO_TIMEOUT)
-
-    def _run(self, behaviour):
-        while not self._stop.is_set():
-            try:
-                behaviour(self._count)
-            except OSError:
-                pass  # the server stops; what clients see then is theirs
-
-    def _count(self):
-        with self._busy:
-            self.rounds += 1
-            self._busy.notify_all()
-        return not self._stop.is_set()
-
-    def end(self):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(IO_TIMEOUT)
-            assert not thread.is_alive()
-
-
+@pytest.mark.not_for(*MODES, because="without a connection none differs")
 def test_idle(start_server):
     server = start_server()
     totals = server.stop()
@@ -168,6 +136,7 @@ def test_a_client_that_sends_on_gets_its_echo(start_server):
     assert totals["received"] == totals["sent"] == len(received) > 4096
 
 
+@takes_long
 def test_clients_that_never_stop_sending(start_server):
     """Their bytes are thrown away once the server stops; but where they never
     run out, no READ ever waits for the sweep to cancel it."""
@@ -187,6 +156,7 @@ def test_clients_that_never_stop_sending(start_server):
     load.end()
 
 
+@takes_long
 def test_two_hundred_clients_that_never_read(start_server):
     server = start_server("--drain-timeout", 1)
     with closing_all() as clients:
@@ -220,6 +190,7 @@ def test_second_ctrl_c_cuts_the_drain_short(start_server):
         server.check_end()
 
 
+@takes_long
 def test_ctrl_c_over_and_over(start_server):
     server = start_server()
     with server.connect() as client:
@@ -268,6 +239,7 @@ def test_at_the_connection_limit(start_server, waiting):
     assert totals["connections"] == 3
 
 
+@takes_long
 def test_during_a_connect_storm(start_server):
     server = start_server()
 
@@ -287,6 +259,7 @@ def test_with_an_idle_timeout(start_server):
     server.stop()
 
 
+@takes_long
 def test_with_half_closed_and_reset_clients(start_server):
     server = start_server("--drain-timeout", 1)
     with closing_all() as clients:
@@ -302,6 +275,7 @@ def test_with_half_closed_and_reset_clients(start_server):
         server.stop(timeout=1 + 2)
 
 
+@takes_long
 @pytest.mark.parametrize("round", range(10))
 def test_again_and_again_under_load(start_server, round):
     """Stops at any moment of many connections' READ and WRITE."""

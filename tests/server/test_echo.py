@@ -7,8 +7,11 @@ import threading
 
 import pytest
 
+from kinds import MODES, PLAIN, STEPS, takes_long
 from support import (BUF_SIZE, IO_TIMEOUT, closing_all, echo, exchange,
                      receive, receive_all, together)
+
+pytestmark = pytest.mark.servers(PLAIN, *MODES, *STEPS)
 
 MEGABYTE = 1 << 20
 
@@ -63,6 +66,7 @@ def test_a_short_message_does_not_shorten_the_next(server):
         assert echo(client, long) == long
 
 
+@pytest.mark.not_for(*STEPS, because="they have no -v")
 def test_a_short_message_does_not_shrink_the_buffer(start_server):
     """... and the whole buffer is offered to the next READ: -v shows it."""
     server = start_server("-v")
@@ -136,6 +140,7 @@ def test_connections_do_not_mix(server):
         pass
 
 
+@takes_long
 def test_thousand_clients_at_once(server):
     with closing_all() as clients:
         for _ in range(1000):

@@ -7,7 +7,9 @@ is about the steps alone, or stands in for a test that is not for them.
 
 import os
 import re
+import shutil
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -40,6 +42,19 @@ def test_a_step_is_one_file(name):
     assert text.startswith(f"/*\n * {name}.c - ")
     assert re.findall(r"^#\s*include +([^<].*)$", text, re.MULTILINE) == []
     assert all(len(line) < 80 for line in text.splitlines())
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="no clang here")
+@pytest.mark.parametrize("name", [STEP1, STEP2])
+def test_a_step_is_cpp_too(name):
+    """Visual Studio's new source files are .cpp. (That {0} leaves no member
+    out only C knows.)"""
+    subprocess.run(
+        ["clang", "--target=x86_64-w64-mingw32", "-x", "c++", "-std=c++11",
+         "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion",
+         "-Werror", "-Wno-missing-field-initializers",
+         str(support.ROOT / "src/steps" / f"{name}.c")],
+        check=True, timeout=60)
 
 
 # ------------------------------ what they print -----------------------------
@@ -116,6 +131,15 @@ def test_no_handle_is_left_behind(server):
 
 def test_all_kinds_at_once(server):
     all_kinds_at_once(server, 8)
+
+
+@pytest.mark.skipif(WINDOWS, reason="reads Wine's trace of the calls")
+def test_backlog(program):
+    """SOMAXCONN_HINT(65535): SOMAXCONN is some 200 on Windows, and resets the
+    client that is one too many."""
+    server = Server(program=program, env={"WINEDEBUG": "+winsock"})
+    server.kill()
+    assert re.search(r"listen .*backlog -65535", "\n".join(server.errors))
 
 
 def test_as_many_workers_as_cpus(server, program):

@@ -91,8 +91,8 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo bench test test-guarded soak analyze clean distclean
-.PHONY: help setup setup-msvc x86_64 i686 msvc checked
+.PHONY: all steps run demo bench test test-guarded test-i686 soak analyze
+.PHONY: clean distclean help setup setup-msvc x86_64 i686 msvc checked
 
 all: $(PROGRAM)
 
@@ -176,19 +176,33 @@ soak: $(PROGRAM) checked
 	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
 	    --parts "$(PARTS)" -- $(ARGS)
 
-# All that is about the server's behaviour, twice: on the guarded build, and on
-# the usual one with Wine's heap checking on. On Linux only.
+# The black box: the tests that ask how the server at SERVER behaves, whatever
+# build that is. Not those about something else, nor those that make or need a
+# build of their own.
 OTHERS = test_nmake or test_executable or test_steps or test_client or \
          test_trace_view or test_windows or test_analysis or test_ci or \
-         test_model or test_demo
-NOT_THE_HEAPS = test_fault or test_memory
+         test_model or test_demo or test_bad_servers
+OWN_BUILD = test_fault or test_memory or sentinels or calls_of_one_echo
+BLACK_BOX = not ($(OTHERS) or $(OWN_BUILD))
 
+# Twice: on the guarded build (its own tests too), and on the usual one with
+# Wine's heap checking on. On Linux only.
 test-guarded: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)
 	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/run_tests.py \
 	    $(or $(TESTS),-q -k "not ($(OTHERS))")
 	CHECKS=heap $(PYTHON) scripts/run_tests.py \
-	    $(or $(TESTS),-q -k "not ($(OTHERS) or $(NOT_THE_HEAPS))")
+	    $(or $(TESTS),-q -k "$(BLACK_BOX)")
+
+# The 32-bit programs, under the Wine of Debian's architecture i386, which this
+# adds. Wine's prefix is made again if it was made without.
+test-i686: i686
+	@$(if $(SETUP),$(SETUP) wine wine32 pytest,)
+	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] \
+	    || rm -f build/wine/.made
+	SERVER=$(BUILD)/i686/iocp_echo_server.exe STEPS=$(BUILD)/i686/steps \
+	    $(PYTHON) scripts/run_tests.py \
+	    $(or $(TESTS),-q -k "$(BLACK_BOX) or test_steps.py")
 
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.
@@ -225,6 +239,7 @@ help:
 	@echo "make soak SECONDS=60 PARTS=mixed ARGS=\"--workers 4\""
 	@echo "                        a part of that: tests/soak.py --help lists them"
 	@echo "make test-guarded       the server's tests where memory is guarded"
+	@echo "make test-i686          them on the 32-bit programs; adds Debian's i386"
 	@echo "make analyze            clang-format, cppcheck, gcc's analyzer, clang-tidy"
 	@echo "make analyze TOOLS=gcc  one of them: format, cppcheck, gcc, tidy"
 	@echo "make clean              remove what was built"

@@ -322,6 +322,13 @@ class Server:
             assert echo(client, b"are you there?") == b"are you there?"
 
 
+def one_takes_both(start, *arguments, **options):
+    """A checked server of two workers, started by start(), that serves nobody:
+    when it stops, one of the two takes both sentinels in one call."""
+    return start(*arguments, "--workers", 2, "--batch", 2,
+                 env={"TOGETHER": "2"}, **options)
+
+
 def check_nothing_left(report, status, trace=False, live=0):
     """By the report of a checked server (GUARD), which has ended: every block
     is freed and every handle closed. But for main's own handle, which the

@@ -16,11 +16,22 @@ import pytest
 
 import process_info
 import support
+<<<<<<< HEAD:tests/server/test_modes.py
 from clients import Load
 from kinds import MODES
 from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, ROOT, WINDOWS, Server,
                      build, build_broken, closing_all, connect, echo, exchange,
                      fields, receive, together, windows_path)
+=======
+import test_echo as echo_tests
+import test_hostile_clients as hostile_tests
+import test_stopping as stopping_tests
+from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, LARGE_BUFFER, ROOT, WINDOWS,
+                     Server, build, build_broken, closing_all, connect, echo,
+                     exchange, fields, one_takes_both, receive, together,
+                     windows_path)
+from test_stopping import Load
+>>>>>>> 8baf03d83c593f5fed227a7f694ef643b3118578:tests/test_modes.py
 
 pytestmark = pytest.mark.servers(*MODES)
 
@@ -125,24 +136,22 @@ def test_no_mode_no_word_of_it():
     assert set(completions(server)) == {"completions"}
 
 
+@pytest.mark.skipif(WINDOWS and not CHECKED.exists(),
+                    reason="GNU make builds the checked server: make checked")
 def test_sentinels_of_others_are_returned(traced):
-    """A worker that takes several needs one: without the others its siblings
-    would wait for ever. Until it has been seen to happen."""
-    for _ in range(20):
-        server = traced("--workers", 64, "--batch", 256)
-        server.check_serves()
-        server.stop()
-        names = [x["name"] for x in server.events()]
-        assert names.count("sentinel") == names.count("sentinel posted") >= 64
-        if names.count("sentinel") > 64:
-            return
-    pytest.fail("no worker ever took more than one sentinel")
+    """A worker that takes two needs one: without the other its sibling would
+    wait for ever."""
+    server = one_takes_both(traced, program=CHECKED)
+    server.stop()
+    names = [x["name"] for x in server.events()]
+    assert names.count("sentinel") == names.count("sentinel posted") == 3
 
 
 def test_sentinels_that_are_kept_are_missed(tmp_path):
     """The same with a server that does not return them: it does not end, or
     the test above would prove nothing."""
     program = build_broken(
+<<<<<<< HEAD:tests/server/test_modes.py
         tmp_path, "worker.c",
         "        server_return_sentinels(sentinels - 1);",
         "        (void)0;", forced=False)
@@ -156,6 +165,15 @@ def test_sentinels_that_are_kept_are_missed(tmp_path):
             server.kill()
             return
     pytest.fail("no worker ever kept a sibling's sentinel")
+=======
+        tmp_path, "worker.c", "        server_return_sentinels(sentinels - 1);",
+        "        (void)0;")
+    server = one_takes_both(Server, program=program)
+    server.signal_stop()
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.wait_end(2)
+    server.kill()
+>>>>>>> 8baf03d83c593f5fed227a7f694ef643b3118578:tests/test_modes.py
 
 
 # --------------------------------- inline ----------------------------------

@@ -1,4 +1,5 @@
-"""The guides: links lead somewhere, and the words are plain."""
+"""The guides: links lead somewhere, what they name is there, and they are
+written in plain words."""
 
 import os
 import pathlib
@@ -8,6 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
+import demo
 from support import ROOT, run_server
 
 NOT_OURS = {"build", "__pycache__"}  # and whatever begins with a dot
@@ -45,6 +47,13 @@ def prose(text):
     for code in FENCED, INDENTED, SPAN:
         text = code.sub(" ", text)
     return text
+
+
+def code(text):
+    """The pieces of code: each line of a block, each span."""
+    blocks = FENCED.findall(text) + INDENTED.findall(FENCED.sub("", text))
+    return ([line for block in blocks for line in block.split("\n")]
+            + SPAN.findall(INDENTED.sub("", FENCED.sub("", text))))
 
 
 # ---------------------------------- links -----------------------------------
@@ -117,7 +126,66 @@ def test_broken_links_are_found(tmp_path, link, good):
                                           else [f"README.md: {link[1:-1]}"])
 
 
-# --------------------------------- options ----------------------------------
+# ---------------------------------- names -----------------------------------
+
+def sources():
+    """The text of all that is compiled or run, but for this file."""
+    return "\n".join(
+        read(ROOT, name) for name in files(ROOT)
+        if re.search(r"^(src|scripts|tests)/.*\.(c|h|py)$", name)
+        and name != pathlib.Path(__file__).relative_to(ROOT).as_posix())
+
+
+def targets(makefile):
+    lines = re.findall(r"^(\w[\w -]*):(?!=)", read(ROOT, makefile),
+                       re.MULTILINE)
+    return set(" ".join(lines).split())
+
+
+# What of a piece of code is a name.
+FILE = re.compile(r"[\w./\\-]+\.(?:c|h|py|cmd|sh|yml)\b")
+OPTION = re.compile(r"(?<!\S)--([a-z][\w-]*)")
+IDENTIFIER = re.compile(r"^[a-z]\w*_\w+$")
+MAKE = re.compile(r"(?<!n)make(?: [A-Z]+=(?:\"[^\"]*\"|\S+))* ([a-z][\w-]*)")
+NMAKE = re.compile(r"nmake /f NMakefile ([a-z]\w*)")
+LESSON = re.compile(r"(?:LESSON=|demo )([a-z]\w*)$")
+
+
+def unknown_names(text, source):
+    """What a document's code names, and is not there."""
+    there = files(ROOT)
+    known = {
+        FILE: lambda name: any(f"/{path}".endswith(
+            "/" + name.replace("\\", "/")) for path in there),
+        OPTION: lambda name: re.search(rf"[-\"]{name}\b", source),
+        IDENTIFIER: lambda name: re.search(rf"\b{name}\b", source),
+        MAKE: targets("Makefile").__contains__,
+        NMAKE: targets("NMakefile").__contains__,
+        LESSON: demo.LESSONS.__contains__}
+    return sorted({name for piece in code(text) for kind in known
+                   for name in kind.findall(piece) if not known[kind](name)})
+
+
+@pytest.mark.parametrize("document", documents(ROOT))
+def test_names(document):
+    assert unknown_names(read(ROOT, document), sources()) == []
+
+
+@pytest.mark.parametrize("piece, unknown", [
+    ("`main.c` `src/main.c` `EchoThreadMain`", []),
+    ("`nain.c` `tests/main.c`", ["nain.c", "tests/main.c"]),
+    ("    scripts\\run.cmd 9190\n    scripts\\walk.cmd",
+     ["scripts\\walk.cmd"]),
+    ("`connection_open`, `connection_opened`", ["connection_opened"]),
+    ("`--batch 64 --bunch 3`", ["bunch"]), ("`make test-guarded`", []),
+    ("`make TESTS=\"-k x\" best`", ["best"]),
+    ("    make ARCH=i686 teps", ["teps"]),
+    ("`nmake /f NMakefile run PORT=9190` `nmake /f NMakefile ran`", ["ran"]),
+    ("`demo cycle` `demo bicycle` `make demo LESSON=none`",
+     ["bicycle", "none"])])
+def test_unknown_names_are_found(piece, unknown):
+    assert unknown_names(piece + "\n", sources()) == unknown
+
 
 def test_options_are_those_of_the_server():
     shown = re.findall(r"^\| (?:`(-\w)`, )?`(--[\w-]+)",

@@ -16,22 +16,12 @@ import pytest
 
 import process_info
 import support
-<<<<<<< HEAD:tests/server/test_modes.py
 from clients import Load
 from kinds import MODES
-from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, ROOT, WINDOWS, Server,
-                     build, build_broken, closing_all, connect, echo, exchange,
-                     fields, receive, together, windows_path)
-=======
-import test_echo as echo_tests
-import test_hostile_clients as hostile_tests
-import test_stopping as stopping_tests
 from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, LARGE_BUFFER, ROOT, WINDOWS,
                      Server, build, build_broken, closing_all, connect, echo,
                      exchange, fields, one_takes_both, receive, together,
                      windows_path)
-from test_stopping import Load
->>>>>>> 8baf03d83c593f5fed227a7f694ef643b3118578:tests/test_modes.py
 
 pytestmark = pytest.mark.servers(*MODES)
 
@@ -151,29 +141,14 @@ def test_sentinels_that_are_kept_are_missed(tmp_path):
     """The same with a server that does not return them: it does not end, or
     the test above would prove nothing."""
     program = build_broken(
-<<<<<<< HEAD:tests/server/test_modes.py
-        tmp_path, "worker.c",
-        "        server_return_sentinels(sentinels - 1);",
-        "        (void)0;", forced=False)
-    for _ in range(20):
-        server = Server("--workers", 64, "--batch", 256, program=program)
-        server.check_serves()
-        server.signal_stop()
-        try:
-            server.wait_end(2)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            return
-    pytest.fail("no worker ever kept a sibling's sentinel")
-=======
-        tmp_path, "worker.c", "        server_return_sentinels(sentinels - 1);",
+        tmp_path, "batch.c",
+        "        pool_post_sentinels(worker->hComPort, sentinels - 1);",
         "        (void)0;")
     server = one_takes_both(Server, program=program)
     server.signal_stop()
     with pytest.raises(subprocess.TimeoutExpired):
         server.wait_end(2)
     server.kill()
->>>>>>> 8baf03d83c593f5fed227a7f694ef643b3118578:tests/test_modes.py
 
 
 # --------------------------------- inline ----------------------------------

@@ -26,36 +26,12 @@ from test_listening import one_line, speaks
 STEP1 = "step1_completion_routine"
 STEP2 = "step2_iocp"
 
-<<<<<<< HEAD:tests/server/test_steps.py
-pytestmark = pytest.mark.servers(*STEPS)
-=======
 # STATUS_CONTROL_C_EXIT. To a Windows program Wine 10 says so too; a parent on
 # Linux gets its low byte. Wine 8 ends the process with 0.
 CONTROL_C_EXIT = 0xC000013A
 ENDED_BY_CTRL_C = {CONTROL_C_EXIT} if WINDOWS else {CONTROL_C_EXIT & 0xFF, 0}
 
-NOT_FOR_STEPS = {
-    # Those that need an option, the totals or the stop, which steps don't
-    # have; and what stands here in their place.
-    "test_a_short_message_does_not_shrink_the_buffer": None,
-    "test_a_reset_ends_that_connection_and_no_other": "test_resets",
-    "test_connect_and_leave_storm": "test_clients_that_leave_at_once",
-    "test_storm_leaves_no_handle_behind": "test_no_handle_is_left_behind",
-    "test_half_closed_client_that_never_reads": "test_ctrl_c_loses_bytes",
-    "test_everything_at_once": "test_all_kinds_at_once",
-    # Those whose many clients hold up step 1, at a tenth of a second each;
-    # here they are fewer.
-    "test_silent_clients_do_not_stop_accepts": "test_silent_clients",
-    "test_reset_storm": "test_resets_at_every_stage",
-    "test_never_reading_clients_cost_a_buffer_each":
-        "test_forty_clients_that_never_read",
-}
-
-for _module in (echo_tests, hostile_tests):
-    for _name, _test in list(vars(_module).items()):
-        if _name.startswith("test_") and _name not in NOT_FOR_STEPS:
-            globals()[_name] = _test
->>>>>>> 8baf03d83c593f5fed227a7f694ef643b3118578:tests/test_steps.py
+pytestmark = pytest.mark.servers(*STEPS)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 /* connection.c - open, read, write, close one client. See connection.h. */
 #include "connection.h"
 #include "address.h"
-#include "echo.h"
 #include "log.h"
 #include "trace.h"
 
@@ -190,7 +189,7 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
     log_detail("close conn=%llu reason=%s received=%llu sent=%llu live=%ld",
                handleInfo->id, names[reason], handleInfo->received,
                handleInfo->sent, live);
-    echo_closed(handleInfo->kept);
+    echo_closed(&handleInfo->echo);
     buffer_return(handleInfo->buffers, &handleInfo->buffer);
     free(handleInfo);
 }

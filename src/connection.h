@@ -22,6 +22,7 @@
 #pragma once
 
 #include "buffer.h"
+#include "echo.h"
 #include "platform.h"
 #include "registry.h"
 
@@ -48,7 +49,7 @@ typedef struct PER_HANDLE_DATA {
     ULONGLONG received, sent;   /* bytes                                   */
     BUFFER buffer;              /* READ fills it, WRITE sends from it      */
     BUFFERS *buffers;           /* from where a buffer is borrowed         */
-    void *kept;                 /* the service's: see echo.h               */
+    ECHO echo;                  /* the service's                           */
     REGISTRY_ENTRY entry;
     PER_IO_DATA readIo, writeIo;
     /* For --inline: the list of its owner (NULL: every operation gives a

@@ -8,26 +8,30 @@
 
 #include <stddef.h>
 
+/* What the service knows of one connection; all zero at first. */
+typedef struct {
+    void *kept;  /* the service's own, for instance memory with the beginning
+                    of a message                                            */
+    int ended;   /* the client has sent its last byte                       */
+    int more;    /* set by the service: there is more to answer             */
+} ECHO;
+
 /*
- * Makes the answer to what one connection has sent.
+ * Makes the next part of the answer.
  *
  * `data` holds `bytes` bytes that have just come; TCP cuts them anywhere. The
- * answer is written to the same place, over them: `room` bytes are there, at
- * least 4096. Returns its length, at most `room`; 0 to send nothing and wait
- * for more.
+ * answer is written over them: there is room for `room` bytes, at least 4096.
+ * Returns its length, at most `room`; 0 to send nothing.
  *
- * `bytes` is 0 when the client has sent its last byte. What is returned then is
- * still sent, and the question comes again; 0 ends the connection.
- *
- * *kept is the connection's own, NULL at first: the service may store a
- * pointer there, for instance to memory with the beginning of a message.
+ * After the answer is sent this is called again with no bytes as long as
+ * echo->more is set, and once echo->ended is set until it returns 0, which ends
+ * the connection. Otherwise the next call comes when more bytes have come.
  *
  * One thread at a time calls this for a connection, but not always the same
- * one; several threads call it for several connections at once. It must not
+ * one; several threads call it for several connections at once. It should not
  * block for long: a worker waits in it.
  */
-size_t echo_received(void **kept, char *data, size_t bytes, size_t room);
+size_t echo_answer(ECHO *echo, char *data, size_t bytes, size_t room);
 
-/* Frees what `kept` points to; NULL is nothing. Called once for each
- * connection, when it ends, however it ends. */
-void echo_closed(void *kept);
+/* Frees what is kept. Called once for each connection, however it ends. */
+void echo_closed(ECHO *echo);

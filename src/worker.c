@@ -19,7 +19,6 @@
  * worker's.
  */
 #include "worker.h"
-#include "echo.h"
 #include "log.h"
 #include "pool.h"
 #include "trace.h"
@@ -34,28 +33,36 @@ static void say(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
                worker->id, bytes);
 }
 
+/* The service has `bytes` bytes to answer; 0: it goes on, or the client has
+ * ended. */
+static void answer(LPPER_HANDLE_DATA handleInfo, DWORD bytes)
+{
+    BUFFER *buffer = &handleInfo->buffer;
+    DWORD length = (DWORD)echo_answer(&handleInfo->echo, buffer->data, bytes,
+                                      buffer->size);
+
+    if (length > 0)
+        connection_write(handleInfo, buffer->data, length);
+    else if (handleInfo->echo.ended)
+        /* Everything has been answered: a READ is posted only after the last
+         * WRITE is done. */
+        connection_close(handleInfo, CLOSE_EOF);
+    else
+        connection_read(handleInfo, FALSE);
+}
+
 /* A READ is done: `bytes` bytes are in the buffer; 0 is the end of file. */
 static void read_done(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
                       DWORD bytes)
 {
-    BUFFER *buffer = &handleInfo->buffer;
-    DWORD answer;
-
     say(worker, handleInfo, "read", bytes);
     handleInfo->received += bytes;
-    buffer_received(handleInfo->buffers, buffer, bytes);
+    buffer_received(handleInfo->buffers, &handleInfo->buffer, bytes);
     if (bytes > 0)
         work_do(worker->options, worker->stop);
-    answer = (DWORD)echo_received(&handleInfo->kept, buffer->data, bytes,
-                                  buffer->size);
-    if (answer > 0)
-        connection_write(handleInfo, buffer->data, answer);
-    else if (bytes > 0)
-        connection_read(handleInfo, FALSE);
     else
-        /* All that came before has been answered: this READ was posted only
-         * after the last WRITE was done. */
-        connection_close(handleInfo, CLOSE_EOF);
+        handleInfo->echo.ended = TRUE;
+    answer(handleInfo, bytes);
 }
 
 /* A WRITE is done: `bytes` bytes are sent, perhaps not all it was to send. */
@@ -71,6 +78,8 @@ static void write_done(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
         connection_close(handleInfo, CLOSE_ERROR);
     else if (bytes < wsaBuf.len)
         connection_write(handleInfo, wsaBuf.buf + bytes, wsaBuf.len - bytes);
+    else if (handleInfo->echo.more || handleInfo->echo.ended)
+        answer(handleInfo, 0);
     else if (stop_begun(worker->stop))
         connection_finish(handleInfo);
     else

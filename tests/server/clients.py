@@ -8,12 +8,11 @@ from support import IO_TIMEOUT, echo, exchange, reset, together, wait_until
 OFFERED = 100 << 20  # bytes, to a server, by each client that never reads
 
 
-def offer(server, clients):
-    """Send to all of them, who don't read, until nothing moves any more.
+def offer(server, clients, piece=b"\xa5" * 65536):
+    """Send pieces to all of them, who don't read, until nothing moves any more.
 
     Returns how many bytes the sockets took of each; no more than OFFERED.
     """
-    piece = b"\xa5" * 65536
     taken = [0] * len(clients)
     for client in clients:
         client.setblocking(False)

@@ -481,13 +481,13 @@ def test_steps_are_the_same_everywhere(monkeypatch):
 
 
 def test_flags_are_the_same_in_both():
-    # CFLAGS of NMakefile without its modes is MSVC_CFLAGS of Makefile.
     text = (ROOT / "Makefile").read_text(encoding="ascii")
 
     def flags(name):
         value = re.search(rf"^{name} *= ((?:.*\\\n)*.*)$", text, re.M)[1]
         return set(value.replace("\\\n", " ").split())
-    assert COMPILE_FLAGS - {"/c"} | {"/O2"} <= flags("MSVC_CFLAGS")
+    assert (COMPILE_FLAGS - {"/c"} | {"/O2"}
+            <= flags("MSVC_WARNINGS") | flags("MSVC_CFLAGS"))
     assert LINK_FLAGS <= flags("MSVC_LDFLAGS") | flags("MSVC_LIBS")
 
 
@@ -603,6 +603,13 @@ def test_run_and_test(built, tools):
 
 
 @on_linux
+def test_other_flags_leave_the_warnings(tmp_path, quick_tools):
+    tree = copy_sources(tmp_path)
+    check_build(tree, quick_tools, "CFLAGS=/Od /Z7", mode="/Od")
+    check_steps(tree, quick_tools, "CFLAGS=/Od /Z7", mode="/Od")
+
+
+@on_linux
 def test_variables_of_the_linker_are_left_alone(built, tools):
     # lld-link too takes options from LINK: this one makes a map.
     (built / "build" / "iocp_echo_server.exe").unlink()
@@ -615,7 +622,7 @@ def test_variables_of_the_linker_are_left_alone(built, tools):
 
 MISTAKES = [
     # old, new, what is said. First what nmake.py finds before any command.
-    ("$(LD) $(LDFLAGS)", "$(LNK) $(LDFLAGS)", "LNK has no definition"),
+    ("$(LD) /nologo", "$(LNK) /nologo", "LNK has no definition"),
     ("OBJDIR  = build\\msvc\n", "OBJDIRS = build\\msvc\n",
      "OBJDIR has no definition"),
     ("!ENDIF", "", "no !ENDIF"),
@@ -631,7 +638,7 @@ MISTAKES = [
     ("src\\*.h", "include\\*.h", "no file is like"),
     ("src\\*.h", "src/*.h", "not a name"),
     ("src\\*.h", "$(wildcard src\\*.h)", "not a macro"),
-    ("/c /Fo$@ $<", "/c /Fo$@ $^", "'\\^' is not known"),
+    ("/Fo$@ $<", "/Fo$@ $^", "'\\^' is not known"),
     ("PYTHON  = python", "PYTHON := python", "not a name"),
     ("mkdir $(OBJDIR)", "mkdir build/msvc", "not known here: mkdir"),
     ("log.obj \\", "log.obj \\ ", "blanks after the backslash"),
@@ -639,7 +646,7 @@ MISTAKES = [
     # What the build then shows.
     ("all: $(PROGRAM)", "all:", r"assert \[\] =="),
     ("    $(OBJDIR)\\log.obj \\\n", "", "undefined symbol"),
-    ("/c /Fo$@ $<", "/c $<", "was not made"),
+    ("/Fo$@ ", "", "was not made"),
     ("/fo$@ ", "", "was not made"),
     ("{src}.c{$(OBJDIR)}.obj:\n    @if not exist $(OBJDIR) mkdir $(OBJDIR)\n",
      "{src}.c{$(OBJDIR)}.obj:\n", "return code"),
@@ -649,9 +656,9 @@ MISTAKES = [
     (" /std:c11", "", "/nologo"),
     ("/WX ", "", "/nologo"),
     (" /manifest:no", "", "/nologo"),
-    ("$(MODE) /guard:cf", "$(MODE)", "/nologo"),
-    ("$(LDMODE) /guard:cf", "$(LDMODE)", "/nologo"),
-    ("MODE    = /O2", "MODE    = /Od", "/nologo"),
+    ("$(CFLAGS) /guard:cf", "$(CFLAGS)", "/nologo"),
+    ("HARDEN   = /guard:cf", "HARDEN   =", "/nologo"),
+    ("CFLAGS  = /O2", "CFLAGS  = /Od", "/nologo"),
     ("/nxcompat", "", "/nologo"),
 ]
 
@@ -673,8 +680,8 @@ STEP_MISTAKES = [
     (" $(STEPDIR)\\step2_iocp.exe\n", "\n", "assert \\["),
     ("{src\\steps}.c{", "{src}.c{", "no rule applies|is there already"),
     ("    @if not exist $(STEPDIR) mkdir $(STEPDIR)\n", "", "return code"),
-    ("$(LD) $(LDFLAGS) /out:$@ $**", "$(LD) /out:$@ $**", "/nologo"),
-    ("$(LD) $(LDFLAGS) /out:$@ $**", "$(LD) $(LDFLAGS) /out:$@",
+    ("$(LINK_EXE) /out:$@ $**", "$(LD) /out:$@ $**", "/nologo"),
+    ("$(LINK_EXE) /out:$@ $**", "$(LINK_EXE) /out:$@",
      "undefined symbol|no input|return code"),
 ]
 

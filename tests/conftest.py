@@ -101,6 +101,13 @@ def kind(request):
 
 
 @pytest.fixture
+def asked(tmp_path):
+    """What a checked server asks of the system, if it is started with the
+    environment that is here."""
+    return support.Asked(tmp_path / "asked")
+
+
+@pytest.fixture
 def start_server(kind):
     """start_server(*arguments): a Server, for tests that stop it themselves.
 

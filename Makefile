@@ -15,8 +15,8 @@ PARTS =
 TOOLS =
 BUILD = build
 
-SOURCES = main options log server listener registry connection buffer worker \
-          work trace
+SOURCES = main console options log stop server pool listener address registry \
+          connection buffer worker batch echo work trace
 STEPS   = step1_completion_routine step2_iocp
 # Version and manifest: the .rc file says with what else it is made.
 RESOURCE  = iocp_echo_server
@@ -91,8 +91,8 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo bench test test-guarded soak analyze clean distclean
-.PHONY: help setup setup-msvc x86_64 i686 msvc checked
+.PHONY: all steps run demo bench test test-guarded test-i686 soak analyze
+.PHONY: clean distclean help setup setup-msvc x86_64 i686 msvc checked
 
 all: $(PROGRAM)
 
@@ -176,18 +176,30 @@ soak: $(PROGRAM) checked
 	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
 	    --parts "$(PARTS)" -- $(ARGS)
 
-# The server's tests twice: on the guarded build, and on the usual one with
-# Wine's heap checking on. On Linux only.
+# The black box: the tests that ask how the server at SERVER behaves, whatever
+# build that is. Not those that make or need a build of their own.
 STEPS_TESTS   = step1 or step2
-GUARDED_TESTS = test_fault or test_memory
+OWN_BUILD     = test_fault or test_memory or sentinels or calls_of_one_echo
+BLACK_BOX     = not ($(OWN_BUILD))
 
+# Twice: on the guarded build (its own tests too), and on the usual one with
+# Wine's heap checking on. On Linux only.
 test-guarded: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)
 	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/run_tests.py \
 	    $(or $(TESTS),-q tests/server -k "not ($(STEPS_TESTS))")
 	CHECKS=heap $(PYTHON) scripts/run_tests.py \
-	    $(or $(TESTS),-q tests/server \
-	      -k "not ($(STEPS_TESTS) or $(GUARDED_TESTS))")
+	    $(or $(TESTS),-q tests/server -k "$(BLACK_BOX) and not ($(STEPS_TESTS))")
+
+# The 32-bit programs, under the Wine of Debian's architecture i386, which this
+# adds. Wine's prefix is made again if it was made without.
+test-i686: i686
+	@$(if $(SETUP),$(SETUP) wine wine32 pytest,)
+	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] \
+	    || rm -f build/wine/.made
+	SERVER=$(BUILD)/i686/iocp_echo_server.exe STEPS=$(BUILD)/i686/steps \
+	    $(PYTHON) scripts/run_tests.py \
+	    $(or $(TESTS),-q tests/server -k "$(BLACK_BOX)")
 
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.
@@ -224,7 +236,8 @@ help:
 	@echo "make soak SECONDS=60 PARTS=mixed ARGS=\"--workers 4\""
 	@echo "                        a part of that: tests/soak.py --help lists them"
 	@echo "make test-guarded       the server's tests where memory is guarded"
-	@echo "make analyze            clang-format, cppcheck, gcc's analyzer, clang-tidy"
-	@echo "make analyze TOOLS=gcc  one of them: format, cppcheck, gcc, tidy"
+	@echo "make test-i686          them on the 32-bit programs; adds Debian's i386"
+	@echo "make analyze            clang-format, clang-tidy, cppcheck, gcc, flake8"
+	@echo "make analyze TOOLS=gcc  one of them: format, cppcheck, gcc, tidy, flake8"
 	@echo "make clean              remove what was built"
 	@echo "make distclean          remove Wine's prefix too"

@@ -24,8 +24,8 @@ def pytest_generate_tests(metafunc):
     """The servers of a test, by its markers: see kinds.py."""
     servers = metafunc.definition.get_closest_marker("servers")
     exceptions = list(metafunc.definition.iter_markers("not_for"))
-    if servers and "kind" in metafunc.fixturenames:
-        metafunc.parametrize("kind", chosen(servers, exceptions),
+    if servers and "server_kind" in metafunc.fixturenames:
+        metafunc.parametrize("server_kind", chosen(servers, exceptions),
                              indirect=True)
     else:
         assert not exceptions, "not_for what?"
@@ -95,7 +95,7 @@ def long(request):
 
 
 @pytest.fixture
-def kind(request):
+def server_kind(request):
     """The Kind of server that the test is to run on."""
     return KINDS[getattr(request, "param", PLAIN)]
 
@@ -108,18 +108,18 @@ def asked(tmp_path):
 
 
 @pytest.fixture
-def start_server(kind):
+def start_server(server_kind):
     """start_server(*arguments): a Server, for tests that stop it themselves.
 
     It must not have died by itself before the test stopped it.
     """
-    assert not isinstance(kind, Step), "steps have no stop: not_for(*STEPS)"
-    return kind.start
+    assert not isinstance(server_kind, Step), "steps have no stop"
+    return server_kind.start
 
 
 @pytest.fixture
-def server(kind):
+def server(server_kind):
     """A server as it is without further arguments; ended after the test."""
-    running = kind.start()
+    running = server_kind.start()
     yield running
-    kind.end(running)
+    server_kind.end(running)

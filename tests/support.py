@@ -137,7 +137,9 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
     assert compiler is not None
     objects = []
     for path in [*sorted(sources.glob("*.c")), *extra]:
-        front = ["-include", str(forced)] if forced and path not in extra else []
+        front = []
+        if forced and path not in extra:
+            front = ["-include", str(forced)]
         objects.append(str(directory / f"{path.stem}.o"))
         subprocess.run([compiler, "-std=c11", "-O2", *flags, *front, "-c",
                         "-o", objects[-1], str(path)], check=True, timeout=120)
@@ -319,6 +321,13 @@ class Server:
         """A new client gets its echo."""
         with self.connect() as client:
             assert echo(client, b"are you there?") == b"are you there?"
+
+
+def one_takes_both(start, *arguments, **options):
+    """A checked server of two workers, started by start(), that serves nobody:
+    when it stops, one of the two takes both sentinels in one call."""
+    return start(*arguments, "--workers", 2, "--batch", 2,
+                 env={"TOGETHER": "2"}, **options)
 
 
 def check_nothing_left(report, status, trace=False, live=0):

@@ -30,6 +30,10 @@
  *   DELAYS=SEED
  *       threads wait for a random while where ownership changes (delays.c):
  *       before and after a post, before a close, around the locks.
+ *   TOGETHER=N
+ *       one thread takes N packets that were posted by hand in one call of
+ *       GetQueuedCompletionStatusEx: until they are posted no thread begins
+ *       such a call, and the first that does is alone.
  */
 #ifndef CHECKED_H
 #define CHECKED_H

@@ -41,6 +41,13 @@ static BOOL tells;                /* ASKED is set                        */
 static volatile SOCKET listener;  /* the socket that listens             */
 static PHANDLER_ROUTINE consoleHandler;
 
+/* TOGETHER: `wanted` is its N, and 0 once one call has taken as many. */
+static struct {
+    SRWLOCK lock;
+    CONDITION_VARIABLE more;
+    ULONG wanted, posted;
+} gate;
+
 /* ------------------------------- the report ------------------------------ */
 
 static void report(void)
@@ -58,10 +65,10 @@ static void report(void)
 
 /* --------------------------------- rules --------------------------------- */
 
-/* A wrong FAULTS would be a test that tests nothing. */
+/* What can't be read or done would be a test that tests nothing. */
 static void give_up(const char *text)
 {
-    fprintf(stderr, "faults: can't read '%s'\n", text);
+    fprintf(stderr, "faults: can't do '%s'\n", text);
     TerminateProcess(GetCurrentProcess(), 99);
 }
 
@@ -124,7 +131,7 @@ static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
 {
     static char text[1024];
     DWORD length = GetEnvironmentVariableA("FAULTS", text, sizeof text);
-    char *rule, *next;
+    char number[16], *rule, *next;
 
     (void)unused, (void)argument, (void)context;
     if (atexit(report) != 0)
@@ -137,6 +144,11 @@ static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
         if (next != NULL)
             *next++ = '\0';
         read_rule(rule);
+    }
+    if (GetEnvironmentVariableA("TOGETHER", number, sizeof number) != 0) {
+        gate.wanted = strtoul(number, &next, 10);
+        if (gate.wanted == 0 || *next != '\0')
+            give_up(number);
     }
     return TRUE;
 }
@@ -395,6 +407,39 @@ BOOL WSAAPI fault_WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped,
            && WSAGetOverlappedResult(sock, overlapped, bytes, wait, flags);
 }
 
+/* -------------------------- packets taken together ------------------------ */
+
+/* Waits for the packets if they are still to come. TRUE: this thread is to
+ * take them, and then to call open_gate; until it does no other gets here. */
+static BOOL enter_gate(void)
+{
+    AcquireSRWLockExclusive(&gate.lock);
+    while (gate.posted < gate.wanted)
+        SleepConditionVariableSRW(&gate.more, &gate.lock, INFINITE, 0);
+    if (gate.wanted > 0)
+        return TRUE;
+    ReleaseSRWLockExclusive(&gate.lock);
+    return FALSE;
+}
+
+/* The thread that had to take them has taken so many. */
+static void open_gate(ULONG taken)
+{
+    if (taken < gate.wanted)
+        give_up("TOGETHER");
+    gate.wanted = 0;
+    ReleaseSRWLockExclusive(&gate.lock);
+}
+
+/* Tells the gate of a packet that was posted. */
+static void gate_posted(void)
+{
+    AcquireSRWLockExclusive(&gate.lock);
+    ++gate.posted;
+    ReleaseSRWLockExclusive(&gate.lock);
+    WakeAllConditionVariable(&gate.more);
+}
+
 /* ------------------------ port, threads, handles ------------------------- */
 
 BOOL WINAPI fault_SetFileCompletionNotificationModes(HANDLE file, UCHAR modes)
@@ -439,16 +484,19 @@ BOOL WINAPI fault_GetQueuedCompletionStatusEx(
     HANDLE port, OVERLAPPED_ENTRY *entries, ULONG count, ULONG *removed,
     DWORD milliseconds, BOOL alertable)
 {
-    BOOL ok;
+    BOOL ok, first;
     DWORD code;
 
     if (fails(CALL_GetQueuedCompletionStatusEx)) {
         *removed = 0;
         return FALSE;
     }
+    first = enter_gate();
     ok = GetQueuedCompletionStatusEx(port, entries, count, removed,
                                      milliseconds, alertable);
     code = GetLastError();
+    if (first)
+        open_gate(ok ? *removed : 0);
     delay();
     SetLastError(code);
     return ok;
@@ -461,8 +509,11 @@ BOOL WINAPI fault_PostQueuedCompletionStatus(HANDLE port, DWORD bytes,
     asked(CALL_PostQueuedCompletionStatus, " key=%llu",
           (unsigned long long)key);
     delay();
-    return !fails(CALL_PostQueuedCompletionStatus)
-           && PostQueuedCompletionStatus(port, bytes, key, overlapped);
+    if (fails(CALL_PostQueuedCompletionStatus)
+        || !PostQueuedCompletionStatus(port, bytes, key, overlapped))
+        return FALSE;
+    gate_posted();
+    return TRUE;
 }
 
 BOOL WINAPI fault_CancelIoEx(HANDLE file, OVERLAPPED *overlapped)

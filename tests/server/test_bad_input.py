@@ -99,7 +99,8 @@ def test_a_wrong_outcome_is_one():
             ([b"7"], (RUN, 8, "", "")), ([b"7x"], (RUN, 7, "", "")),
             ([b"7"], (RUN, 7, "", said)), ([b"7"], (RUN, 7, "x", "")),
             ([b"7"], (DONE, 7, "usage: ...", "")),
-            ([b"-h"], (DONE, 0, "", "")), ([b"-h"], (DONE, 0, "usage: ", "x"))]:
+            ([b"-h"], (DONE, 0, "", "")),
+            ([b"-h"], (DONE, 0, "usage: ", "x"))]:
         with pytest.raises(AssertionError):
             check(line, Outcome(*outcome))
 

@@ -26,7 +26,8 @@ WRONG = {
     "unknown letter": (["9190", "-x"], "'-x'"),
     "abbreviated": (["9190", "--worker", "2"], "'--worker'"),
     "two dashes alone": (["9190", "--"], "'--'"),
-    "value missing": (["9190", "--workers"], "--workers: its value is missing"),
+    "value missing": (
+        ["9190", "--workers"], "--workers: its value is missing"),
     "value missing, letter": (["9190", "-w"], "-w: its value is missing"),
     "value not wanted": (["9190", "--verbose=yes"], "takes no value"),
     "letters joined": (["9190", "-vq"], "takes no value"),

@@ -276,7 +276,8 @@ BROKEN = {
         "listener.c", "    if (closesocket(sock) != 0)\n", "    if (FALSE)\n",
         "bind", "opened"),
     "one failed accept ends it": (
-        "server.c", "    if (code != *reported || (pause == 1 && log_is_verbose()))\n",
+        "server.c",
+        "    if (code != *reported || (pause == 1 && log_is_verbose()))\n",
         '    fail("accept");\n'
         "    if (code != *reported || (pause == 1 && log_is_verbose()))\n",
         "accept", "it has ended"),

@@ -15,8 +15,8 @@ import pytest
 
 from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, ROOT, STOP_TIMEOUT,
                      WINDOWS, Server, check_nothing_left, closing_all, echo,
-                     exchange, fields, receive_all, run_server, wait_until,
-                     windows_path)
+                     exchange, fields, one_takes_both, receive_all, run_server,
+                     wait_until, windows_path)
 from test_fault_sweep import CODES
 
 NO_RESOURCES = 1450  # ERROR_NO_SYSTEM_RESOURCES
@@ -32,10 +32,10 @@ def faulty(tmp_path):
     which leaves no block and no handle behind, however it ends."""
     started = []
 
-    def start(faults, *arguments):
+    def start(faults, *arguments, env=None):
         report = tmp_path / f"guard{len(started)}.txt"
         server = Server(*arguments, program=CHECKED, env={
-            "FAULTS": faults, "GUARD": windows_path(report)})
+            **(env or {}), "FAULTS": faults, "GUARD": windows_path(report)})
         started.append((server, report))
         return server
     yield start
@@ -400,19 +400,15 @@ def test_who_can_not_be_queued_goes_on(faulty):
 
 
 def test_a_return_of_sentinels_that_fails(faulty):
-    """One worker has taken those of others and can't give them back: the port
-    is closed, which ends the waits on Windows; and it ends everywhere."""
-    for _ in range(10):
-        server = faulty(f"PostQueuedCompletionStatus:65+:{NO_RESOURCES}",
-                        "--workers", 64, "--batch", 256)
-        server.check_serves()
-        server.signal_stop()
-        status = server.wait_end(STOP_TIMEOUT)
-        stuck = [x for x in server.errors if "does not end" in x]
-        assert status == (1 if stuck else 0)
-        if complaints(server, "PostQueuedCompletionStatus"):
-            return
-    pytest.fail("no worker ever took more than one sentinel")
+    """One worker has taken its sibling's and can't give it back: the port is
+    closed, which ends the waits on Windows; and it ends everywhere."""
+    server = one_takes_both(
+        faulty, f"PostQueuedCompletionStatus:3+:{NO_RESOURCES}")
+    server.signal_stop()
+    status = server.wait_end(STOP_TIMEOUT)
+    stuck = [x for x in server.errors if "does not end" in x]
+    assert status == (1 if stuck else 0)
+    assert len(complaints(server, "PostQueuedCompletionStatus")) == 1
 
 
 @pytest.mark.parametrize("arguments", [["--batch", 64],
@@ -539,6 +535,7 @@ CANNOT_FAIL = {
     "___chkstk_ms",
 }
 
+
 def test_every_call_has_a_fault():
     """A new call is noticed here: it needs a fault, or a reason for none."""
     nm = shutil.which("x86_64-w64-mingw32-nm") or shutil.which("nm")
@@ -555,7 +552,7 @@ def test_every_call_has_a_fault():
     assert calls <= swept, calls - swept
     assert swept <= calls, swept - calls
     # By their effects, one by one, they are tested here.
-    tested = set(re.findall(r'[",](\w+):[/\d{]',
-                            pathlib.Path(__file__).read_text(encoding="utf-8")))
+    text = pathlib.Path(__file__).read_text(encoding="utf-8")
+    tested = set(re.findall(r'[",](\w+):[/\d{]', text))
     tested |= {"WSASend", "WSARecv"}  # as parameters
     assert calls <= tested, calls - tested

@@ -37,10 +37,10 @@ def test_a_reset_ends_that_connection_and_no_other(start_server):
     assert totals["failed"] == 20 and totals["connections"] == 22
 
 
-def test_reset_storm(server, kind):
+def test_reset_storm(server, server_kind):
     """Resets at every stage: before, in and after an echo."""
     # Step 1 accepts ten in a second when it has nothing else to do.
-    for number in range(30 if isinstance(kind, Step) else 300):
+    for number in range(30 if isinstance(server_kind, Step) else 300):
         client = server.connect()
         if number % 3 == 1:
             client.sendall(b"r" * 100_000)
@@ -92,11 +92,11 @@ def test_storm_leaves_no_handle_behind(start_server):
     assert server.stop()["connections"] == 550
 
 
-def test_never_reading_clients_cost_a_buffer_each(server, kind):
+def test_never_reading_clients_cost_a_buffer_each(server, server_kind):
     """The chapter receives on while its sends pile up; Jones and Ohlund's
     global cap on sends lets slow readers starve all."""
-    count = 200 if kind is KINDS[PLAIN] else 100
-    if isinstance(kind, Step):
+    count = 200 if server_kind is KINDS[PLAIN] else 100
+    if isinstance(server_kind, Step):
         count = 40  # step 1 accepts ten in a second
     pid = server.process.pid
     with closing_all() as clients:
@@ -108,7 +108,7 @@ def test_never_reading_clients_cost_a_buffer_each(server, kind):
         taken = offer(server, clients)
         assert all(0 < size < OFFERED for size in taken)
         growth = process_info.memory(pid) - before
-        assert growth < count * (kind.buffer + BUF_SIZE), (
+        assert growth < count * (server_kind.buffer + BUF_SIZE), (
             f"grew by {growth} bytes")
         # The others are served as before.
         data = bytes(range(256)) * 4096

@@ -83,8 +83,8 @@ def test_bind_all_of_ipv4(start_server):
 
 def test_port_in_use(server):
     line = one_line(run_server(server.port), 1)
-    assert re.search(r"bind failed: .*\((WSAEADDRINUSE 10048|WSAEACCES 10013)\)",
-                     line)
+    assert re.search(r"bind failed: .*\((WSAEADDRINUSE 10048|"
+                     r"WSAEACCES 10013)\)", line)
     assert "another program" in line and "choose another port" in line
     server.check_serves()
 

@@ -22,6 +22,7 @@ if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the checked server: make checked",
                 allow_module_level=True)
 
+
 @pytest.fixture
 def guarded(tmp_path):
     """guarded(*arguments): a checked server, and its report when it ended,
@@ -144,7 +145,8 @@ BROKEN = {
         "    ((char *)handleInfo)[sizeof *handleInfo + BUF_SIZE] = 0;\n"),
     "not freed": ("connection.c", "    free(handleInfo);\n", ""),
     "not given back": (
-        "connection.c", "    return_buffer(handleInfo);\n    free(handleInfo);",
+        "connection.c",
+        "    return_buffer(handleInfo);\n    free(handleInfo);",
         "    free(handleInfo);", "--zero-byte-recv"),
     "not closed": (
         "connection.c",
@@ -166,8 +168,8 @@ BROKEN = {
         "connection.c", "skipsPackets && skip_packets(hClntSock)",
         "skipsPackets", "--inline", 4),
     "queued, and handled all the same": (
-        "worker.c", "                continue;\n", "                (void)0;\n",
-        "--inline", 1),
+        "worker.c", "                continue;\n",
+        "                (void)0;\n", "--inline", 1),
 }
 
 
@@ -193,7 +195,8 @@ def test_a_broken_server_is_caught(guarded, tmp_path, mistake):
     else:
         # What Windows' status for an access violation becomes under Wine is
         # not always the same; that the server did not end by itself is.
-        assert wait_until(lambda: not server.alive()), f"{mistake}: not noticed"
+        assert wait_until(lambda: not server.alive()), (
+            f"{mistake}: not noticed")
         assert not server.matching("^stopp")
 
 

@@ -18,9 +18,10 @@ import process_info
 import support
 from clients import Load
 from kinds import MODES
-from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, ROOT, WINDOWS, Server,
-                     build, build_broken, closing_all, connect, echo, exchange,
-                     fields, receive, together, windows_path)
+from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, LARGE_BUFFER, ROOT, WINDOWS,
+                     Server, build, build_broken, closing_all, connect, echo,
+                     exchange, fields, one_takes_both, receive, together,
+                     windows_path)
 
 pytestmark = pytest.mark.servers(*MODES)
 
@@ -125,36 +126,29 @@ def test_no_mode_no_word_of_it():
     assert set(completions(server)) == {"completions"}
 
 
+@pytest.mark.skipif(WINDOWS and not CHECKED.exists(),
+                    reason="GNU make builds the checked server: make checked")
 def test_sentinels_of_others_are_returned(traced):
-    """A worker that takes several needs one: without the others its siblings
-    would wait for ever. Until it has been seen to happen."""
-    for _ in range(20):
-        server = traced("--workers", 64, "--batch", 256)
-        server.check_serves()
-        server.stop()
-        names = [x["name"] for x in server.events()]
-        assert names.count("sentinel") == names.count("sentinel posted") >= 64
-        if names.count("sentinel") > 64:
-            return
-    pytest.fail("no worker ever took more than one sentinel")
+    """A worker that takes two needs one: without the other its sibling would
+    wait for ever."""
+    server = one_takes_both(traced, program=CHECKED)
+    server.stop()
+    names = [x["name"] for x in server.events()]
+    assert names.count("sentinel") == names.count("sentinel posted") == 3
 
 
 def test_sentinels_that_are_kept_are_missed(tmp_path):
     """The same with a server that does not return them: it does not end, or
     the test above would prove nothing."""
     program = build_broken(
-        tmp_path, "worker.c", "        server_return_sentinels(sentinels - 1);",
-        "        (void)0;", forced=False)
-    for _ in range(20):
-        server = Server("--workers", 64, "--batch", 256, program=program)
-        server.check_serves()
-        server.signal_stop()
-        try:
-            server.wait_end(2)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            return
-    pytest.fail("no worker ever kept a sibling's sentinel")
+        tmp_path, "batch.c",
+        "        pool_post_sentinels(worker->hComPort, sentinels - 1);",
+        "        (void)0;")
+    server = one_takes_both(Server, program=program)
+    server.signal_stop()
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.wait_end(2)
+    server.kill()
 
 
 # --------------------------------- inline ----------------------------------
@@ -265,7 +259,8 @@ NEVER = {"malloc", "calloc", "free", "VirtualAlloc", "VirtualFree",
 
 COSTS = {
     # Calls of one echo to one client, as counted; the others: none.
-    "plain": ([], {"WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatus": 2}),
+    "plain": ([], {
+        "WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatus": 2}),
     "batch": (["--batch", 256], {
         "WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatusEx": 2,
         "WSAGetOverlappedResult": 2}),

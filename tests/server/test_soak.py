@@ -1,4 +1,4 @@
-"""A short soak holds; and every verdict it can give is given when it has to."""
+"""A short soak holds; and it gives each of its verdicts when it has to."""
 
 import os
 import re
@@ -17,8 +17,9 @@ from test_memory import BROKEN, build_broken
 
 SOAK = ROOT / "tests" / "soak.py"
 
-checked = pytest.mark.skipif(not CHECKED.exists(), reason="GNU make builds the "
-                             "checked server: make checked")
+checked = pytest.mark.skipif(
+    not CHECKED.exists(),
+    reason="GNU make builds the checked server: make checked")
 gcc = pytest.mark.skipif(WINDOWS and shutil.which("gcc") is None,
                          reason="builds a server of its own, with gcc")
 
@@ -48,7 +49,7 @@ def verdict(result, status):
 
 @checked
 @gcc
-def test_a_short_soak(tmp_path):
+def test_a_short_soak():
     result = run_soak("--seconds", 4, "--cycles", 501, "--gigabytes", 0.03,
                       "--stops", 3, "--lines", 3000, "--starts", 30,
                       "--seed", 7)
@@ -88,7 +89,8 @@ def test_progress_on_a_terminal():
     import pty
     master, terminal = pty.openpty()
     process = start_process(
-        [sys.executable, str(SOAK), "--parts", "volume", "--gigabytes", "0.02"],
+        [sys.executable, str(SOAK),
+         "--parts", "volume", "--gigabytes", "0.02"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=terminal)
     os.close(terminal)
     drawn = b""

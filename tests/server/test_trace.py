@@ -173,7 +173,7 @@ class Trace:
             of_worker[each["tid"]].append(each)
         for worker in range(1, self.workers + 1):
             slices = of_worker[worker]
-            for one, next_one in itertools.pairwise(slices):
+            for one, next_one in zip(slices, slices[1:]):
                 assert one["ts"] + one["dur"] <= next_one["ts"]
             counts = collections.Counter(
                 "operation" if x["name"] in OPERATIONS else x["name"]
@@ -264,9 +264,8 @@ class Trace:
         for name, key in COUNTERS.items():
             values = [x["args"][key] for x in self.select("C")
                       if x["name"] == name]
-            for one, next_one in itertools.pairwise([0, *values, 0]):
-                assert abs(next_one - one) == (0 if one == 0 and
-                                               next_one == 0 else 1)
+            for one, following in zip([0, *values], [*values, 0]):
+                assert abs(following - one) == bool(one or following)
             assert all(x >= 0 for x in values)
             assert name != "busy workers" or max(values) <= self.workers
         live = 0

@@ -102,6 +102,10 @@ class Rule:
         self.to_path, self.to_ext = to_path, to_ext.lower()
         self.commands = []
 
+    def names(self):
+        """What it is about: no other rule may be."""
+        return self.from_path, self.from_ext, self.to_path, self.to_ext
+
     def source(self, target):
         """The file it would make the target from, or None."""
         directory, base, extension = split(target)
@@ -242,9 +246,7 @@ class Makefile:
         if rule.from_ext not in self.suffixes:
             raise MakefileError(where, f"{from_ext} is not in .SUFFIXES")
         for other in self.rules:
-            if (other.from_path, other.from_ext, other.to_path, other.to_ext
-                    ) == (rule.from_path, rule.from_ext, rule.to_path,
-                          rule.to_ext):
+            if other.names() == rule.names():
                 raise MakefileError(where, "this rule is there already")
         self.rules.append(rule)
         self.open, self.started = [rule], False

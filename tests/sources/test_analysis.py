@@ -1,6 +1,6 @@
 """`make analyze` finds what it is for: one mistake for each of its tools.
 
-In a copy with one small source, as the tools take half a minute for all.
+In a copy with two small sources, as the tools take half a minute for all.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from support import ROOT, WINDOWS
 
 pytestmark = pytest.mark.skipif(
     WINDOWS or not all(map(shutil.which, ("clang-format", "clang-tidy",
-                                          "cppcheck"))),
+                                          "cppcheck", "flake8"))),
     reason="needs Linux' tools: sh scripts/setup.sh analysis")
 
 CLEAN = """\
@@ -33,6 +33,12 @@ int main(void)
 }
 """
 
+CLEAN_PYTHON = """\
+import sys
+
+print(sys.argv)
+"""
+
 PLANTED = {
     # the tool, what is changed into what, what it says
     "format": ("while (i < 16)", "while( i<16 )", "+    while (i < 16)"),
@@ -41,19 +47,25 @@ PLANTED = {
             "    free(block);\n    i = block[0];\n",
             "[-Werror=analyzer-use-after-free]"),
     "tidy": ("return i;", "return i == atoi(\"1\");", "[cert-err34-c"),
+    "flake8": ("print(sys.argv)", "print()", "F401 'sys' imported but unused"),
 }
 
 
 @pytest.fixture
 def analyze(tmp_path):
-    """analyze(text, tool): its status and output for a source like that."""
-    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    for name in ("Makefile", ".clang-format", ".clang-tidy"):
+    """analyze(change, tools): status and output, with `change` made to each
+    of the sources."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts",
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Makefile", ".clang-format", ".clang-tidy", ".flake8"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "src").mkdir()
+    (tmp_path / "tests").mkdir()
 
-    def run(text, *tools):
-        (tmp_path / "src" / "main.c").write_text(text, encoding="ascii")
+    def run(change, *tools):
+        for path, text in (("src/main.c", CLEAN),
+                           ("tests/print_all.py", CLEAN_PYTHON)):
+            (tmp_path / path).write_text(change(text), encoding="ascii")
         done = subprocess.run(
             ["make", "--no-print-directory", "analyze",
              "TOOLS=" + " ".join(tools)], cwd=tmp_path,
@@ -64,22 +76,24 @@ def analyze(tmp_path):
 
 
 def test_a_clean_source_passes(analyze):
-    status, output = analyze(CLEAN)
+    status, output = analyze(str)
     assert status == 0, output
     assert [line.split(":")[0] for line in output.splitlines()] == [
-        "clang-format", "cppcheck", "x86_64-w64-mingw32-gcc", "clang-tidy"]
+        "clang-format", "cppcheck", "x86_64-w64-mingw32-gcc", "clang-tidy",
+        "flake8"]
 
 
 @pytest.mark.parametrize("tool", PLANTED)
 def test_a_mistake_is_found(analyze, tool):
     old, new, said = PLANTED[tool]
-    assert CLEAN.count(old) == 1
-    status, output = analyze(CLEAN.replace(old, new), tool)
+    assert (CLEAN + CLEAN_PYTHON).count(old) == 1
+    status, output = analyze(lambda text: text.replace(old, new), tool)
     assert status != 0
     assert said in output
 
 
 def test_fixing_the_format_leaves_the_rest(analyze, tmp_path):
-    analyze(CLEAN.replace("while (i < 16)", "while( i<16 )"), "--fix", "format")
+    analyze(lambda text: text.replace("while (i < 16)", "while( i<16 )"),
+            "--fix", "format")
     fixed = (tmp_path / "src" / "main.c").read_text(encoding="ascii")
     assert fixed == CLEAN

@@ -64,7 +64,8 @@ def make(tmp_path):
     """
     commands = write_commands(tmp_path / "bin", {
         "say": r"""printf '%s\n' "said: $*" """,
-        "create": 'for f; do : >"$f"; done', "fail": "exit 3", "show_x": 'echo "X is $X"'})
+        "create": 'for f; do : >"$f"; done', "fail": "exit 3",
+        "show_x": 'echo "X is $X"'})
 
     def run(text, *arguments, **env):
         (tmp_path / "test.mak").write_text(text, encoding="ascii")
@@ -366,7 +367,10 @@ def tools(tmp_path_factory):
 def quick_tools(tmp_path_factory):
     """The same, but what they make are empty files."""
     output = r"""for x; do
-        case $x in /[Ff]o*) x=${x#/?o} ;; /out:*) x=${x#/out:} ;; *) continue ;;
+        case $x in
+            /[Ff]o*) x=${x#/?o} ;;
+            /out:*) x=${x#/out:} ;;
+            *) continue ;;
         esac
         : >"$(printf '%s' "$x" | tr '\\' /)"
     done"""

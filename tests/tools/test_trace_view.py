@@ -239,8 +239,9 @@ def test_files_that_cannot_be_used(tmp_path):
     trace = tmp_path / "trace.json"
     trace.write_text(small_trace().text(), encoding="utf-8")
     nowhere = tmp_path / "nowhere"
-    for arguments in ([nowhere], [tmp_path], [trace, "-o", nowhere / "x"],
-                      [trace, "-o", tmp_path], [trace, "--svg", nowhere / "x"]):
+    for arguments in ([nowhere], [tmp_path],
+                      [trace, "-o", nowhere / "x"], [trace, "-o", tmp_path],
+                      [trace, "--svg", nowhere / "x"]):
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (1, ""), arguments
         assert len(done.stderr.splitlines()) == 1
@@ -290,7 +291,7 @@ def test_a_line_in_the_middle_is_left_out():
     assert len(model["packets"]) == 6
 
 
-def test_cut_at_every_byte_without_a_traceback(tmp_path):
+def test_cut_at_every_byte_without_a_traceback():
     data = small_trace().text().encode()
     for end in range(0, len(data), 7):
         try:
@@ -326,8 +327,8 @@ def test_odd_values_without_a_traceback():
 def test_any_bytes_without_a_traceback():
     """What a disk or a copy makes of a trace, and numbers as none is."""
     whole, dice = small_trace().text().encode(), random.Random(5)
-    odd = [b"1e999", b"-1e999", b"9" * 5000, b"NaN", b"null", b"{", b"[" * 5000,
-           b'"\\ud800"', b"1e-400", b"\0", b"\xff"]
+    odd = [b"1e999", b"-1e999", b"9" * 5000, b"NaN", b"null", b"{",
+           b"[" * 5000, b'"\\ud800"', b"1e-400", b"\0", b"\xff"]
     for _ in range(150):
         data = bytearray(whole)
         for _ in range(dice.choice([1, 3, 20])):
@@ -480,12 +481,22 @@ def test_picture(tmp_path):
         assert picture.stat().st_size < 300_000
         text = picture.read_text(encoding="utf-8")
         root = xml.etree.ElementTree.fromstring(text)
-        words = [node.text for node in root.iter() if node.tag.endswith("text")]
+        words = [node.text for node in root.iter()
+                 if node.tag.endswith("text")]
         assert "Worker 1" in words and "Conn. 1" in words
         assert any("Wine 8.0 on Linux 6" in word for word in words)
         assert not re.search(r"<script|<image|href|@import", text)
         if packets is None:
             assert re.search(r": \d\d of [\d,]+ packets", text)
+
+
+def test_a_picture_that_begins_while_a_worker_is_busy():
+    picture = trace_view.Picture(small_trace().model())
+    picture.first = 210  # it is from 200 to 230
+    trace_view.draw_busy(picture, 0, 60)
+    path = next(part for part in picture.parts if part.startswith("<path"))
+    assert f'd="M{trace_view.LEFT} 60V0.0H' in path
+    assert path.count("V60.0H") == path.count("V0.0H") == 6
 
 
 # -------------------------------- escaping --------------------------------
@@ -506,7 +517,8 @@ def evil_trace():
 
 
 def test_text_of_the_trace_is_text(tmp_path):
-    page = make_page(tmp_path, evil_trace().text(), "--svg", tmp_path / "a.svg")
+    page = make_page(tmp_path, evil_trace().text(),
+                     "--svg", tmp_path / "a.svg")
     assert data_of(page)["info"]["system"] == EVIL
     text = page.read_text(encoding="utf-8")
     data = text.split('id="trace">')[1].split("</script>")[0]
@@ -730,7 +742,10 @@ def test_keyboard(small_page):
       seen.end = place("End");
       seen.home = place("Home");
       const views = [view()];
-      for (const key of ["+", "+", "-", "0"]) { type(key); views.push(view()); }
+      for (const key of ["+", "+", "-", "0"]) {
+        type(key);
+        views.push(view());
+      }
       seen.zoomed = views[1] !== views[0] && views[2] !== views[1];
       seen.all = views[4] === views[0];
       type("ArrowRight", document.body, {ctrlKey: true});
@@ -744,7 +759,8 @@ def test_keyboard(small_page):
       slider.dispatchEvent(new Event("input"));
       seen.slider = see("#place");
       type(" ");
-      seen.plays = document.querySelector("#play").getAttribute("aria-pressed");
+      const play = document.querySelector("#play");
+      seen.plays = play.getAttribute("aria-pressed");
       await wait(4500);
       type(" ");
       seen.played = see("#place");
@@ -766,7 +782,10 @@ def test_keyboard(small_page):
 def test_mouse(large_page):
     seen = use(large_page, """
       const chart = document.querySelector("#chart"), [x, y] = middle(chart);
-      const shown = async () => { await wait(200); return see("#shown span"); };
+      const shown = async () => {
+        await wait(200);
+        return see("#shown span");
+      };
       const views = [await shown()];
       chart.dispatchEvent(new WheelEvent("wheel", {
         deltaY: -300, clientX: x, clientY: y, cancelable: true}));
@@ -980,7 +999,8 @@ def test_address_names_language_and_step(small_page):
 def test_fits_the_screen(large_page, size):
     """What a class looks at needs no scrolling, and is large."""
     seen = use(large_page, """
-      seen.over = all("#shown")[0].getBoundingClientRect().bottom - innerHeight;
+      const shown = all("#shown")[0].getBoundingClientRect();
+      seen.over = shown.bottom - innerHeight;
       seen.wide = document.documentElement.scrollWidth - innerWidth;
       seen.text = parseFloat(getComputedStyle(all("#sentence")[0]).fontSize)
         / innerHeight;

@@ -101,6 +101,13 @@ def server_kind(request):
 
 
 @pytest.fixture
+def asked(tmp_path):
+    """What a checked server asks of the system, if it is started with the
+    environment that is here."""
+    return support.Asked(tmp_path / "asked")
+
+
+@pytest.fixture
 def start_server(server_kind):
     """start_server(*arguments): a Server, for tests that stop it themselves.
 

@@ -65,14 +65,14 @@ def start_process(line, **options):
     return process
 
 
-def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None):
+def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None,
+               stdin=subprocess.DEVNULL):
     """Run the server to its end: for --help and wrong command lines."""
     for _ in range(launch.START_TRIES):
         process = start_process(
             launch.command(program, *arguments),
-            env={**launch.environment(), **(env or {})}, **TEXT,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE)
+            env={**launch.environment(), **(env or {})}, **TEXT, stdin=stdin,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, err = process.communicate(timeout=timeout)
         if not launch.never_started(process.returncode, out + err):
             break
@@ -187,10 +187,11 @@ class Server:
 
     host = "127.0.0.1"
 
-    def __init__(self, *arguments, program=PROGRAM, port=0, env=None):
+    def __init__(self, *arguments, program=PROGRAM, port=0, env=None,
+                 stdin=subprocess.DEVNULL):
         for _ in range(launch.START_TRIES):
             self._start(launch.command(program, port, *arguments),
-                        {**launch.environment(), **(env or {})})
+                        {**launch.environment(), **(env or {})}, stdin)
             with self._more:
                 self._more.wait_for(lambda: self._lines or self._ended,
                                     START_TIMEOUT)
@@ -201,13 +202,13 @@ class Server:
         self.ready = fields(self.wait_for(r"^ready ", START_TIMEOUT))
         self.port = int(self.ready["port"])
 
-    def _start(self, line, env):
+    def _start(self, line, env, stdin):
         self._lines, self._errors = [], []
         self._more = threading.Condition()
         self._ended = False
         self.process = start_process(
-            line, env=env, **TEXT, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            line, env=env, **TEXT, stdin=stdin, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE)
         self._readers = [
             threading.Thread(target=self._read_output, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True)]
@@ -342,6 +343,30 @@ def check_nothing_left(report, status, trace=False, live=0):
     assert 0 <= blocks <= trace + (status != 0), counts
     assert handles == (counts["opened"] > 0), counts
     return counts
+
+
+class Asked:
+    """What a checked server asks of the system: each call of those that
+    faults.c tells of, in order, with its arguments."""
+
+    def __init__(self, path):
+        self._path = path
+        self.env = {"ASKED": windows_path(path)}
+
+    def calls(self, *names, thread=None):
+        """Those of these names (none: all), of one thread or of all: pairs of
+        a name and its arguments."""
+        if not self._path.exists():
+            return []
+        lines = self._path.read_text(encoding="utf-8").splitlines()
+        found = [(line.split()[0], fields(line)) for line in lines]
+        return [(name, arguments) for name, arguments in found
+                if (not names or name in names)
+                and thread in (None, arguments["thread"])]
+
+    def values(self, name, key):
+        """One argument of each of these calls."""
+        return [arguments[key] for _, arguments in self.calls(name)]
 
 
 # --------------------------------- clients ---------------------------------

@@ -24,9 +24,9 @@
  *       is appended to FILE: WSARecv=12 WSASend=5 ...
  *   ASKED=FILE
  *       each call that a test asks about is a line in FILE, with the thread
- *       that makes it and those of its arguments that matter. What can't be
- *       seen under Wine (a backlog, a console's mode, a wait that is too long)
- *       can be seen there.
+ *       that makes it and those of its arguments that matter; and so is each
+ *       time that the system calls the console's handler. What can't be seen
+ *       under Wine (a backlog, a console's mode, a wait) can be seen there.
  *   DELAYS=SEED
  *       threads wait for a random while where ownership changes (delays.c):
  *       before and after a post, before a close, around the locks.

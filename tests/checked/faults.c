@@ -39,6 +39,7 @@ static RULE rules[CALL_COUNT] = {
 static INIT_ONCE once = INIT_ONCE_STATIC_INIT;
 static BOOL tells;                /* ASKED is set                        */
 static volatile SOCKET listener;  /* the socket that listens             */
+static PHANDLER_ROUTINE consoleHandler;
 
 /* TOGETHER: `wanted` is its N, and 0 once one call has taken as many. */
 static struct {
@@ -607,10 +608,18 @@ BOOL WINAPI fault_DuplicateHandle(HANDLE fromProcess, HANDLE from,
     return TRUE;
 }
 
+static BOOL WINAPI on_console_control(DWORD event)
+{
+    asked(CALL_SetConsoleCtrlHandler, " event=%lu", event);
+    return consoleHandler(event);
+}
+
+/* For ASKED a line whenever the system calls the handler. */
 BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
 {
+    consoleHandler = handler;
     return !fails(CALL_SetConsoleCtrlHandler)
-           && SetConsoleCtrlHandler(handler, add);
+           && SetConsoleCtrlHandler(on_console_control, add);
 }
 
 DWORD WINAPI fault_GetActiveProcessorCount(WORD group)
@@ -646,7 +655,10 @@ DWORD WINAPI fault_GetFileType(HANDLE file)
 
 BOOL WINAPI fault_GetConsoleMode(HANDLE console, DWORD *mode)
 {
-    return !fails(CALL_GetConsoleMode) && GetConsoleMode(console, mode);
+    if (fails(CALL_GetConsoleMode) || !GetConsoleMode(console, mode))
+        return FALSE;
+    asked(CALL_GetConsoleMode, " mode=%lu", *mode);  /* what it is told */
+    return TRUE;
 }
 
 BOOL WINAPI fault_SetConsoleMode(HANDLE console, DWORD mode)
@@ -749,15 +761,16 @@ void fault_free(void *block)
 void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock)
 {
     count(CALL_AcquireSRWLockExclusive);
-    asked(CALL_AcquireSRWLockExclusive, "");
     delay();
     AcquireSRWLockExclusive(lock);
+    asked(CALL_AcquireSRWLockExclusive, " lock=%p", (void *)lock);
     delay();
 }
 
 void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock)
 {
     count(CALL_ReleaseSRWLockExclusive);
+    asked(CALL_ReleaseSRWLockExclusive, " lock=%p", (void *)lock);
     ReleaseSRWLockExclusive(lock);
     delay();
 }

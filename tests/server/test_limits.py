@@ -1,7 +1,6 @@
 """Threads, connections and time: the limits a user can set."""
 
 import os
-import re
 import socket
 import threading
 import time
@@ -9,8 +8,8 @@ import time
 import pytest
 
 from clients import offer
-from support import (IO_TIMEOUT, WINDOWS, closing_all, echo, fields, receive,
-                     reset, together)
+from support import (IO_TIMEOUT, closing_all, echo, fields, receive,
+                     receive_all, reset, together)
 
 # --------------------------------- workers ---------------------------------
 
@@ -45,24 +44,6 @@ def test_one_worker_serves_many(start_server):
         for client in clients[5:]:
             assert echo(client, b"hello") == b"hello"
     server.stop()
-
-
-@pytest.mark.skipif(WINDOWS, reason="reads Wine's trace of the calls")
-def test_what_the_system_is_asked_for(start_server):
-    """Options that no client can see: the calls that set them."""
-    server = start_server("--concurrency", 3, "--workers", 2,
-                          env={"WINEDEBUG": "+winsock,+sync"})
-    server.check_serves()
-    server.stop()
-    trace = "\n".join(server.errors)
-    # FileHandle INVALID_HANDLE_VALUE, no port yet, key 0, NumberOfConcurrent-
-    # Threads 3.
-    assert re.search(r"CreateIoCompletionPort \(F+, 0+, 0+, 0*3\)", trace), (
-        re.findall(".*CreateIoCompletionPort.*", trace))
-    for option in ("TCP_NODELAY", "SO_KEEPALIVE", "SO_EXCLUSIVEADDRUSE"):
-        assert re.search(rf"setsockopt.*{option}", trace), option
-    assert "SO_REUSEADDR" not in trace
-    assert re.search("backlog (2147483647|0x7fffffff)", trace)
 
 
 # -------------------------------- connections ------------------------------
@@ -168,6 +149,47 @@ def test_a_client_that_never_reads_is_idle_too(start_server):
         server.wait_for("^close conn=1 reason=idle")
     server.wait_for("^close conn=2 reason=eof")
     server.stop()
+
+
+TIMEOUT_BYTES = 65536  # a send is given the timeout for each so many, or part
+
+
+def test_a_client_that_reads_slowly_is_not_idle(start_server):
+    """A large WRITE takes longer than the timeout, though the client takes all
+    the time."""
+    server = start_server("--idle-timeout", 1, "--buffer", 1 << 20, "-v")
+    data = bytes(range(256)) * (6 << 12)  # more than the sockets hold
+    pace = threading.Event()
+    with server.connect(receive_buffer=4096) as client:
+        def send():
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+        with together([send]):
+            received = bytearray()
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                received += receive(client, 10_000)
+                pace.wait(0.04)  # 250 KB/s at most
+            received += receive_all(client)
+    assert received == data
+    server.wait_for("^close conn=1 reason=eof")
+    assert server.stop()["failed"] == 0
+
+
+def test_a_large_send_is_idle_later(start_server):
+    """But it is: its client reads nothing at all."""
+    server = start_server("--idle-timeout", 1, "--buffer", 4 * TIMEOUT_BYTES,
+                          "-v")
+    started = time.monotonic()
+    with server.connect(receive_buffer=4096) as client:
+        offer(server, [client])
+        server.wait_for("^close conn=1 reason=idle")
+    took = time.monotonic() - started
+    size = int(fields(server.matching("^read ")[-1])["bytes"])
+    timeouts = -(-size // TIMEOUT_BYTES)
+    assert timeouts > 1
+    assert took >= timeouts - 0.1  # the clock of Windows has steps
+    assert server.stop()["failed"] == 0
 
 
 def test_never_idle_by_default(server):

@@ -315,14 +315,18 @@ def test_tests_on_another_drive(monkeypatch):
     """There is no relative path from C: to D:."""
     lines = []
 
-    def run(line, **_):
-        lines.append(line)
-        return subprocess.CompletedProcess(line, 0)
+    class Process:
+        def __init__(self, line, **_):
+            lines.append(line)
+
+        def wait(self):
+            return 0
 
     def relpath(*_):
         raise ValueError("path is on mount 'D:', start on mount 'C:'")
     monkeypatch.setattr(launch, "WINDOWS", True)
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(run_tests, "has_pytest", lambda python: True)
+    monkeypatch.setattr(subprocess, "Popen", Process)
     monkeypatch.setattr(os.path, "relpath", relpath)
     monkeypatch.setattr(sys, "argv", ["run_tests.py", "-q"])
     assert run_tests.main() == 0

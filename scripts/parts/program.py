@@ -16,6 +16,7 @@ import threading
 from parts import streams, words
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+AGAIN = 0.05  # seconds
 
 
 class Interrupts:
@@ -106,9 +107,19 @@ def come_again(what):
     """Ctrl+C has come where Python can raise nothing, in a __del__ say."""
     if isinstance(what.exc_value, KeyboardInterrupt):
         interrupts.over = False
-        threading.Thread(target=_thread.interrupt_main, daemon=True).start()
+        again = threading.Timer(AGAIN, press_ctrl_c)
+        again.daemon = True
+        again.start()
     else:
         sys.__unraisablehook__(what)
+
+
+def press_ctrl_c():
+    """From another thread: it has to end what the main thread waits for."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def run(main, arguments):

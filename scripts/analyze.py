@@ -11,15 +11,23 @@ with its reason. --fix reformats the C files. Exit status: 0 nothing found,
 1 something is, 2 a tool is not there.
 """
 
+import os
+import sys
+
+if __name__ == "__main__":  # first: the other imports take their time
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from parts import words
+    words.begin("analyze.py")
+
 import argparse
 import concurrent.futures
 import difflib
-import os
 import pathlib
 import re
 import shutil
 import subprocess
-import sys
+
+from parts import program
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TIMEOUT = 600  # seconds, for each file
@@ -68,7 +76,12 @@ def run(line):
 def run_each(lines):
     """The same for several, as many at once as there are CPUs."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        return "".join(pool.map(run, lines))
+        found = pool.map(run, lines)
+        try:
+            return "".join(found)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 # ---------------------------------- tools -----------------------------------
@@ -149,8 +162,10 @@ TOOLS = {  # name: the program, the check, what is said
 }
 
 
+@program.entry
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="What four tools can find without running anything.")
     parser.add_argument("--fix", action="store_true", help="reformat files")
     parser.add_argument("tools", nargs="*", metavar="TOOL",
                         help="of " + ", ".join(TOOLS))

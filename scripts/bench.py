@@ -12,12 +12,19 @@ the machine does besides is noise that neighbours in time share.
 The yardstick is a native echo, bench_load.py too: how fast the load can be.
 """
 
+import os
+import sys
+
+if __name__ == "__main__":  # first: the other imports take their time
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from parts import words
+    words.begin("bench.py")
+
 import argparse
 import contextlib
 import datetime
 import json
 import math
-import os
 import pathlib
 import platform
 import queue
@@ -28,7 +35,6 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -37,6 +43,8 @@ import bench_load
 import bench_report
 import launch
 import process_info
+from parts import descriptors, program
+from parts.words import Failure, one_line, reason
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 STEPS = launch.ROOT / "build" / "steps"
@@ -61,7 +69,6 @@ HOSTS = ([f"127.0.0.{i}" for i in range(1, 9)]
 # What the servers print of everyday things.
 EVENT = re.compile("(ready|accept|read|write|close|stopping|worker|stopped) ")
 
-DESCRIPTORS = 32768   # for 10,000 connections, in whichever process
 SPARE = 64            # descriptors that are no connection
 START_TIMEOUT = 60    # seconds
 STOP_TIMEOUT = 15
@@ -77,44 +84,6 @@ SCALES = (10, 100, 1000, 10000)
 STOP_SIGNAL = (signal.CTRL_BREAK_EVENT if launch.WINDOWS else signal.SIGINT)
 OWN_GROUP = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
              if launch.WINDOWS else {"start_new_session": True})
-
-
-class Interrupts:
-    """Ctrl+C, once: what was started is being ended then. Nor does it come
-    between the start of a process and the moment that it is known here."""
-
-    def __init__(self):
-        self.held = self.pending = self.over = False
-
-    def listen(self):
-        for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self.come)
-
-    def come(self, *_):
-        if self.held:
-            self.pending = True
-        elif not self.over:
-            self.over = True
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def later(self):
-        self.held = True
-        try:
-            yield
-        finally:
-            self.held = False
-        if self.pending:
-            self.pending = False
-            self.come()
-
-
-interrupts = Interrupts()
-
-
-class Failure(Exception):
-    """A server is no echo server, or is gone; the text says so, in a line."""
 
 
 class Unreached(Exception):
@@ -182,7 +151,7 @@ class Running:
         line = self.target.command(self.port)
         native = self.target.kind == NATIVE  # it ends with its input
         # A file: a server whose output nobody reads would stop for it.
-        with open(self.log, "wb") as output, interrupts.later():
+        with open(self.log, "wb") as output, program.interrupts.later():
             try:
                 self.process = subprocess.Popen(
                     line, env=launch.environment(), stdout=output,
@@ -190,7 +159,7 @@ class Running:
                     stderr=subprocess.STDOUT, **OWN_GROUP)
             except OSError as error:
                 raise Failure("could not be started: "
-                              f"{error.strerror}") from None
+                              f"{reason(error)}") from None
 
     def wait_until_ready(self):
         """Returns None, or the status it ended with."""
@@ -211,7 +180,8 @@ class Running:
             ": no line 'ready port=N'" if self.target.chooses_port else ""))
 
     def text(self):
-        return self.log.read_text(encoding="ascii", errors="replace")
+        return self.log.read_text(encoding="utf-8",
+                                  errors="backslashreplace")
 
     def last_line(self):
         """The last it has said; what is no event of every day, if any is."""
@@ -246,7 +216,10 @@ class Running:
 
     def stop(self):
         """As a user would, where it has a clean end."""
-        self.process.send_signal(STOP_SIGNAL)
+        try:
+            self.process.send_signal(STOP_SIGNAL)
+        except OSError as error:
+            raise Failure(f"can't be sent Ctrl+C: {reason(error)}") from None
         try:
             status = self.process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -293,8 +266,9 @@ class Loader:
         self.reader.start()
 
     def read(self):
-        for line in self.process.stdout:
-            self.answers.put(json.loads(line))
+        with contextlib.suppress(ValueError):  # killed within a line
+            for line in self.process.stdout:
+                self.answers.put(json.loads(line))
         self.answers.put({"error": "the load ended (bench_load.py)"})
 
     def tell(self, name, **arguments):
@@ -335,7 +309,7 @@ class Load:
         wanted = max(self.options.load_processes,
                      math.ceil(connections / most_of_one_process()))
         for _ in range(min(wanted, connections)):
-            with interrupts.later():
+            with program.interrupts.later():
                 self.loaders.append(Loader())
 
     def shares(self, count):
@@ -385,7 +359,7 @@ def most_of_one_process():
     """Connections that one process of the load can have."""
     if bench_load.new_poll is bench_load.SelectPoll:
         return bench_load.SelectPoll.MOST
-    return max(launch.descriptor_limit() - SPARE, SPARE)
+    return max(descriptors.limit() - SPARE, SPARE)
 
 
 def collect(server, loaders, timeout):
@@ -601,13 +575,13 @@ class Bench:
             taken = self.measure_once(workload, target,
                                       wineserver if under_wine else None)
             self.samples[place].append({"round": i, **taken})
-        except Unreached as reason:
+        except Unreached as why:
             self.left_out.add(place)
             self.notes.append(one_line(
-                f"{target.name}, {workload.name}: {reason}"))
-        except Failure as reason:
+                f"{target.name}, {workload.name}: {why}"))
+        except Failure as why:
             self.left_out.add(target.name)
-            self.fail(f"{target.name}, {workload.name}: {reason}")
+            self.fail(f"{target.name}, {workload.name}: {why}")
 
     def measure_once(self, workload, target, wineserver):
         load = Load(self.options)
@@ -632,11 +606,6 @@ class Bench:
         self.failures.append(one_line(text))
         self.progress.clear()
         print(f"bench.py: {self.failures[-1]}", file=sys.stderr, flush=True)
-
-
-def one_line(text):
-    line = " ".join(str(text).split())
-    return line.encode("ascii", "backslashreplace").decode("ascii")
 
 
 # --------------------------------- the result -------------------------------
@@ -898,7 +867,7 @@ def check(options):
 def run(options, arguments):
     """All of it. Returns the exit status."""
     check(options)
-    launch.raise_descriptor_limit(DESCRIPTORS)
+    descriptors.raise_limit()
     with contextlib.ExitStack() as stack:
         directory = pathlib.Path(stack.enter_context(
             tempfile.TemporaryDirectory()))
@@ -937,19 +906,11 @@ def write(path, text):
     path.write_bytes(text.encode("utf-8"))  # the same bytes on any system
 
 
+@program.entry
 def main(arguments=None):
     """Returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = parse_arguments(arguments)
-    interrupts.listen()
-    try:
-        return run(options, arguments)
-    except KeyboardInterrupt:
-        print("bench.py: interrupted", file=sys.stderr)
-        return 130
-    except (Failure, OSError, subprocess.SubprocessError) as error:
-        print(f"bench.py: {one_line(error)}", file=sys.stderr)
-        return 1
+    return run(parse_arguments(arguments), arguments)
 
 
 if __name__ == "__main__":

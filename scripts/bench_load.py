@@ -15,18 +15,26 @@ Times are those of perf_counter_ns, which all processes have in common: from
 comes back is compared with what was sent.
 """
 
+import os
+import sys
+
+if __name__ == "__main__":  # first: the other imports take their time
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from parts import words
+    words.begin("bench_load.py")
+
 import collections
 import errno
 import gc
 import json
 import math
-import os
 import random
 import select
 import socket
-import sys
 import threading
 import time
+
+from parts import clients, program
 
 SIZE = 64                   # of a message of ping and churn
 HEAD = 16                   # of it, that no other connection has
@@ -38,7 +46,7 @@ LAST_TIMEOUT = 10           # for what is under way at the end
 TICK = 0.1                  # the longest wait in one go
 
 UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
-FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL)
+FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, *clients.NO_PORT}
 
 IN, OUT = 1, 4              # as epoll has them
 clock = time.perf_counter_ns
@@ -427,6 +435,8 @@ def answer(client, line):
         return {"unreached": str(error), "connections": client.reached()}
     except OSError as error:
         words = error.strerror or str(error)
+        if error.errno in clients.NO_PORT:
+            words = clients.NO_PORT_LEFT
         if error.errno in FULL:
             return {"unreached": f"{words} (the load)",
                     "connections": client.reached()}
@@ -522,6 +532,7 @@ def accept(listener, poll, socks):
     poll.register(sock.fileno(), IN)
 
 
+@program.entry
 def main():
     if sys.argv[1:] == ["load"]:
         load()
@@ -534,7 +545,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main())

@@ -11,16 +11,23 @@ Windows documents. The page for the wall, the trace and the server's output
 are DIR/LESSON.html, .json and .log; DIR is build/demo if not given.
 """
 
-import argparse
-import html
 import os
+import sys
+
+if __name__ == "__main__":  # first: the other imports take their time
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from parts import words
+    words.begin("demo.py")
+
+import argparse
+import contextlib
+import html
 import pathlib
 import re
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import textwrap
 import threading
 import time
@@ -28,6 +35,8 @@ import webbrowser
 
 import launch
 import trace_view
+from parts import program
+from parts.words import Failure, reason
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 DIRECTORY = launch.ROOT / "build" / "demo"
@@ -45,10 +54,6 @@ MAX_SHOWN = 200     # characters of a line it has printed
 OWN_GROUP = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
              if launch.WINDOWS else {"start_new_session": True})
 STOP_SIGNAL = (signal.CTRL_BREAK_EVENT if launch.WINDOWS else signal.SIGINT)
-
-
-class Failure(Exception):
-    """The lesson could not be shown; the text says why, in one line."""
 
 
 # -------------------------------- the server --------------------------------
@@ -70,7 +75,7 @@ class Server:
 
     def start(self):
         self.tries += 1
-        with open(self.log, "wb") as output:
+        with open(self.log, "wb") as output, program.interrupts.later():
             self.process = subprocess.Popen(
                 self.line, cwd=self.log.parent, env=launch.environment(),
                 stdin=subprocess.DEVNULL, stdout=output,
@@ -104,13 +109,15 @@ class Server:
     def expire(self):
         """Without its server no client waits any longer."""
         self.late = True
-        self.process.kill()
+        with contextlib.suppress(OSError):
+            self.process.kill()
 
     # A file and not a pipe: Wine's services inherit the output of the first
     # program and keep it open, so the end of a pipe could be long in coming.
     def lines(self, beginning=""):
         """The whole lines printed so far that begin like this."""
-        text = self.log.read_text(encoding="ascii", errors="replace")
+        text = self.log.read_text(encoding="utf-8",
+                                  errors="backslashreplace")
         return [line for line in text.split("\n")[:-1]
                 if line.startswith(beginning)]
 
@@ -123,7 +130,11 @@ class Server:
         """Press it, once: a second would cut the drain short."""
         if not self.stopped:
             self.stopped = True
-            self.process.send_signal(STOP_SIGNAL)
+            try:
+                self.process.send_signal(STOP_SIGNAL)
+            except OSError as error:
+                raise Failure("the server can't be sent Ctrl+C: "
+                              f"{reason(error)}") from None
 
     def wait_end(self):
         try:
@@ -845,15 +856,7 @@ def parse_arguments(arguments):
     return parser.parse_args(arguments)
 
 
-def fail(message):
-    print(f"demo.py: {launch.one_line(message)}", file=sys.stderr)
-    return 1
-
-
-def interrupt(*_):
-    raise KeyboardInterrupt
-
-
+@program.entry
 def main(arguments=None):
     """Returns the exit status."""
     options = parse_arguments(arguments)
@@ -865,15 +868,7 @@ def main(arguments=None):
                              else "which lesson?")
               + "; there are\n" + list_lessons(), end="", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        page = demonstrate(options.lesson, options.server, options.output)
-    except KeyboardInterrupt:
-        print("demo.py: interrupted", file=sys.stderr)
-        return 130
-    except (Failure, trace_view.NotATrace, OSError,
-            subprocess.SubprocessError) as error:
-        return fail(error)
+    page = demonstrate(options.lesson, options.server, options.output)
     if options.open:
         webbrowser.open(page.resolve().as_uri())
     return 0

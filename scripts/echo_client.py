@@ -7,25 +7,28 @@ them compare every byte: TCP only promises bytes in order, and whether the
 server loses or mixes some up is for its client to find out.
 """
 
+import os
+import sys
+
+if __name__ == "__main__":      # first: the other imports take their time
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from parts import words
+    words.begin("echo_client", interrupted="")
+
 import argparse
 import asyncio
 import collections
 import io
 import json
 import math
-import os
 import random
-import signal
 import socket
-import sys
 import threading
 import time
 from typing import Callable, Iterable, Iterator, List, NoReturn, Optional
 
-try:
-    import resource
-except ImportError:             # Windows does not limit open sockets
-    resource = None
+from parts import clients, descriptors, program, words
+from parts.words import Failure
 
 CHUNK = 64 * 1024               # most bytes in one read, send or receive
 WINDOW = 1024 * 1024            # most bytes sent, but not yet echoed
@@ -61,15 +64,13 @@ exit status:
 # Failures, output, connecting
 # ---------------------------------------------------------------------------
 
-class Failure(Exception):
-    """Ends the program; its text is the one line on stderr."""
-
-
 def reason(error: BaseException) -> str:
-    """The system's words for an error, without the number in front."""
+    """The system's words for an error, or better ones."""
     if isinstance(error, (socket.timeout, asyncio.TimeoutError)):
         return "timed out"
-    return getattr(error, "strerror", None) or str(error) or repr(error)
+    if getattr(error, "errno", None) in clients.NO_PORT:
+        return clients.NO_PORT_LEFT
+    return words.reason(error)
 
 
 def how_lost(error: Optional[BaseException]) -> str:
@@ -92,11 +93,8 @@ def difference(expected: bytes, actual: bytes, offset: int) -> str:
 
 def emit(output: bytes) -> None:
     """Writes to stdout at once. Bytes, because the echo need not be text."""
-    try:
-        sys.stdout.buffer.write(output)
-        sys.stdout.flush()
-    except OSError as error:
-        raise Failure(f"cannot write standard output: {reason(error)}")
+    sys.stdout.buffer.write(output)
+    sys.stdout.flush()
 
 
 def connect(options: argparse.Namespace) -> socket.socket:
@@ -112,7 +110,10 @@ def connect(options: argparse.Namespace) -> socket.socket:
     except (socket.gaierror, UnicodeError) as error:
         raise Failure(f"cannot resolve host {host!r}: {reason(error)}")
     except OSError as error:
-        raise Failure(f"cannot connect to {where}: {reason(error)}")
+        why = reason(error)
+        if why == clients.NO_PORT_LEFT:     # or the address is an odd one
+            why += f"; or no address of this machine reaches {host}"
+        raise Failure(f"cannot connect to {where}: {why}")
 
 
 # ---------------------------------------------------------------------------
@@ -440,13 +441,17 @@ class Load:
         self.clients: List[LoadConnection] = []
         self.closed = self.failed = 0
         self.first_failure = ""
+        self.broken: Optional[Exception] = None
         self.began = self.ended = 0.0
 
     async def run(self, first: socket.socket) -> dict:
+        asyncio.get_running_loop().set_exception_handler(self._note_broken)
         try:
             await self._connect_all(first)
             if not self.failed:
                 await self._echo_all()
+            if self.broken:
+                raise self.broken
             if self.failed:
                 await asyncio.sleep(SETTLE)
                 raise Failure(self.first_failure + (
@@ -507,6 +512,12 @@ class Load:
                     elapsed / self.duration),
                 f"{count / elapsed:.0f} messages/s")
 
+    def _note_broken(self, loop: asyncio.AbstractEventLoop,
+                     context: dict) -> None:
+        """What asyncio would print a traceback of: memory is short, say."""
+        self.failed += 1
+        self.broken = self.broken or context.get("exception")
+
     def wants_more(self, messages: int, now: float) -> bool:
         return messages < self.messages and now - self.began < self.duration
 
@@ -533,24 +544,15 @@ class Load:
 
 
 def run_load(options: argparse.Namespace) -> None:
-    allow_open_files(options.connections + SPARE_FILES)
+    needed = options.connections + SPARE_FILES
+    descriptors.raise_limit()
+    if descriptors.limit() < needed:
+        raise Failure(f"this load needs {needed} open files, but the system "
+                      f"allows {descriptors.limit()} (ulimit -Hn); use fewer "
+                      "connections")
     result = asyncio.run(Load(options).run(connect(options)))
     text = json.dumps(result) if options.json else report(result)
     emit(text.encode() + b"\n")
-
-
-def allow_open_files(needed: int) -> None:
-    """Raises the soft limit where it is too low: a socket is a file."""
-    if resource is None:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    except (OSError, ValueError):       # above the hard limit
-        raise Failure(f"this load needs {needed} open files, but the system "
-                      f"allows {hard} (ulimit -Hn); use fewer connections")
 
 
 def report(result: dict) -> str:
@@ -642,36 +644,18 @@ def parse_options() -> argparse.Namespace:
     return options
 
 
+@program.entry
 def main() -> int:
-    # Python leaves None for a standard stream that is closed at the start.
-    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
-    try:
-        if hasattr(signal, "SIGBREAK"):         # Ctrl+Break on Windows
-            signal.signal(signal.SIGBREAK, signal.default_int_handler)
-        options = parse_options()
-        if options.load:
-            run_load(options)
-        elif options.file is not None:
-            run_file(options)
-        elif options.message is not None:
-            run_message(options)
-        else:
-            run_interactive(options)
-        return 0
-    except (Failure, OSError, MemoryError) as error:
-        line = " ".join(reason(error).split())
-        shown = line.encode("ascii", "backslashreplace").decode("ascii")
-        print(f"echo_client: {shown}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        try:
-            sys.stdout.flush()
-        except OSError:         # Python's own flush at exit must not fail, too
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    options = parse_options()
+    if options.load:
+        run_load(options)
+    elif options.file is not None:
+        run_file(options)
+    elif options.message is not None:
+        run_message(options)
+    else:
+        run_interactive(options)
+    return 0
 
 
 if __name__ == "__main__":

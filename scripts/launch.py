@@ -10,18 +10,28 @@ Wine keeps its idea of a Windows disk, the prefix, in build/wine. It is made
 once, which takes some seconds.
 """
 
-import contextlib
 import os
+import sys
+
+if __name__ == "__main__":  # first: the other imports take their time
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from parts import words
+    words.begin("launch.py")
+
+import contextlib
 import pathlib
 import shutil
 import subprocess
-import sys
+import tempfile
+
+from parts import descriptors, program
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PREFIX = ROOT / "build" / "wine"
 WINDOWS = os.name == "nt"
 PREFIX_TIMEOUT = 300  # seconds
 SESSION_TIMEOUT = 20
+KILL_TIMEOUT = 20
 START_TRIES = 3       # see never_started
 
 
@@ -52,43 +62,92 @@ def never_started(status, output):
     return not WINDOWS and status == 1 and not output
 
 
-def one_line(message):
-    """For a person, whatever the message has in it: one line of ASCII, without
-    the characters that do something to a terminal."""
-    return "".join(letter if " " <= letter <= "~" else ascii(letter)[1:-1]
-                   for letter in " ".join(str(message).split()))
-
-
 def environment():
-    """The environment it needs: Wine's prefix, and Wine's own messages off."""
-    env = dict(os.environ)
-    if not WINDOWS:
-        env["WINEPREFIX"] = str(PREFIX)
-        env.setdefault("WINEDEBUG", "-all")
-        # No offer to install .NET or a browser engine: neither is needed.
-        env.setdefault("WINEDLLOVERRIDES", "mscoree,mshtml=")
-    return env
+    """The environment it needs. The user's own Wine and language are left out:
+    the server does the same wherever it is started, and UTF-8 has a name for
+    any directory."""
+    if WINDOWS:
+        return dict(os.environ)
+    env = {name: value for name, value in os.environ.items()
+           if not name.startswith(("WINE", "LC_", "LANG"))}
+    return {**env, "LC_ALL": "C.UTF-8", "WINEPREFIX": str(PREFIX),
+            "WINEDEBUG": "-all",  # Wine's own messages
+            # No offer to install .NET or a browser engine: neither is needed.
+            "WINEDLLOVERRIDES": "mscoree,mshtml="}
 
 
 def prepare():
-    """Make Wine's prefix, if it is not there. Raises OSError, saying why."""
-    if WINDOWS or (PREFIX / ".made").exists():
+    """Makes Wine's prefix, if it is not there. Raises OSError, saying why."""
+    if WINDOWS or is_whole(PREFIX):
         return
     if shutil.which("wine") is None:
         raise OSError("wine is not installed: sh scripts/setup.sh wine")
-    print("preparing Wine (once, some seconds) ...", file=sys.stderr)
-    # One that was interrupted while it was made is of no use.
-    shutil.rmtree(PREFIX, ignore_errors=True)
-    PREFIX.mkdir(parents=True)
-    done = subprocess.run(["wine", "wineboot", "--init"], env=environment(),
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL, timeout=PREFIX_TIMEOUT)
-    if done.returncode != 0:
-        raise OSError(f"wineboot ended with status {done.returncode}")
-    # The first program is to find the prefix whole, not still being written.
-    subprocess.run(["wineserver", "--wait"], env=environment(),
-                   timeout=PREFIX_TIMEOUT, check=False)
-    (PREFIX / ".made").touch()
+    PREFIX.parent.mkdir(parents=True, exist_ok=True)
+    with alone(PREFIX.with_name("wine.lock")):
+        if not is_whole(PREFIX):  # another has made it meanwhile
+            make_prefix()
+
+
+def is_whole(prefix):
+    return (prefix / ".made").exists()
+
+
+@contextlib.contextmanager
+def alone(path):
+    """Holds the lock of this file. It ends with the process, however that
+    does."""
+    import fcntl  # not on Windows
+    with open(path, "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting until another run has prepared Wine ...",
+                  file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def make_prefix():
+    """In a directory of its own, which gets the name when it is whole. What
+    was interrupted before is of no use."""
+    print("preparing Wine (once, some seconds) ...", file=sys.stderr,
+          flush=True)
+    for old in [PREFIX, *PREFIX.parent.glob("wine-*")]:
+        remove_prefix(old)
+    made = pathlib.Path(tempfile.mkdtemp(prefix="wine-", dir=PREFIX.parent))
+    try:
+        # Not this terminal's Ctrl+C: what it has begun is ended below.
+        done = subprocess.run(
+            ["wine", "wineboot", "--init"], env=environment_of(made),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, timeout=PREFIX_TIMEOUT,
+            start_new_session=True)
+        if done.returncode != 0:
+            raise OSError(f"wineboot ended with status {done.returncode}")
+        # The first program is to find it whole, not still being written.
+        wineserver("--wait", made, PREFIX_TIMEOUT)
+        (made / ".made").touch()
+        made.rename(PREFIX)
+    finally:
+        remove_prefix(made)
+
+
+def environment_of(prefix):
+    return {**environment(), "WINEPREFIX": str(prefix)}
+
+
+def wineserver(option, prefix, timeout):
+    subprocess.run(["wineserver", option], env=environment_of(prefix),
+                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, timeout=timeout)
+
+
+def remove_prefix(prefix):
+    """And whatever still runs in it."""
+    if prefix.exists():
+        with contextlib.suppress(subprocess.SubprocessError):
+            wineserver("--kill", prefix, KILL_TIMEOUT)
+        shutil.rmtree(prefix, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -108,8 +167,8 @@ def wine_session():
         stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         if waiting.stdout.readline().strip() != b"up":
-            raise OSError("Wine does not run: try build/wine anew "
-                          "(make distclean)")
+            raise OSError("Wine does not run: remove build/wine, which is "
+                          "made again, and try again")
         yield
     finally:
         waiting.stdin.close()  # the end of its input ends it
@@ -121,46 +180,19 @@ def wine_session():
             waiting.wait()
 
 
-def raise_descriptor_limit(wanted):
-    """So many descriptors, or as many as may be had, where there is a limit to
-    raise (POSIX). What is started from then on has them too."""
-    try:
-        import resource
-    except ImportError:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def descriptor_limit():
-    """How many descriptors a process may have; infinity without a limit."""
-    try:
-        import resource
-    except ImportError:
-        return float("inf")
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return float("inf") if soft == resource.RLIM_INFINITY else soft
-
-
+@program.entry
 def main():
-    """Become the server, or its parent where a program can't be replaced."""
+    """Becomes the server, or its parent where a program can't be replaced."""
     if len(sys.argv) < 2:
         print("usage: launch.py SERVER.EXE ARGUMENTS...", file=sys.stderr)
         return 2
-    try:
-        check(sys.argv[1])
-        prepare()
-        line = command(*sys.argv[1:])
-        if not WINDOWS:
-            sys.stdout.flush()
-            os.execvpe(line[0], line, environment())
-        server = subprocess.Popen(line)
-    except (OSError, subprocess.SubprocessError) as error:
-        print(f"launch.py: {one_line(error)}", file=sys.stderr)
-        return 1
+    check(sys.argv[1])
+    prepare()
+    line = command(*sys.argv[1:])
+    if not WINDOWS:
+        descriptors.raise_limit()  # each client is one
+        os.execvpe(line[0], line, environment())
+    server = subprocess.Popen(line)
     while True:
         try:
             return server.wait()

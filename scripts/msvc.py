@@ -11,9 +11,19 @@ the universal C runtime too, are Wine's. All that this needs and the real ones
 do not is here, so that a makefile can say what it would say to Microsoft's.
 """
 
+import os
+import sys
+
+if __name__ == "__main__":  # first: the other imports take their time
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from parts import words
+    words.begin("msvc.py")
+
 import pathlib
 import subprocess
-import sys
+
+from parts import program
+from parts.words import Failure
 
 HEADERS = pathlib.Path("/usr/include/wine/wine")
 LIBRARIES = pathlib.Path("/usr/lib/x86_64-linux-gnu/wine/x86_64-windows")
@@ -63,8 +73,9 @@ def link_line(arguments):
 TOOLS = {"cl": compile_line, "rc": resource_line, "link": link_line}
 
 
+@program.entry
 def main():
-    """Run one of them. Returns its exit status."""
+    """Runs one of them. Returns its exit status."""
     if len(sys.argv) < 3 or sys.argv[1] not in TOOLS:
         print(__doc__, file=sys.stderr)
         return 2
@@ -73,12 +84,11 @@ def main():
     try:
         return subprocess.run(line, timeout=TIMEOUT).returncode
     except FileNotFoundError:
-        print(f"msvc.py: {line[0]} is not installed: sh scripts/setup.sh msvc",
-              file=sys.stderr)
+        raise Failure(f"{line[0]} is not installed: sh scripts/setup.sh msvc"
+                      ) from None
     except subprocess.TimeoutExpired:
-        print(f"msvc.py: {line[0]} not done after {TIMEOUT} seconds",
-              file=sys.stderr)
-    return 1
+        raise Failure(f"{line[0]} is not done after {TIMEOUT} seconds"
+                      ) from None
 
 
 if __name__ == "__main__":

@@ -7,23 +7,40 @@ Runs all of tests/, or what the arguments name of it.
 """
 
 import os
-import pathlib
-import subprocess
 import sys
 
+if __name__ == "__main__":  # first: the other imports take their time
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from parts import words
+    words.begin("run_tests.py")
+
+import pathlib
+import signal
+import subprocess
+
 import launch
+from parts import program
+from parts.words import Failure
+
+END_TIMEOUT = 60  # seconds, for pytest to end what its tests have started
 
 TESTS = launch.ROOT / "tests"
 CANDIDATES = [[sys.executable], ["/usr/bin/python3"], ["python3"],
               ["py", "-3"], ["python"]]
+
+# Nothing the user has set for Python's own use changes what the tests do:
+# PYTHONOPTIMIZE, for one, drops the assertions.
+ENVIRONMENT = {name: value for name, value in os.environ.items()
+               if not name.startswith("PYTHON")}
 
 
 def has_pytest(python):
     """Whether this command is a Python that can import pytest."""
     try:
         return subprocess.run(python + ["-c", "import pytest"],
-                              stdout=subprocess.DEVNULL, timeout=60,
-                              stderr=subprocess.DEVNULL).returncode == 0
+                              env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL,
+                              timeout=60).returncode == 0
     except (OSError, subprocess.SubprocessError):
         return False
 
@@ -34,29 +51,41 @@ def is_of_tests(argument):
     return path.exists() and TESTS in [path.resolve(), *path.resolve().parents]
 
 
+def status_of(process):
+    """Waits for pytest, also after Ctrl+C: the terminal tells pytest too, and
+    it ends what its tests have started. Another signal is passed on."""
+    try:
+        return process.wait()
+    except KeyboardInterrupt as interrupt:
+        if interrupt.args != (signal.SIGINT,):
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+
+
+@program.entry
 def main():
-    """Find it, prepare Wine, run. Returns pytest's exit status."""
+    """Finds it, prepares Wine, runs. Returns pytest's exit status."""
     python = next(filter(has_pytest, CANDIDATES), None)
     if python is None:
-        print("run_tests.py: no Python here has pytest; install it with "
-              "'python -m pip install pytest' or, on Debian, "
-              "'apt-get install python3-pytest'", file=sys.stderr)
-        return 1
-    try:
-        launch.prepare()
-    except (OSError, subprocess.SubprocessError) as error:
-        print(f"run_tests.py: {error}", file=sys.stderr)
-        return 1
+        raise Failure("no Python here has pytest; install it with 'python -m "
+                      "pip install pytest' or, on Debian, 'apt-get install "
+                      "python3-pytest'")
+    launch.prepare()
     arguments = sys.argv[1:] or ["-q"]
     if not any(map(is_of_tests, arguments)):
         try:
             arguments.append(os.path.relpath(TESTS))
         except ValueError:  # on another drive of Windows
             arguments.append(str(TESTS))
-    try:
-        return subprocess.run([*python, "-m", "pytest", *arguments]).returncode
-    except KeyboardInterrupt:
-        return 130
+    with program.interrupts.later():
+        process = subprocess.Popen(
+            [*python, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+            env=ENVIRONMENT)
+    return status_of(process)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,25 @@ What the page shows is computed here (the model); trace_view_page.html, which
 lies beside this file, draws it.
 """
 
+import os
+import sys
+
+if __name__ == "__main__":  # first: the other imports take their time
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from parts import words
+    words.begin("trace_view.py")
+
 import argparse
 import bisect
 import html
 import json
 import math
-import os
 import pathlib
 import re
-import sys
 import webbrowser
+
+from parts import program
+from parts.words import Failure
 
 PAGE = pathlib.Path(__file__).resolve().with_name("trace_view_page.html")
 
@@ -33,7 +42,7 @@ MAX_TIME = 1e13  # microseconds: 100 days; more is no time of this trace
 AT_LEAST, FOR_NUMBER, IDLE = 0.4, 1.4, 5.0  # of the clock: see make_clock
 
 
-class NotATrace(Exception):
+class NotATrace(Failure):
     """The file is not a trace of the server; the text says why."""
 
 
@@ -734,18 +743,18 @@ def parse_arguments(arguments):
     return options
 
 
+@program.entry
 def main(arguments=None):
-    """Returns the exit status: 1 if a file can't be read, shown or written."""
+    """Returns the exit status."""
     options = parse_arguments(arguments)
     try:
         model = load(options.trace)
-        write(options.output, make_page(model))
-        if options.svg:
-            write(options.svg, make_picture(model))
     except NotATrace as error:
-        return fail(f"{options.trace} is not a trace of the server: {error}")
-    except OSError as error:
-        return fail(f"{error.filename}: {error.strerror}")
+        raise Failure(f"{options.trace} is not a trace of the server: "
+                      f"{error}") from None
+    write(options.output, make_page(model))
+    if options.svg:
+        write(options.svg, make_picture(model))
     if model["remarks"]:
         print("trace_view.py: the trace has no proper end (was the server "
               "killed?); shown is what could be read", file=sys.stderr)
@@ -756,12 +765,6 @@ def main(arguments=None):
 
 def write(path, text):
     path.write_bytes(text.encode("utf-8"))  # the same bytes on any system
-
-
-def fail(message):
-    shown = message.encode("ascii", "backslashreplace").decode("ascii")
-    print("trace_view.py: " + shown, file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

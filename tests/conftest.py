@@ -8,9 +8,9 @@ import pytest
 
 import support
 from kinds import KINDS, PLAIN, Step, chosen
+from parts import descriptors
 from support import launch
 
-DESCRIPTORS = 4096  # a thousand clients need more than a thousand
 TEST_TIMEOUT = 120  # seconds; a test that needs longer says so
 
 
@@ -34,7 +34,7 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="session", autouse=True)
 def machine():
     """What all tests need: Wine up and running, and enough descriptors."""
-    launch.raise_descriptor_limit(DESCRIPTORS)
+    descriptors.raise_limit()  # a thousand clients need a thousand
     with launch.wine_session(), support.session_checks():
         yield
 

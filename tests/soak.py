@@ -19,19 +19,27 @@ warming up) may not rise by more than a bound from its begin to its end.
 The server is build/iocp_echo_server.exe, or what SERVER names.
 """
 
+import os
+import sys
+
+if __name__ == "__main__":  # first: the other imports take their time
+    sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(
+        os.path.dirname(os.path.abspath(__file__)), "..", "scripts")]
+    from parts import words
+    words.begin("soak")
+
 import argparse
 import pathlib
 import random
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 
 import command_lines
 import process_info
 import support
+from parts import descriptors, program, words
 from soak_clients import CYCLES, MIXED, STOPS, Crowd, Wrong
 from support import (CHECKED, STOP_TIMEOUT, Server, launch, wait_until,
                      windows_path)
@@ -39,7 +47,6 @@ from support import (CHECKED, STOP_TIMEOUT, Server, launch, wait_until,
 STEP = 0.1    # seconds between two samples
 EVERY = 30    # seconds between two lines of progress, where it is no terminal
 WIDTH = 78
-DESCRIPTORS = 4096
 
 # What is measured, in which unit, and how much it may rise in the second half.
 MEASURES = {"memory": (process_info.memory, 1024, "KB", 1024),
@@ -83,7 +90,7 @@ class Screen:
 
 def one_line(error):
     """What went wrong, whatever was raised."""
-    return launch.one_line(str(error) or type(error).__name__)[:600]
+    return words.one_line(words.reason(error))[:600]
 
 
 # --------------------------------- samples ----------------------------------
@@ -425,7 +432,7 @@ def run_parts(soak):
     for part in soak.options.parts:
         try:
             PARTS[part](soak)
-        except (Wrong, AssertionError, OSError,
+        except (Wrong, AssertionError, OSError, MemoryError,
                 subprocess.SubprocessError) as error:
             failures.append(f"{part}: {one_line(error)}")
         finally:
@@ -434,20 +441,14 @@ def run_parts(soak):
     return failures
 
 
-def interrupt(*_):
-    raise KeyboardInterrupt
-
-
+@program.entry
 def main(arguments=None):
     """Returns the exit status."""
     options = parse_arguments(arguments)
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), interrupt)
     soak = Soak(options)
     try:
         launch.check(support.PROGRAM)
-        launch.raise_descriptor_limit(DESCRIPTORS)
+        descriptors.raise_limit()
         with launch.wine_session():
             soak.screen.say(" ".join([f"soak: seed {options.seed},",
                                       support.PROGRAM.name,
@@ -456,8 +457,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         support.kill_all()
         soak.screen.clear()
-        print("soak: interrupted", file=sys.stderr)
-        return 130
+        raise
     except (OSError, AssertionError, subprocess.SubprocessError) as error:
         failures = [one_line(error)]
     soak.screen.say("soak: FAILED: " + "; ".join(failures) if failures

@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import launch  # noqa: E402  (scripts/ is no package)
 
+CHECKS = os.environ.get("CHECKS", "")  # of `make test-guarded`
 WINDOWS = launch.WINDOWS
 PROGRAM = pathlib.Path(os.environ.get(
     "SERVER", ROOT / "build" / "iocp_echo_server.exe")).resolve()
@@ -71,7 +72,7 @@ def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None,
     for _ in range(launch.START_TRIES):
         process = start_process(
             launch.command(program, *arguments),
-            env={**launch.environment(), **(env or {})}, **TEXT, stdin=stdin,
+            env=environment(env), **TEXT, stdin=stdin,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, err = process.communicate(timeout=timeout)
         if not launch.never_started(process.returncode, out + err):
@@ -87,6 +88,13 @@ HEAP_FLAGS = "0xf0"  # tail, free, parameters, and the whole heap each time
 HEAP_MESSAGES = "-all,err+heap,warn+heap"
 
 
+def environment(more=None):
+    """The environment of a server: what all need, what the checks of the
+    session need, and `more`."""
+    heap = {"WINEDEBUG": HEAP_MESSAGES} if CHECKS == "heap" else {}
+    return {**launch.environment(), **heap, **(more or {})}
+
+
 def registry(*arguments):
     subprocess.run(launch.command("reg.exe", *arguments, "/f"), check=True,
                    env=launch.environment(), timeout=START_TIMEOUT,
@@ -95,32 +103,35 @@ def registry(*arguments):
 
 
 @contextlib.contextmanager
-def heap_checking():
-    """The heap of every iocp_echo_server.exe is checked. The environment that
-    it needs is the result."""
-    if os.environ.get("WINEDEBUG") == HEAP_MESSAGES:
-        yield {}  # of the whole session already
-        return
+def heap_flags():
+    """The heap of every iocp_echo_server.exe is checked."""
     key = IMAGE_OPTIONS + PROGRAM.name
     registry("add", key, "/v", "GlobalFlag", "/t", "REG_DWORD", "/d",
              HEAP_FLAGS)
     try:
-        yield {"WINEDEBUG": HEAP_MESSAGES}
+        yield
     finally:
         registry("delete", key)
 
 
 @contextlib.contextmanager
+def heap_checking():
+    """The same for one test. The environment that it needs is the result."""
+    if CHECKS == "heap":
+        yield {}  # the whole session has it
+        return
+    with heap_flags():
+        yield {"WINEDEBUG": HEAP_MESSAGES}
+
+
+@contextlib.contextmanager
 def session_checks():
     """What `make test-guarded` asks for, of every server that is started."""
-    kind = os.environ.get("CHECKS", "")
-    if kind == "heap":
-        with heap_checking() as env:
-            os.environ.update(env)
+    if CHECKS == "heap":
+        with heap_flags():
             yield
-            del os.environ["WINEDEBUG"]
         return
-    if kind == "guard":
+    if CHECKS == "guard":
         GUARD_REPORT.unlink(missing_ok=True)
         os.environ["GUARD"] = windows_path(GUARD_REPORT)
     yield
@@ -191,7 +202,7 @@ class Server:
                  stdin=subprocess.DEVNULL):
         for _ in range(launch.START_TRIES):
             self._start(launch.command(program, port, *arguments),
-                        {**launch.environment(), **(env or {})}, stdin)
+                        environment(env), stdin)
             with self._more:
                 self._more.wait_for(lambda: self._lines or self._ended,
                                     START_TIMEOUT)

@@ -207,7 +207,7 @@ def test_launch_leaves_the_word_to_the_server(fake, what, status, said):
     ("none.exe", None, "is not there"),
     ("text.exe", b"not a program\n", "is not a Windows program"),
     ("empty.exe", b"", "is not a Windows program"),
-    ("\u9999\u6e2f.exe", None, "\\u9999\\u6e2f.exe' is not there"),
+    ("\u9999\u6e2f.exe", None, "\u9999\u6e2f.exe' is not there"),
     (".", None, "is not there")], ids=ascii)
 def test_no_program(tmp_path, script, name, content, said):
     program = tmp_path / name

@@ -17,6 +17,7 @@ import xml.etree.ElementTree
 import pytest
 
 import support
+from parts import program
 from support import (PROGRAM, ROOT, TEXT, WINDOWS, load_script, start_process,
                      wait_until)
 
@@ -386,7 +387,7 @@ def test_the_bar_is_for_terminals(monkeypatch):
 
 
 def test_an_interrupt_waits_for_a_start():
-    interrupts = bench.Interrupts()
+    interrupts = program.Interrupts()
     reached = False
     with pytest.raises(KeyboardInterrupt):
         with interrupts.later():

@@ -316,16 +316,20 @@ def tests_run(monkeypatch):
     """tests_run(*arguments): what run_tests.py tells pytest."""
     lines = []
 
-    def run(line, **_):
-        lines.append(line)
-        return subprocess.CompletedProcess(line, 0)
+    class Process:
+        def __init__(self, line, **_):
+            lines.append(line)
+
+        def wait(self):
+            return 0
 
     def main(*arguments):
         monkeypatch.setattr(sys, "argv", ["run_tests.py", *arguments])
         assert run_tests.main() == 0
-        return lines[-1][lines[-1].index("pytest") + 1:]
+        return lines[-1][lines[-1].index("no:cacheprovider") + 1:]
     monkeypatch.setattr(launch, "WINDOWS", True)
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(run_tests, "has_pytest", lambda python: True)
+    monkeypatch.setattr(subprocess, "Popen", Process)
     monkeypatch.chdir(ROOT)
     return main
 

@@ -1,0 +1,1 @@
+"""What the scripts are made of. What a user types is one directory up."""

@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -29,7 +30,7 @@ if WINDOWS and not CHECKED.exists():
 @pytest.fixture
 def faulty(tmp_path):
     """faulty(faults, *arguments): a server whose calls fail like that, and
-    which leaves no block and no handle behind, however it ends."""
+    which leaves no block and no handle behind if it ends in order."""
     started = []
 
     def start(faults, *arguments, env=None):
@@ -40,21 +41,28 @@ def faulty(tmp_path):
         return server
     yield start
     for server, report in started:
-        if server.alive():
-            continue  # the test has failed, or will be told that it has
-        stopped = server.matching("^stopped ")
-        check_nothing_left(
-            report, server.process.returncode
-            # A worker that could not be waited for may still be there.
-            or len(complaints(server, "WaitForSingleObject")),
-            trace="--trace" in server.process.args,
-            live=int(fields(stopped[0])["live"]) if stopped else 0)
+        # Not of one that a test has killed, or that could not go on.
+        if server.process.poll() == 0 or server.matching("^stopped "):
+            check_nothing_left(report.read_text(encoding="ascii"))
 
 
 def complaints(server, call):
     """The error lines about this call."""
     return [x for x in server.errors
-            if re.search(rf"{call}( \(.+\))? failed", x)]
+            if re.match(rf"iocp_echo_server: {call}\b.* failed: ", x)]
+
+
+LEFT_OUT = r"; (\d+) more like it were left out$"
+
+
+def told(server, said):
+    """How many failures the error lines tell of, which are all about the same:
+    the first at once, and later lines say how many were left out."""
+    first, *more = server.errors
+    assert re.search(said, first) and not re.search(LEFT_OUT, first)
+    for line in more:
+        assert re.search(said, line) and re.search(LEFT_OUT, line)
+    return 1 + sum(1 + int(re.search(LEFT_OUT, x)[1]) for x in more)
 
 
 # ------------------------ short and failing transfers ----------------------
@@ -163,7 +171,7 @@ def test_no_memory_for_a_line(faulty):
     server.stop()
 
 
-def test_out_of_descriptors_is_said_once_and_waited_out(faulty):
+def test_out_of_descriptors_is_waited_out(faulty):
     server = faulty("accept:2+:10024")
     with server.connect() as client:
         assert echo(client, b"first") == b"first"
@@ -173,20 +181,19 @@ def test_out_of_descriptors_is_said_once_and_waited_out(faulty):
                 waiting.recv(1)
             assert echo(client, b"still here") == b"still here"
             server.stop()  # while it waits to accept again
-    assert len(complaints(server, "accept")) == 1
-    assert "WSAEMFILE 10024" in server.errors[0]
+    assert told(server, r"accept failed: .*\(WSAEMFILE 10024\)") > 0
 
 
 @pytest.mark.parametrize("code", [10054, 10053, 10055, 12345])
 def test_accept_never_succeeds(faulty, code):
-    """The server waits for better times, says so once, and can be stopped."""
+    """The server waits for better times, says so, and can be stopped."""
     server = faulty(f"accept:1+:{code}")
     with server.connect() as client:
         client.settimeout(0.5)
         with pytest.raises(socket.timeout):
             client.recv(1)
         assert server.stop()["connections"] == 0
-    assert len(complaints(server, "accept")) == len(server.errors) == 1
+    assert told(server, "accept failed: ") > 0
 
 
 @pytest.mark.parametrize("code", [10038, 10022, 10045, 10093])
@@ -210,7 +217,7 @@ def test_a_listener_that_is_gone_ends_the_server_in_order(faulty, code):
 
 # ------------------------------ it can't start -----------------------------
 
-FALLS_BACK = ["WSASocketW:1:10047", "setsockopt:2:10042", "bind:1:10049",
+FALLS_BACK = ["WSASocketW:1:10047", "setsockopt:1:10042", "bind:1:10049",
               "bind:1:10047"]
 
 
@@ -226,20 +233,22 @@ def test_no_ipv6_here(faulty, faults):
 
 CANNOT_RUN = {
     "WSAStartup": ("WSAStartup:1:10091", []),
-    "DuplicateHandle": ("DuplicateHandle:1:5", []),
+    "CreateEvent": ("CreateEventW:1:8", []),
+    "CreateEvent, second": ("CreateEventW:2:8", []),
     "SetConsoleCtrlHandler": ("SetConsoleCtrlHandler:1:87", []),
     "CreateIoCompletionPort": (f"CreateIoCompletionPort:1:{NO_RESOURCES}", []),
     "no memory for 3 workers": ("calloc:1:8", []),
     "_beginthreadex": ("_beginthreadex:1:8", []),
     "_beginthreadex, third": ("_beginthreadex:3:8", []),
-    "_beginthreadex (sweeps)": ("_beginthreadex:4:8", ["-i", "5"]),
+    "_beginthreadex, for sweeps": ("_beginthreadex:4:8", ["-i", "5"]),
     "WSASocket": ("WSASocketW:1:10055", []),
     "WSASocket, both": ("WSASocketW:1+:10047", []),
-    "setsockopt(SO_EXCLUSIVEADDRUSE)": ("setsockopt:1:10013", []),
-    "setsockopt(IPV6_V6ONLY)": ("setsockopt:2:10042", ["--bind", "::1"]),
+    "setsockopt(SO_EXCLUSIVEADDRUSE)": ("setsockopt:2:10013", []),
+    "setsockopt(IPV6_V6ONLY)": ("setsockopt:1:10042", ["--bind", "::1"]),
     "setsockopt(TCP_NODELAY)": ("setsockopt:3:10022", []),
     "bind": ("bind:1:10048", []),
     "bind, both": ("bind:1+:10049", []),
+    "bind, that one": ("bind:1:10048", ["--bind", "127.0.0.1"]),
     "listen": ("listen:1:10055", []),
     "getsockname": ("getsockname:1:10050", []),
 }
@@ -253,7 +262,7 @@ def run_faulty(tmp_path):
         report = tmp_path / "guard.txt"
         result = run_server(0, "-w", 3, *arguments, program=CHECKED, env={
             "FAULTS": faults, "GUARD": windows_path(report)})
-        check_nothing_left(report, result.returncode)
+        check_nothing_left(report.read_text(encoding="ascii"))
         return result.returncode, result.stdout, result.stderr.splitlines()
     return run
 
@@ -270,6 +279,15 @@ def test_cannot_run(run_faulty, call):
     assert "no memory" in call or re.search(rf"failed: .+\(\w+ {code}\)",
                                             lines[0])
     assert "ready " not in out
+    # What the user has chosen: the address and the port, how many workers.
+    if call.startswith(("WSASocket", "setsockopt", "bind", "listen",
+                        "getsockname")):
+        address = {"::1": "[::1]", "127.0.0.1": "127.0.0.1"}.get(
+            arguments[-1] if arguments else "",
+            "0.0.0.0" if call.endswith("both") else "[::]")
+        assert f" {address}:0 failed: " in lines[0]
+    elif call in ("_beginthreadex", "_beginthreadex, third"):
+        assert "--workers" in lines[0] and " 3" in lines[0]
 
 
 def test_an_address_that_can_not_be_read(run_faulty):
@@ -280,63 +298,78 @@ def test_an_address_that_can_not_be_read(run_faulty):
 # ----------------------------- workers, the end ----------------------------
 
 
-@pytest.mark.parametrize("faults, batch", [
-    ("GetQueuedCompletionStatus:5:6", 1), ("GetQueuedCompletionStatus:8:6", 1),
-    ("GetQueuedCompletionStatusEx:6:6", 64)])
-def test_a_lost_worker_ends_the_server_in_order(faulty, faults, batch):
-    """A failed wait would fail again: status 1, but nobody's bytes are lost
-    and nothing hangs."""
-    server = faulty(faults, "--workers", 4, "--batch", batch)
+# FAULTS, arguments, and the call: what can't fail on a healthy system.
+IMPOSSIBLE = {
+    "wait for a packet": ("GetQueuedCompletionStatus:5:6", [],
+                          "GetQueuedCompletionStatus"),
+    "the first wait": ("GetQueuedCompletionStatus:1:6", [],
+                       "GetQueuedCompletionStatus"),
+    "all waits": ("GetQueuedCompletionStatus:3+:6", [],
+                  "GetQueuedCompletionStatus"),
+    "wait for packets": ("GetQueuedCompletionStatusEx:6:6", ["--batch", 64],
+                         "GetQueuedCompletionStatusEx"),
+    "sentinel": (f"PostQueuedCompletionStatus:1+:{NO_RESOURCES}", [],
+                 "PostQueuedCompletionStatus"),
+    "wait for a place": ("WaitForMultipleObjects:1:6", ["-m", 2],
+                         "WaitForMultipleObjects"),
+    "wait of the sweeps": ("WaitForSingleObject:3:6", ["-i", 60],
+                           "WaitForSingleObject"),
+    "wait of the drain or a join": ("WaitForSingleObject:1:6", [],
+                                    "WaitForSingleObject"),
+    "a place is free": ("SetEvent:1:6", ["-m", 1], "SetEvent"),
+    "the stop": ("SetEvent:1:6", [], "SetEvent"),
+}
+
+
+@pytest.mark.parametrize("faults, arguments, call", IMPOSSIBLE.values(),
+                         ids=IMPOSSIBLE.keys())
+def test_an_impossible_failure_ends_it_at_once(faulty, faults, arguments,
+                                               call):
+    """One line and status 1: nothing that follows could be relied on."""
+    server = faulty(faults, "--workers", 2, "--drain-timeout", 60, *arguments)
     with closing_all() as clients:
-        for _ in range(3):
+        for _ in range(2):
             try:
                 clients.append(server.connect())
                 echo(clients[-1], b"hello")
             except OSError:
-                pass  # the server has stopped already
-        assert server.wait_end(STOP_TIMEOUT) == 1
-    totals = server.check_end()
-    assert totals["received"] == totals["sent"]
-    assert len(complaints(server, "GetQueuedCompletionStatus")) == 1
-    assert len(server.errors) == 1
-    assert server.matching("^stopping reason=worker-lost")
-
-
-def test_all_workers_lost(faulty):
-    """Nobody takes packets any more: the drain must not wait for them."""
-    server = faulty("GetQueuedCompletionStatus:3+:6", "--workers", 2)
-    with server.connect() as client:
-        client.sendall(b"hello")
-        assert server.wait_end(STOP_TIMEOUT) == 1
-    assert len(complaints(server, "GetQueuedCompletionStatus")) == 2
+                pass  # it has ended already
+            if "-m" in arguments and call == "SetEvent":
+                clients.pop().close()
+        if server.alive():
+            server.signal_stop()
+        for client in clients:
+            client.close()
+        assert server.wait_end() == 1
+    assert len(complaints(server, call)) == len(server.errors) == 1
+    assert re.search(r" failed: .+ \(\w+ \d+\)", server.errors[0])
+    assert not server.matching("^(worker|stopped) ")
 
 
 def test_a_sentinel_is_posted_again(faulty):
     server = faulty(f"PostQueuedCompletionStatus:2:{NO_RESOURCES}", "-w", 4)
     server.check_serves()
     server.stop()
-    assert len(complaints(server, "PostQueuedCompletionStatus")) == 1
 
 
-def test_no_sentinel_can_be_posted(faulty):
-    """The port is closed instead, which ends the waits on Windows; where it
-    does not, the server ends all the same."""
-    server = faulty(f"PostQueuedCompletionStatus:1+:{NO_RESOURCES}", "-w", 2)
-    server.check_serves()
+def test_the_last_line_is_never_left_out(faulty):
+    """The same call has failed before, a moment ago, and was survived."""
+    server = faulty(f"PostQueuedCompletionStatus:1+:{NO_RESOURCES}", "-w", 2,
+                    "--inline", 1, "--buffer", BUF_SIZE)
+    data = bytes(range(256)) * 4000
+    with server.connect() as client:
+        assert exchange(client, data) == data
+    assert wait_until(lambda: server.errors)
     server.signal_stop()
-    status = server.wait_end(STOP_TIMEOUT)
-    stuck = [x for x in server.errors if "does not end" in x]
-    assert status == (1 if stuck else 0)
-    assert len(complaints(server, "PostQueuedCompletionStatus")) == 1
-    assert not complaints(server, "GetQueuedCompletionStatus")
-    assert server.lines[-1].endswith("live=0")
+    assert server.wait_end() == 1
+    assert "does not wait for its turn" in server.errors[0]
+    assert "does not wait for its turn" not in server.errors[-1]
+    assert complaints(server, "PostQueuedCompletionStatus") == server.errors
 
 
 @pytest.mark.parametrize("faults, call", [
     ("CancelIoEx:1:31", "CancelIoEx"), ("CancelIoEx:/2:31", "CancelIoEx"),
-    ("WaitForSingleObject:1:6", "WaitForSingleObject"),
-    ("CloseHandle:1:6", "CloseHandle"), ("WSACleanup:1:10093", "WSACleanup"),
-    ("SleepConditionVariableSRW:/1:87", "SleepConditionVariableSRW")])
+    ("CloseHandle:1:6", "CloseHandle"), ("WSACleanup:1:10093", "WSACleanup")])
 def test_a_failure_while_stopping_is_told(faulty, faults, call):
     server = faulty(faults, "--max-connections", 4)
     with closing_all() as clients:
@@ -344,19 +377,91 @@ def test_a_failure_while_stopping_is_told(faulty, faults, call):
             clients.append(server.connect())
             assert echo(clients[-1], b"hello") == b"hello"
         server.stop()
-    assert len(complaints(server, call)) == 1
+    assert told(server, f"{call}.* failed: ") > 0
 
 
-def test_idle_sweep_without_its_wait(faulty):
-    """Where the condition variable fails it looks again and again."""
-    server = faulty("SleepConditionVariableSRW:/1:87", "-i", 1,
-                    "--max-connections", 1)
+# ------------------------- the same over and over ---------------------------
+
+INTERVAL = 1  # seconds, from line to line: REPEAT_INTERVAL in checked.h
+
+
+def comes_and_goes(server):
+    try:
+        with server.connect() as client:
+            client.sendall(bytes(20 * BUF_SIZE))
+            client.shutdown(socket.SHUT_WR)
+            receive_all(client)
+    except OSError:
+        pass  # it was hit
+
+
+REPEATED = {
+    # FAULTS, arguments, what is said
+    "accept": ("accept:/2:10054", [], "accept failed: "),
+    "accept, descriptors": ("accept:/2:10024", [], "accept failed: "),
+    "dropped": ("malloc:/1:8", [], "out of memory"),
+    "associate": (f"CreateIoCompletionPort:2+:{NO_RESOURCES}", [],
+                  "CreateIoCompletionPort.* failed: "),
+    "closesocket": ("closesocket:/1:10038", [], "closesocket.* failed: "),
+    "no buffer": ("VirtualAlloc:/1:8", ["--zero-byte-recv"], "out of memory"),
+    "a buffer is not freed": ("VirtualFree:/1:487", ["--zero-byte-recv"],
+                              "VirtualFree failed: "),
+    "skip packets": ("SetFileCompletionNotificationModes:/1:87",
+                     ["--inline", 4], "--inline"),
+    "queue": (f"PostQueuedCompletionStatus:1-100000:{NO_RESOURCES}",
+              ["--inline", 1, "--buffer", BUF_SIZE],
+              "does not wait for its turn"),
+    "cancel": ("CancelIoEx:1-100000:31", ["-i", 1], "CancelIoEx failed: "),
+}
+
+
+@pytest.mark.parametrize("faults, arguments, said", REPEATED.values(),
+                         ids=REPEATED.keys())
+def test_the_same_failure_over_and_over(faulty, faults, arguments, said):
+    """The first at once; then now and then a line that says how many were left
+    out: an outage hours later is no secret, and no client can fill a disk."""
+    server = faulty(faults, "-w", 2, *arguments)
+    started = time.monotonic()
+    silent = server.connect() if "-i" in arguments else None
+
+    def reported(lines):
+        if silent is None:
+            comes_and_goes(server)
+        return len(server.errors) >= lines
+    assert wait_until(lambda: reported(2))
+    server.kill()
+    lines = len(server.errors)
+    assert lines - 1 <= (time.monotonic() - started) / INTERVAL
+    assert told(server, said) > lines
+    if silent is not None:
+        silent.close()
+
+
+# ----------------------- cancelled as idle, but too late --------------------
+
+
+def test_a_connection_that_goes_on_is_not_idle(faulty, asked):
+    """Its READ was done in the moment in which it was cancelled. What fails
+    later is a failure like any other."""
+    server = faulty("CancelIoEx:1-100:late,WSASend:3:10054", "-i", 1, "-v",
+                    env=asked.env)
     with server.connect() as client:
-        assert echo(client, b"hello") == b"hello"
+        assert echo(client, b"before") == b"before"
+        assert wait_until(lambda: asked.calls("CancelIoEx"))
+        assert echo(client, b"still here") == b"still here"
+        client.sendall(b"this WRITE fails")
+        server.wait_for("^close conn=1 reason=error received=32 sent=16 ")
+    assert server.stop()["failed"] == 1
+
+
+def test_a_connection_that_is_idle_later(faulty, asked):
+    server = faulty("CancelIoEx:1-4:late", "-i", 1, "-v", env=asked.env)
+    with server.connect() as client:
+        assert wait_until(lambda: asked.calls("CancelIoEx"))
+        assert echo(client, b"still here") == b"still here"
         assert client.recv(1) == b""
-    server.check_serves()
-    server.stop()
-    assert len(complaints(server, "SleepConditionVariableSRW")) == 1
+    server.wait_for("^close conn=1 reason=idle received=10 sent=10 ")
+    assert server.stop()["failed"] == 0
 
 
 # --------------------------------- modes -----------------------------------
@@ -368,19 +473,18 @@ def inlined(server):
 
 
 @pytest.mark.parametrize("faults, said", [
-    ("SetFileCompletionNotificationModes:/1:87",
-     "SetFileCompletionNotificationModes failed: .*not for such connections"),
-    ("getsockopt:1:10042", "--inline: refused"),
-    ("getsockopt:1:short", "--inline: refused, .*IFS")])
+    ("SetFileCompletionNotificationModes:/1:87", "--inline"),
+    ("getsockopt:/1:10042", "--inline"),
+    ("getsockopt:/1:short", "--inline.*IFS")])
 def test_inline_is_refused_where_it_is_not_safe(faulty, faults, said):
-    """One line; and it serves the ordinary way."""
+    """It serves the ordinary way."""
     server = faulty(faults, "--inline", 4)
     for _ in range(5):
         server.check_serves()
     totals = server.stop()
     assert totals["received"] == totals["sent"] > 0
     assert totals["completions"] == 15 and inlined(server) == 0
-    assert len(server.errors) == 1 and re.search(said, server.errors[0])
+    assert told(server, said) > 0
 
 
 def test_who_can_not_be_queued_goes_on(faulty):
@@ -395,20 +499,17 @@ def test_who_can_not_be_queued_goes_on(faulty):
             assert exchange(client, data) == data
     totals = server.stop()
     assert totals["received"] == totals["sent"] == 3 * len(data)
-    waits = [x for x in server.errors if "does not wait for its turn" in x]
-    assert len(waits) == 1
+    assert told(server, "does not wait for its turn") > 0
 
 
 def test_a_return_of_sentinels_that_fails(faulty):
-    """One worker has taken its sibling's and can't give it back: the port is
-    closed, which ends the waits on Windows; and it ends everywhere."""
+    """One worker has taken its sibling's and can't give it back."""
     server = one_takes_both(
         faulty, f"PostQueuedCompletionStatus:3+:{NO_RESOURCES}")
     server.signal_stop()
-    status = server.wait_end(STOP_TIMEOUT)
-    stuck = [x for x in server.errors if "does not end" in x]
-    assert status == (1 if stuck else 0)
+    assert server.wait_end() == 1
     assert len(complaints(server, "PostQueuedCompletionStatus")) == 1
+    assert len(server.errors) == 1
 
 
 @pytest.mark.parametrize("arguments", [["--batch", 64],
@@ -450,7 +551,8 @@ def test_no_memory_for_any_buffer(faulty):
             client.recv(1)
     server.check_serves()
     assert server.stop()["failed"] == 1
-    assert server.errors == ["iocp_echo_server: conn=2 dropped: out of memory"]
+    (line,) = server.errors
+    assert "out of memory" in line and "conn=2" in line
 
 
 def test_a_buffer_that_can_not_be_freed(faulty):
@@ -519,17 +621,17 @@ def test_a_disk_that_is_full_later(faulty, tmp_path):
 CANNOT_FAIL = {
     # Windows documents no failure for these, or the server does not depend
     # on it.
-    "AcquireSRWLockExclusive", "AcquireSRWLockShared",
+    "AcquireSRWLockExclusive", "AcquireSRWLockShared", "InitializeSRWLock",
     "ReleaseSRWLockExclusive", "ReleaseSRWLockShared",
-    "WakeAllConditionVariable", "GetTickCount", "GetTickCount64",
+    "GetTickCount", "GetTickCount64",
     "GetSystemInfo", "GetSystemTime", "QueryPerformanceCounter",
-    "QueryPerformanceFrequency", "TlsGetValue", "GetModuleHandleW",
+    "QueryPerformanceFrequency", "GetModuleHandleW",
     "GetLastError", "WSAGetLastError", "GetCurrentProcess",
-    "GetCurrentThread", "GetStdHandle", "Sleep", "TerminateProcess",
+    "GetCurrentThreadId", "GetStdHandle", "Sleep", "TerminateProcess",
     "FormatMessageA", "freeaddrinfo", "htons", "ntohs", "InitializeSListHead",
     "InterlockedPushEntrySList", "InterlockedPopEntrySList", "QueryDepthSList",
     # C runtime, on memory of the caller's
-    "free", "memcmp", "memcpy", "memset", "strchr", "strcmp", "strcspn",
+    "exit", "free", "memcmp", "memcpy", "memset", "strchr", "strcmp", "strcspn",
     "strlen", "strncmp", "__mingw_vsnprintf", "__mingw_snprintf",
     "__doserrno", "_vsnprintf", "vsnprintf", "snprintf", "__main",
     "___chkstk_ms",

@@ -35,7 +35,7 @@ def guarded(tmp_path):
             env["DELAYS"] = str(delays)
         server = Server(*arguments, program=program, env=env)
         server.report = lambda: check_nothing_left(
-            report, server.process.returncode)
+            report.read_text(encoding="ascii"))
         return server
     return start
 

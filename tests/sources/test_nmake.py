@@ -642,7 +642,7 @@ MISTAKES = [
     ("PYTHON  = python", "PYTHON := python", "not a name"),
     ("mkdir $(OBJDIR)", "mkdir build/msvc", "not known here: mkdir"),
     ("log.obj \\", "log.obj \\ ", "blanks after the backslash"),
-    ("trace.obj\n", "trace.obj \\\n", "the line before goes on"),
+    ("trace_file.obj\n", "trace_file.obj \\\n", "the line before goes on"),
     # What the build then shows.
     ("all: $(PROGRAM)", "all:", r"assert \[\] =="),
     ("    $(OBJDIR)\\log.obj \\\n", "", "undefined symbol"),

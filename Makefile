@@ -176,33 +176,33 @@ soak: $(PROGRAM) checked
 	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
 	    --parts "$(PARTS)" -- $(ARGS)
 
-# The black box: the tests that ask how the server at SERVER behaves, whatever
-# build that is. Not those about something else, nor those that make or need a
-# build of their own.
-OTHERS = test_nmake or test_executable or test_steps or test_client or \
-         test_trace_view or test_windows or test_analysis or test_ci or \
-         test_model or test_demo or test_bad_servers
-OWN_BUILD = test_fault or test_memory or sentinels or calls_of_one_echo
-BLACK_BOX = not ($(OTHERS) or $(OWN_BUILD))
+# The black box: the tests that ask how the programs at SERVER and STEPS behave,
+# whatever build they are. Not those about something else, nor those that need
+# another build (own_build).
+OTHERS = test_nmake.py or test_executable.py or test_client.py or \
+         test_trace_view.py or test_windows_branches.py or \
+         test_windows_scripts.py or test_analysis.py or test_ci.py or \
+         test_model.py or test_demo.py or test_bad_servers.py or \
+         test_bench.py or test_soak.py
+BLACK_BOX = -m "not own_build" -k "not ($(OTHERS)$(1))"
 
-# Twice: on the guarded build (its own tests too), and on the usual one with
-# Wine's heap checking on. On Linux only.
+# The server's tests, twice: on the guarded build (and those of that build), and
+# on the usual one with Wine's heap checking on. On Linux only.
 test-guarded: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)
 	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/run_tests.py \
-	    $(or $(TESTS),-q -k "not ($(OTHERS))")
+	    $(or $(TESTS),-q -k "not ($(OTHERS) or test_steps.py)")
 	CHECKS=heap $(PYTHON) scripts/run_tests.py \
-	    $(or $(TESTS),-q -k "$(BLACK_BOX)")
+	    $(or $(TESTS),-q $(call BLACK_BOX, or test_steps.py))
 
 # The 32-bit programs, under the Wine of Debian's architecture i386, which this
-# adds. Wine's prefix is made again if it was made without.
+# adds. Wine's prefix is made again if it was made without. On Linux only.
 test-i686: i686
 	@$(if $(SETUP),$(SETUP) wine wine32 pytest,)
 	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] \
 	    || rm -f build/wine/.made
 	SERVER=$(BUILD)/i686/iocp_echo_server.exe STEPS=$(BUILD)/i686/steps \
-	    $(PYTHON) scripts/run_tests.py \
-	    $(or $(TESTS),-q -k "$(BLACK_BOX) or test_steps.py")
+	    $(PYTHON) scripts/run_tests.py $(or $(TESTS),-q $(BLACK_BOX))
 
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.

@@ -21,6 +21,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "limit(seconds): this test may take so long")
+    config.addinivalue_line(
+        "markers", "own_build: this test needs another build than SERVER's")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,6 +22,7 @@ from test_stopping import Load
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the checked server: make checked",
                 allow_module_level=True)
+pytestmark = pytest.mark.own_build
 
 @pytest.fixture
 def guarded(tmp_path):

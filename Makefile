@@ -30,7 +30,7 @@ LDLIBS  = -lws2_32
 MSVC_CFLAGS  = /nologo /W4 /WX /std:c11 /O2 /guard:cf
 MSVC_RCFLAGS = /nologo /i src
 MSVC_LDFLAGS = /nologo /guard:cf /dynamicbase /nxcompat /highentropyva \
-               /manifest:no
+               /largeaddressaware /manifest:no
 MSVC_LIBS    = ws2_32.lib
 
 # ------------------------------ where this is -------------------------------
@@ -70,7 +70,7 @@ ifeq ($(ARCH),x86_64)
 else
   PROGRAM = $(OBJDIR)/iocp_echo_server.exe
   STEPDIR = $(OBJDIR)/steps
-  HARDEN  = -Wl,--dynamicbase,--nxcompat
+  HARDEN  = -Wl,--dynamicbase,--nxcompat,--large-address-aware
 endif
 OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o) $(OBJDIR)/$(RESOURCE).res.o
 STEP_PROGRAMS = $(STEPS:%=$(STEPDIR)/%.exe)

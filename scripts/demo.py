@@ -167,14 +167,14 @@ class Server:
 
     def connect(self, receive_buffer=None):
         """A client. With a small `receive_buffer` the system takes little
-        that the client does not read."""
+        that the client does not read. The send buffer is larger than one
+        segment: else each send waits for the acknowledgement, 40 ms."""
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.clients.append(client)
         if receive_buffer:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
                               receive_buffer)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF,
-                              receive_buffer)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         client.settimeout(IO_TIMEOUT)
         client.connect(("127.0.0.1", self.port))
         return client

@@ -28,6 +28,7 @@ from support import (CHECKED, ROOT, STOP_SIGNAL, WINDOWS,
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the server with faults: make checked",
                 allow_module_level=True)
+pytestmark = pytest.mark.own_build
 
 WHENS = ["1", "2", "3", "/2", "/3", "1+"]
 AT_ONCE = 3          # servers at a time

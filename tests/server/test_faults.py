@@ -25,6 +25,7 @@ NO_RESOURCES = 1450  # ERROR_NO_SYSTEM_RESOURCES
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the server with faults: make checked",
                 allow_module_level=True)
+pytestmark = pytest.mark.own_build
 
 
 @pytest.fixture

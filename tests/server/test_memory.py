@@ -21,6 +21,7 @@ from support import (BUF_SIZE, CHECKED, WINDOWS, Server, build_broken,
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the checked server: make checked",
                 allow_module_level=True)
+pytestmark = pytest.mark.own_build
 
 
 @pytest.fixture

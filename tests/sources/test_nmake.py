@@ -348,7 +348,7 @@ def test_commands_of_the_shell(make):
 
 COMPILE_FLAGS = {"/nologo", "/W4", "/WX", "/std:c11", "/guard:cf", "/c"}
 LINK_FLAGS = {"/nologo", "/guard:cf", "/dynamicbase", "/nxcompat",
-              "/manifest:no", "ws2_32.lib"}
+              "/largeaddressaware", "/manifest:no", "ws2_32.lib"}
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,18 @@ def test_what_is_printed_as_it_should_be(tmp_path, encoding, shown):
     assert out.rstrip().endswith(os.path.join(shown, "halfclose.html"))
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk")
+@pytest.mark.parametrize("option", ["-o", "--svg"])
+def test_a_file_that_cannot_be_written_is_named(tmp_path, option):
+    trace = tmp_path / "trace.json"
+    trace.write_text('[{"ph": "X", "cat": "packet", "name": "READ", "ts": 5, '
+                     '"dur": 1, "tid": 1, "args": {"conn": 1}}]',
+                     encoding="ascii")
+    assert run("scripts/trace_view.py", [trace, option, "/dev/full"],
+               "utf-8") == (
+        1, "", "trace_view.py: /dev/full: No space left on device\n")
+
+
 def test_one_line():
     assert one_line(f"a\n {NONE}\t\x1b\x7f\x85b\udcff") == (
         f"a {NONE} \\x1b\\x7f b\\udcff")

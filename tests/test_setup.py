@@ -152,6 +152,42 @@ def test_half_a_prefix_is_mended(machine):
     assert machine.is_clean()
 
 
+# ------------------------------- the packages -------------------------------
+
+APT = """#!/bin/sh
+echo "$1" >>'{log}'
+[ "$1" = install ] || exit 0
+until [ -e '{go}' ]; do sleep 0.05; done
+ln -s /bin/true '{tools}/wine'
+"""
+
+
+def test_two_that_install_at_once(tmp_path):
+    """The second waits, and finds that nothing is missing any more."""
+    tools, log, go = (tmp_path / name for name in ("tools", "log", "go"))
+    tools.mkdir()
+    for name in ("sh", "env", "flock", "ln", "mktemp", "rm", "sleep", "tail",
+                 "python3"):
+        (tools / name).symlink_to(shutil.which(name))
+    for name, text in (
+            ("apt-get", APT.format(log=log, go=go, tools=tools)),
+            ("id", "#!/bin/sh\necho 0\n")):
+        (tools / name).write_text(text, encoding="utf-8")
+        (tools / name).chmod(0o755)
+    line = ["sh", ROOT / "scripts" / "setup.sh", "wine"]
+    options = {"env": {"PATH": str(tools)}, "stdin": subprocess.DEVNULL,
+               "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **TEXT}
+    first = start_process(line, **options)
+    assert first.stdout.readline() == "installing: wine wine64\n"
+    second = start_process(line, **options)
+    assert second.stdout.readline().startswith("waiting until another run ")
+    go.touch()
+    for process in (first, second):
+        assert process.communicate(timeout=IO_TIMEOUT) == ("", "")
+        assert process.returncode == 0
+    assert log.read_text("utf-8").splitlines() == ["update", "install"]
+
+
 # ------------------------------ the environment -----------------------------
 
 ODD = {"WINEPREFIX": "/nowhere", "WINEARCH": "win32", "WINEDEBUG": "+all",

@@ -62,16 +62,18 @@ MSVC_LIBS     = ws2_32.lib
 
 # ------------------------------ where this is -------------------------------
 
+# -E: nothing that is set for Python counts. -X utf8: whatever the locale makes
+# of the name of this directory.
 ifeq ($(OS),Windows_NT)
   CC      = gcc
   WINDRES = windres
-  PYTHON  = python
+  PYTHON  = python -E
   SETUP   =
   BUILDS  = $(ARCH)
 else
   CC      = $(ARCH)-w64-mingw32-gcc
   WINDRES = $(ARCH)-w64-mingw32-windres
-  PYTHON  = python3
+  PYTHON  = python3 -E -X utf8
   SETUP   = sh scripts/setup.sh
   BUILDS  = x86_64 i686 msvc
 endif

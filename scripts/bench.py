@@ -43,7 +43,7 @@ import bench_load
 import bench_report
 import launch
 import process_info
-from parts import descriptors, program
+from parts import descriptors, files, program
 from parts.words import Failure, one_line, reason
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
@@ -882,9 +882,9 @@ def run(options, arguments):
     result = make_result(bench, options, machine)
     print(bench_report.make_text(result), end="")
     if options.json:
-        write(options.json, json.dumps(result, indent=1) + "\n")
+        files.write(options.json, json.dumps(result, indent=1) + "\n")
     if options.html:
-        write(options.html, bench_report.make_page(result))
+        files.write(options.html, bench_report.make_page(result))
     return 1 if bench.failures else 0
 
 
@@ -900,10 +900,6 @@ def wine():
         while (find_wineserver() not in (None, before)
                and time.monotonic() < end):
             time.sleep(0.1)
-
-
-def write(path, text):
-    path.write_bytes(text.encode("utf-8"))  # the same bytes on any system
 
 
 @program.entry

@@ -35,7 +35,7 @@ import webbrowser
 
 import launch
 import trace_view
-from parts import program
+from parts import files, program
 from parts.words import Failure, reason
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
@@ -824,7 +824,7 @@ def demonstrate(name, program, directory):
     model = trace_view.load(directory / f"{name}.json")
     parts = tell(name, lesson, model, clients, reported)
     page = directory / f"{name}.html"
-    trace_view.write(page, make_page(model, parts))
+    files.write(page, make_page(model, parts))
     show(parts)
     print(f"Picture: {shown_path(page)}")
     return page

@@ -28,10 +28,11 @@ TESTS = launch.ROOT / "tests"
 CANDIDATES = [[sys.executable], ["/usr/bin/python3"], ["python3"],
               ["py", "-3"], ["python"]]
 
-# Nothing the user has set for Python's own use changes what the tests do:
+# Nothing that is set for Python, nor the language, changes what the tests do:
 # PYTHONOPTIMIZE, for one, drops the assertions.
 ENVIRONMENT = {name: value for name, value in os.environ.items()
-               if not name.startswith("PYTHON")}
+               if not name.startswith(("PYTHON", "LC_", "LANG"))}
+ENVIRONMENT["LC_ALL"] = "C.UTF-8"
 
 
 def has_pytest(python):

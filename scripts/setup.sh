@@ -71,6 +71,13 @@ if [ "$(id -u)" -ne 0 ]; then
     fi
     sudo=sudo
 fi
+# One at a time: the lock is that of this file, and ends with its holder.
+exec 9<"$0"
+if ! flock -n 9; then
+    echo "waiting until another run has installed packages ..."
+    flock 9
+    exec sh "$0" "$@"  # is anything missing still?
+fi
 echo "installing:$missing"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

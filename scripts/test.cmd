@@ -4,10 +4,10 @@ rem
 rem   scripts\test.cmd [ARGUMENTS FOR PYTEST...]
 
 setlocal
-set "found=py -3"
+set "found=py -3 -E"
 call :is_python
 if not errorlevel 1 goto build
-set "found=python"
+set "found=python -E"
 call :is_python
 if not errorlevel 1 goto build
 >&2 echo test.cmd: no Python 3.9 or later; 'winget install Python.Python.3.13'

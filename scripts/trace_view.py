@@ -28,7 +28,7 @@ import pathlib
 import re
 import webbrowser
 
-from parts import program
+from parts import files, program
 from parts.words import Failure
 
 PAGE = pathlib.Path(__file__).resolve().with_name("trace_view_page.html")
@@ -752,19 +752,15 @@ def main(arguments=None):
     except NotATrace as error:
         raise Failure(f"{options.trace} is not a trace of the server: "
                       f"{error}") from None
-    write(options.output, make_page(model))
+    files.write(options.output, make_page(model))
     if options.svg:
-        write(options.svg, make_picture(model))
+        files.write(options.svg, make_picture(model))
     if model["remarks"]:
         print("trace_view.py: the trace has no proper end (was the server "
               "killed?); shown is what could be read", file=sys.stderr)
     if options.open:
         webbrowser.open(options.output.resolve().as_uri())
     return 0
-
-
-def write(path, text):
-    path.write_bytes(text.encode("utf-8"))  # the same bytes on any system
 
 
 if __name__ == "__main__":

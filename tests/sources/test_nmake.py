@@ -584,21 +584,22 @@ def test_debug_and_clean(built, tools):
 def test_run_and_test(built, tools):
     status, _, output = run_nmake(built, tools, "run", "PORT=7", "ARGS=-v -q")
     assert status == 0
-    assert ("python scripts\\launch.py build\\iocp_echo_server.exe 7 -v -q "
+    assert ("python -E scripts\\launch.py build\\iocp_echo_server.exe 7 -v -q "
             "SERVER= STEPS=\n") in output
     status, _, output = run_nmake(built, tools, "bench", "BENCH=--quick")
     assert status == 0
-    assert ("python scripts\\bench.py --server build\\iocp_echo_server.exe "
+    assert ("python -E scripts\\bench.py --server build\\iocp_echo_server.exe "
             "--steps build\\steps --quick SERVER= STEPS=\n") in output
     status, _, output = run_nmake(built, tools, "test", "TESTS=-k stop")
     assert status == 0
-    assert ("python scripts\\run_tests.py -k stop SERVER=build\\"
+    assert ("python -E scripts\\run_tests.py -k stop SERVER=build\\"
             "iocp_echo_server.exe STEPS=build\\steps\n") in output
     status, _, output = run_nmake(built, tools, "soak", "SECONDS=5",
                                   "PARTS=mixed cycles", "ARGS=-w 4")
     assert status == 0
-    assert ("python tests\\soak.py --seconds 5 --seed 1 --parts mixed cycles "
-            "-- -w 4 SERVER=build\\iocp_echo_server.exe STEPS=\n") in output
+    assert ("python -E tests\\soak.py --seconds 5 --seed 1 --parts mixed "
+            "cycles -- -w 4 SERVER=build\\iocp_echo_server.exe STEPS=\n"
+            ) in output
     assert {x.stem for x in (built / "build/steps").glob("*.exe")} == STEPS
 
 

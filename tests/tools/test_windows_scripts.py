@@ -7,6 +7,7 @@ else cmd.exe takes for its own.
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -45,25 +46,32 @@ static int status_of(const char *name, int otherwise)
     return getenv(variable) != NULL ? atoi(getenv(variable)) : otherwise;
 }
 
-int main(int argc, char **argv)
+static char *utf8(const wchar_t *text)
 {
-    char path[MAX_PATH], *name;
-    int i, asked = 0, make, status;
-    FILE *log = fopen(getenv("FAKE_LOG"), "a");
+    char *result = malloc(4 * MAX_PATH);
 
-    GetModuleFileNameA(NULL, path, sizeof path);
-    name = strrchr(path, '\\') + 1;
+    WideCharToMultiByte(CP_UTF8, 0, text, -1, result, 4 * MAX_PATH, NULL, NULL);
+    return result;
+}
+
+int wmain(int argc, wchar_t **argv)
+{
+    wchar_t path[MAX_PATH];
+    char *name;
+    int i, asked = 0, make, status;
+    FILE *log = fopen(getenv("FAKE_LOG"), "ab");
+
+    GetModuleFileNameW(NULL, path, MAX_PATH);
+    name = strrchr(utf8(path), '\\') + 1;
     strrchr(name, '.')[0] = '\0';
     for (i = 1; i < argc; ++i)
-        asked |= strcmp(argv[i], "-c") == 0;
+        asked |= wcscmp(argv[i], L"-c") == 0;
     status = status_of(name, asked ? 42 : 0);
     if (!asked) {
-        char directory[MAX_PATH];
-
-        GetCurrentDirectoryA(sizeof directory, directory);
-        fprintf(log, "%s|%s", name, directory);
+        GetCurrentDirectoryW(MAX_PATH, path);
+        fprintf(log, "%s|%s", name, utf8(path));
         for (i = 1; i < argc; ++i)
-            fprintf(log, "|%s", argv[i]);
+            fprintf(log, "|%s", utf8(argv[i]));
         fputs("\n", log);
     }
     make = strstr(name, "make") != NULL;
@@ -86,8 +94,8 @@ def fake(tmp_path_factory):
     directory = tmp_path_factory.mktemp("fake")
     source = directory / "fake.c"
     source.write_text(FAKE, encoding="ascii")
-    subprocess.run([COMPILER, "-o", str(directory / "fake.exe"), str(source)],
-                   check=True, timeout=IO_TIMEOUT)
+    subprocess.run([COMPILER, "-municode", "-o", str(directory / "fake.exe"),
+                    str(source)], check=True, timeout=IO_TIMEOUT)
     return directory / "fake.exe"
 
 
@@ -96,7 +104,7 @@ class Desk:
 
     def __init__(self, path, fake):
         self.path, self.fake = path, fake
-        self.tree = path / "a copy (1) & more, it's"
+        self.tree = path / "\ud55c\uae00 (1) & ^more, it's"
         self.tools = path / "tools (x86) & more"
         self.elsewhere = path / "some where & else"
         self.programs = path / "Program Files (x86)"
@@ -111,7 +119,8 @@ class Desk:
                 text = text.replace(GOTO, "")
             (self.tree / "scripts" / script.name).write_bytes(
                 text.replace("\n", "\r\n").encode("ascii"))
-        self.environment = {"FAKE_LOG": windows_path(self.log),
+        self.environment = {"TREE": windows_path(self.tree),
+                            "FAKE_LOG": windows_path(self.log),
                             "FAKE_SERVER": windows_path(fake)}
 
     def has(self, *names, where=None):
@@ -142,7 +151,8 @@ class Desk:
             f'set "PATH={windows_path(self.tools)};%SystemRoot%\\system32"',
             f'set "ProgramFiles(x86)={windows_path(self.programs)}"',
             f'cd /d "{windows_path(self.elsewhere)}"',
-            f'"{windows_path(self.tree)}\\scripts\\{script}.cmd" {arguments}',
+            # In the line itself cmd.exe would read it in a code page.
+            f'"%TREE%\\scripts\\{script}.cmd" {arguments}',
             ""]).encode("ascii"))
         return start_process(
             launch.command("cmd.exe", "/d", "/c",
@@ -170,7 +180,8 @@ class Desk:
         if not self.log.exists():
             return []
         return [line.split("|") for line in
-                self.log.read_text(encoding="ascii").splitlines()]
+                self.log.read_text(encoding="utf-8",
+                                   errors="replace").splitlines()]
 
 
 @pytest.fixture
@@ -217,8 +228,10 @@ def test_visual_studio_is_asked_for(desk):
         desk, "vswhere", "-latest", "-products", "*", "-requires",
         "Microsoft.VisualStudio.Component.VC.Tools.x86.x64", "-property",
         "installationPath")
-    assert [x.strip() for x in prompt] == [
-        "VsDevCmd", windows_path(desk.tree).replace("&", "+"),
+    # cmd.exe itself has echoed this: without the ^, and in a code page.
+    directory = windows_path(desk.tree).replace("&", "+").replace("^", "")
+    assert [re.sub("[^ -~]|[?]", "", x.strip()) for x in prompt] == [
+        "VsDevCmd", re.sub("[^ -~]", "", directory),
         "-no_logo -arch=amd64 -host_arch=amd64"]
     assert rest == [built_by(desk, *NMAKE), started(desk, "7")]
 
@@ -349,13 +362,13 @@ def kill_server(desk):
 # --------------------------------- test.cmd --------------------------------
 
 @pytest.mark.parametrize("tools, statuses, expected", [
-    (["py"], {}, ["py", "-3"]),
-    (["python"], {}, ["python"]),
-    (["py", "python"], {}, ["py", "-3"]),
+    (["py"], {}, ["py", "-3", "-E"]),
+    (["python"], {}, ["python", "-E"]),
+    (["py", "python"], {}, ["py", "-3", "-E"]),
     # No Python 3 for py, the Store's stub, one that is too old.
-    (["py", "python"], {"py": 103}, ["python"]),
-    (["py", "python"], {"python": 9009}, ["py", "-3"]),
-    (["py", "python"], {"py": 1}, ["python"]),
+    (["py", "python"], {"py": 103}, ["python", "-E"]),
+    (["py", "python"], {"python": 9009}, ["py", "-3", "-E"]),
+    (["py", "python"], {"py": 1}, ["python", "-E"]),
 ])
 def test_python_is_found(desk, tools, statuses, expected):
     desk.has("cl", "nmake", *tools)

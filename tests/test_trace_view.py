@@ -1,13 +1,9 @@
 """scripts/trace_view.py: from a trace to a page, and the page in a browser."""
 
-import html
 import json
-import os
 import pathlib
 import random
 import re
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,13 +11,14 @@ import xml.etree.ElementTree
 
 import pytest
 
+from browser import SIZES, check_layout, in_browser, use
+
 SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / "scripts"
 SCRIPT = SCRIPTS / "trace_view.py"
 sys.path.insert(0, str(SCRIPTS))
 import trace_view  # noqa: E402  (scripts/ is no package)
 
 RUN_TIMEOUT = 60      # seconds, of the script: a large trace takes about two
-BROWSER_TIMEOUT = 90  # of a browser, which may start for the first time
 EVENTS = 100_000      # a large trace
 
 
@@ -152,6 +149,17 @@ def large_trace(events=EVENTS, workers=8, conns=40):
         pending[conn] = (then[0], size if then[0] == "WRITE"
                          else dice.randrange(1, 4096))
     trace.count_busy()
+    return trace
+
+
+def slow_trace(packets=100):
+    """One client that waits for some milliseconds again and again."""
+    trace = Trace()
+    trace.accept(100, 1)
+    for i in range(packets):
+        trace.packet(5000 * i + 700 * (i % 5) + 5000, 1 + i % 2,
+                     *(("WRITE", 1, 64, ("READ", 4096)) if i % 2 else
+                       ("READ", 1, 64, ("WRITE", 64))))
     return trace
 
 
@@ -540,94 +548,16 @@ def test_large_trace(large_page):
 
 # ------------------------------ in a browser ------------------------------
 
-BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
-    "chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-in_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium: install it, or name it in CHROMIUM")
-
-# Before the page's own script: everything the browser complains of.
-WATCH = """<script>
-window.complaints = [];
-addEventListener("error", e => complaints.push(String(e.message)));
-addEventListener("unhandledrejection", e => complaints.push(String(e.reason)));
-document.addEventListener("securitypolicyviolation",
-                          e => complaints.push("policy: " + e.blockedURI));
-console.error = console.warn = (...words) => complaints.push(words.join(" "));
-Element.prototype.setPointerCapture = () => {};  // for made-up pointers
-</script>"""
-
-# After it: what a user does and sees. The test's own lines come last.
-HANDS = """<script>
-const see = id => document.querySelector(id).textContent.trim();
-const press = id => document.querySelector(id).click();
-const all = selector => [...document.querySelectorAll(selector)];
-const texts = selector => all(selector).map(node => node.textContent);
-const type = (key, on = document.body, more = {}) => on.dispatchEvent(
-  new KeyboardEvent("keydown",
-                    {key, bubbles: true, cancelable: true, ...more}));
-const wait = ms => new Promise(done => setTimeout(done, ms));
-const point = (kind, on, x, y) => on.dispatchEvent(new PointerEvent(kind,
-  {clientX: x, clientY: y, button: 0, pointerId: 1, bubbles: true}));
-const middle = on => { const box = on.getBoundingClientRect();
-  return [box.left + box.width / 2, box.top + box.height / 2]; };
-(async () => {
-  const seen = {};
-  try { %s } catch (error) { complaints.push("test: " + error); }
-  seen.complaints = complaints;
-  const node = document.createElement("pre");
-  node.id = "seen";
-  node.textContent = JSON.stringify(seen);
-  document.body.append(node);
-})();
-</script>"""
-
-
-def use(page, actions, address="#lang=en", size="1280,720"):
-    """Load the page, do this (JavaScript that fills `seen`), return that."""
-    text = page.read_text(encoding="utf-8")
-    text = text.replace("<title>", WATCH + "<title>")
-    copy = page.with_name("watched.html")
-    copy.write_text(text.replace("</body>", HANDS % actions + "</body>"),
-                    encoding="utf-8")
-    dom = browse(page.parent / "profile", copy.as_uri() + address, size)
-    found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.S)
-    assert found, "the page did not get through its script"
-    seen = json.loads(html.unescape(found[1]))
-    assert seen.pop("complaints") == []
-    return seen
-
-
-def browse(profile, address, size):
-    """What a page has become after some seconds (of the browser's clock)."""
-    process = subprocess.Popen(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
-         "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync",
-         f"--user-data-dir={profile}", f"--window-size={size}",
-         "--virtual-time-budget=15000", "--dump-dom", address],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        out, _ = process.communicate(timeout=BROWSER_TIMEOUT)
-    finally:
-        end_group(process)
-    return out.decode("utf-8")
-
-
-def end_group(process):
-    """A browser is many processes."""
-    if hasattr(os, "killpg"):
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    process.kill()
-    process.wait(10)
-
-
 @pytest.fixture
 def small_page(tmp_path):
     return make_page(tmp_path, small_trace().text())
+
+
+@pytest.fixture(scope="module")
+def crowded_page(tmp_path_factory):
+    """More workers and connections than lanes, and most of them busy."""
+    return make_page(tmp_path_factory.mktemp("crowded"),
+                     large_trace(12_000, workers=64, conns=300).text())
 
 
 @in_browser
@@ -982,10 +912,40 @@ def test_fits_the_screen(large_page, size):
     """What a class looks at needs no scrolling, and is large."""
     seen = use(large_page, """
       seen.over = all("#shown")[0].getBoundingClientRect().bottom - innerHeight;
-      seen.wide = document.documentElement.scrollWidth - innerWidth;
       seen.text = parseFloat(getComputedStyle(all("#sentence")[0]).fontSize)
         / innerHeight;
     """, size=size)
     # Old headless Chromium counts its window's frame in the size.
-    assert seen["over"] <= 100 and seen["wide"] <= 0
+    assert seen["over"] <= 100
     assert seen["text"] > 0.03
+
+
+@in_browser
+@pytest.mark.parametrize("size", SIZES)
+def test_layout(crowded_page, tmp_path, size):
+    check_layout(crowded_page, size)
+    words = "w" * trace_view.MAX_TEXT
+    trace = small_trace(system=words, work=words)
+    trace.events.insert(0, {**trace.events[-1], "ph": "i", "ts": 1,
+                            "cat": "life", "name": words})
+    check_layout(make_page(tmp_path, trace.text()), size)
+    check_layout(make_page(tmp_path, slow_trace().text()), size)
+
+
+@in_browser
+def test_the_threads_are_all_in_one_line(crowded_page):
+    """Also where most are busy, so that two lists are long."""
+    seen = use(crowded_page, """
+      seen.tops = [];
+      type("End");
+      for (let turn = 0; turn < 2; turn++) {
+        for (let i = 0; i < 200; i++) type("ArrowLeft");
+        seen.tops.push(all("#threads span").map(line => line.offsetTop));
+        seen.ends = all("#threads span").map(
+          line => line.getBoundingClientRect().right - innerWidth);
+        press("#language");
+      }
+    """, size=SIZES[0])
+    assert len(seen["tops"][0]) == 2
+    assert all(first == second for first, second in seen["tops"])
+    assert max(seen["ends"]) <= 0

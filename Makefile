@@ -16,7 +16,7 @@ TOOLS =
 BUILD = build
 
 SOURCES = main options log server listener registry connection buffer worker \
-          work trace
+          work trace_file trace
 STEPS   = step1_completion_routine step2_iocp
 # Version and manifest: the .rc file says with what else it is made.
 RESOURCE  = iocp_echo_server

@@ -1,5 +1,6 @@
 /* connection.c - open, read, write, close one client. See connection.h. */
 #include "connection.h"
+#include "listener.h"
 #include "log.h"
 #include "registry.h"
 #include "trace.h"
@@ -45,6 +46,14 @@ static char *own_buffer(LPPER_HANDLE_DATA handleInfo)
     return zeroByte ? NULL : (char *)(handleInfo + 1);
 }
 
+static void trace_accept(const PER_HANDLE_DATA *handleInfo)
+{
+    char text[ADDRESS_TEXT];
+    u_short port = address_text(&handleInfo->clntAdr, text);
+
+    trace_accepted(handleInfo->id, text, port);
+}
+
 LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
                                   const SOCKADDR_INET *clntAdr, ULONGLONG id,
                                   HANDLE hComPort)
@@ -66,7 +75,7 @@ LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
     handleInfo->buffer = own_buffer(handleInfo);
     handleInfo->readIo.rwMode = READ;
     handleInfo->writeIo.rwMode = WRITE;
-    TRACE(trace_accepted(handleInfo));
+    TRACE(trace_accept(handleInfo));
     registry_add(handleInfo);
     /* The key is ULONG_PTR, as wide as a pointer. The chapter's (DWORD) cast
      * cuts a 64-bit address in half. */
@@ -146,7 +155,8 @@ static LPPER_IO_DATA post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
     int result, code;
 
     ZeroMemory(&ioInfo->overlapped, sizeof ioInfo->overlapped);
-    TRACE(trace_post(handleInfo->id, ioInfo->rwMode, ioInfo->wsaBuf.len));
+    TRACE(trace_post(handleInfo->id, ioInfo->rwMode == WRITE,
+                     ioInfo->wsaBuf.len));
     if (ioInfo->rwMode == READ)
         result = WSARecv(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL,
                          &flags, &ioInfo->overlapped, NULL);
@@ -157,7 +167,8 @@ static LPPER_IO_DATA post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
         return ioInfo;
     if (result == 0 || (code = WSAGetLastError()) == WSA_IO_PENDING)
         return NULL;  /* handleInfo may be gone already: no touching it here */
-    TRACE(trace_post_failed(handleInfo->id, ioInfo->rwMode, code));
+    TRACE(trace_post_failed(handleInfo->id, ioInfo->rwMode == WRITE,
+                            (DWORD)code));
     log_detail("failed conn=%llu mode=%s code=%d at-once=1", handleInfo->id,
                ioInfo->rwMode == READ ? "READ" : "WRITE", code);
     connection_close(handleInfo, connection_failure(handleInfo));
@@ -227,7 +238,8 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
     static const char *const names[] = {"eof", "error", "idle", "stopped"};
     DWORD live;
 
-    TRACE(trace_closing(handleInfo, names[reason]));
+    TRACE(trace_closing(handleInfo->id, names[reason], handleInfo->received,
+                        handleInfo->sent));
     /* Off the list first: who holds the registry's lock may use the socket of
      * every connection listed. After this nobody else knows of it, and it has
      * no operation outstanding (its last packet brought us here, or its post

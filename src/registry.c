@@ -125,7 +125,7 @@ static BOOL cancel(const PER_HANDLE_DATA *handleInfo, OVERLAPPED *overlapped,
                    const char *why)
 {
     static BOOL told = FALSE;
-    LONGLONG began = trace_clock();
+    TRACE_TIME(began);
 
     if (CancelIoEx((HANDLE)handleInfo->hClntSock, overlapped)) {
         TRACE(trace_cancel(began, handleInfo->id, overlapped == NULL, why));

@@ -58,7 +58,6 @@ static BOOL begin_stop(const char *reason)
                                           (void *)(ULONG_PTR)reason, NULL)
         != NULL)
         return FALSE;
-    TRACE(trace_stop(reason));
     registry_stop();
     listener_close();  /* releases main from accept */
     return TRUE;
@@ -164,17 +163,13 @@ static void close_port(void)
 }
 
 /* Memory may be short for a moment, and no worker ends without its sentinel. */
-static BOOL post_sentinel(DWORD number)
+static BOOL post_sentinel(void)
 {
     int tries;
 
     for (tries = 0; tries < POST_TRIES && !portClosed; ++tries) {
-        LONGLONG began = trace_clock();
-
-        if (PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL)) {
-            TRACE(trace_sentinel(began, number));
+        if (PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL))
             return TRUE;
-        }
         if (tries == 0)
             log_failure("PostQueuedCompletionStatus", (int)GetLastError(),
                         "trying again");
@@ -183,24 +178,22 @@ static BOOL post_sentinel(DWORD number)
     return FALSE;
 }
 
-/* So many, numbered from `first`; or else the other way out: the wait on a
- * port that is closed fails. */
-static void post_sentinels(DWORD first, DWORD count)
+/* Posts so many; or else the other way out: the wait on a port that is closed
+ * fails. */
+static void post_sentinels(DWORD count)
 {
     DWORD i;
 
-    for (i = 0; i < count; ++i)
-        if (!post_sentinel(first + i)) {
+    for (i = 0; i < count; ++i) {
+        TRACE(trace_moment("sentinel posted"));
+        if (!post_sentinel()) {
             close_port();
             break;
         }
+    }
 }
 
-/* Which they are is not known any more, only how many: the last ones. */
-void server_return_sentinels(DWORD count)
-{
-    post_sentinels(workersStarted - count + 1, count);
-}
+void server_return_sentinels(DWORD count) { post_sentinels(count); }
 
 /*
  * Ends the workers. No connection is left, so the only packets from here on
@@ -211,7 +204,7 @@ static void stop_workers(void)
 {
     DWORD i;
 
-    post_sentinels(1, workersStarted);
+    post_sentinels(workersStarted);
     /* One handle at a time: WaitForMultipleObjects stops at 64. */
     for (i = 0; i < workersStarted; ++i)
         join(workers[i].hThread);
@@ -225,7 +218,7 @@ static unsigned WINAPI SweepThreadMain(LPVOID pOptions)
 {
     const OPTIONS *options = pOptions;
 
-    TRACE(trace_thread(workerCount + 1));
+    TRACE(trace_thread("sweep", 0));
     while (!registry_wait_for_stop(SWEEP_INTERVAL)) {
         if (options->idleTimeout != 0)
             registry_cancel_idle(options->idleTimeout * 1000);
@@ -324,7 +317,7 @@ static void start_connection(SOCKET hClntSock, const SOCKADDR_INET *clntAdr)
      * no packet: main accepts, it does not echo. */
     ioInfo = connection_read(handleInfo);
     if (ioInfo != NULL && !connection_queue(handleInfo, ioInfo, hComPort)) {
-        TRACE(trace_post_failed(handleInfo->id, READ, 0));  /* main has it */
+        TRACE(trace_post_failed(handleInfo->id, FALSE, 0));  /* main has it */
         connection_close(handleInfo, CLOSE_ERROR);
     }
 }
@@ -432,14 +425,14 @@ static DWORD cpu_count(void)
 int server_run(const OPTIONS *options)
 {
     DWORD cpus = cpu_count();
+    DWORD count = options->workers != 0 ? options->workers : cpus;
     BOOL ready;
 
     work_set(options->workTime, options->workSpins);
     buffer_open(options->largestBuffer);
-    trace_open(options, cpus);
-    ready = create_port(options->concurrency)
-            && start_workers(options->workers != 0 ? options->workers : cpus,
-                             options)
+    trace_open(options, count,
+               options->concurrency != 0 ? options->concurrency : cpus, cpus);
+    ready = create_port(options->concurrency) && start_workers(count, options)
             && start_sweep_thread(options)
             && listener_open(&options->address, options->anyAddress)
             && report_ready(options, cpus);
@@ -447,12 +440,14 @@ int server_run(const OPTIONS *options)
         connection_configure(options->zeroByteRecv, may_inline(options));
         post_by_hand(options->posted);
         accept_loop(options->maxConnections);
+        TRACE(trace_stop((const char *)stopReason));
         listener_close();  /* the handler may be just about to */
         TRACE(trace_moment("listener closed"));
         log_event("stopping reason=%s live=%lu", (const char *)stopReason,
                   registry_totals().live);
     } else {
         fail("not-ready");
+        TRACE(trace_stop((const char *)stopReason));
     }
 
     if (!registry_drain(options->drainTimeout * 1000))

@@ -19,19 +19,28 @@ static BOOL sleep_for(LONGLONG ticks, LONGLONG ticksPerSecond)
     return registry_wait_for_stop((DWORD)(ticks * 1000 / ticksPerSecond + 1));
 }
 
-void work_do(ULONGLONG conn)
+static LONGLONG ticks_now(void)
+{
+    LARGE_INTEGER ticks;
+
+    QueryPerformanceCounter(&ticks);  /* can't fail since Windows XP */
+    return ticks.QuadPart;
+}
+
+void work_do(void)
 {
     LARGE_INTEGER frequency;
-    LONGLONG began, end, now;
+    LONGLONG end, now;
 
     if (workTime == 0 || registry_stopping())
         return;
-    QueryPerformanceFrequency(&frequency);  /* can't fail since Windows XP */
-    began = now = trace_clock();
-    end = began + workTime * frequency.QuadPart / 1000;
+    TRACE(trace_work(TRUE, workSpins));
+    QueryPerformanceFrequency(&frequency);  /* nor can this */
+    now = ticks_now();
+    end = now + workTime * frequency.QuadPart / 1000;
     while (now < end
            && !(workSpins ? registry_stopping()
                           : sleep_for(end - now, frequency.QuadPart)))
-        now = trace_clock();
-    TRACE(trace_work(began, conn, workSpins));
+        now = ticks_now();
+    TRACE(trace_work(FALSE, workSpins));
 }

@@ -16,10 +16,8 @@
  */
 void work_set(DWORD milliseconds, BOOL spins);
 
-/*
- * Works for a READ of connection `conn`, on the calling thread. A stop ends it
- * early, and there is none once the server is stopping.
- */
-void work_do(ULONGLONG conn);
+/* Works for a READ, on the calling thread. A stop ends it early, and there is
+ * none once the server is stopping. */
+void work_do(void);
 
 #endif

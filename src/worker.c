@@ -61,7 +61,7 @@ static LPPER_IO_DATA read_done(DWORD worker, LPPER_HANDLE_DATA handleInfo,
         return NULL;
     }
     connection_received(handleInfo, bytes);
-    work_do(handleInfo->id);
+    work_do();
     return connection_write(handleInfo, handleInfo->buffer, bytes);
 }
 
@@ -120,7 +120,7 @@ static LPPER_IO_DATA failed(DWORD worker, LPPER_HANDLE_DATA handleInfo,
 static LPPER_IO_DATA handle(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
                             LPPER_IO_DATA ioInfo, DWORD bytes, DWORD code)
 {
-    TRACE(trace_packet(handleInfo->id, ioInfo->rwMode, bytes, code));
+    TRACE(trace_packet(handleInfo->id, ioInfo->rwMode == WRITE, bytes, code));
     ioInfo = code == NO_ERROR
                  ? succeeded(worker->id, handleInfo, ioInfo, bytes)
                  : failed(worker->id, handleInfo, ioInfo, code);
@@ -296,7 +296,7 @@ unsigned WINAPI EchoThreadMain(LPVOID pWorker)
      * and counters of two threads in one cache line slow each other down. */
     WORKER worker = *(WORKER *)pWorker;
 
-    TRACE(trace_thread(worker.id));
+    TRACE(trace_thread("worker", worker.id));
     while (worker.batch > 1 ? take_packets(&worker) : take_packet(&worker))
         ;
     *(WORKER *)pWorker = worker;

@@ -44,7 +44,7 @@ def guard(machine):
     if path.exists():
         for line in path.read_text(encoding="ascii")[before:].splitlines():
             counts = {k: int(v) for k, v in support.fields(line).items()}
-            assert 0 <= counts["allocated"] - counts["freed"] <= 2, line
+            assert 0 <= counts["allocated"] - counts["freed"] <= 1, line
             assert 0 <= counts["opened"] - counts["closed"] <= 1, line
 
 

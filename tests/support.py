@@ -320,17 +320,17 @@ class Server:
             assert echo(client, b"are you there?") == b"are you there?"
 
 
-def check_nothing_left(report, status, trace=False, live=0):
+def check_nothing_left(report, status, live=0):
     """By the report of a checked server (GUARD), which has ended: every block
     is freed and every handle closed. But for main's own handle, which the
-    control handler may need to the end; the trace's lanes; what belongs to
-    connections that could not be ended; and the workers, if the status is not
-    0: one of them may still be there."""
+    control handler may need to the end; what belongs to connections that could
+    not be ended; and the workers, if the status is not 0: one of them may
+    still be there."""
     counts = {key: int(value) for key, value in
               fields(report.read_text(encoding="ascii")).items()}
     blocks = counts["allocated"] - counts["freed"] - live
     handles = counts["opened"] - counts["closed"] - live
-    assert 0 <= blocks <= trace + (status != 0), counts
+    assert 0 <= blocks <= (status != 0), counts
     assert handles == (counts["opened"] > 0), counts
     return counts
 

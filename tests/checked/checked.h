@@ -52,7 +52,7 @@
     X(DuplicateHandle)                                                       \
     X(SetConsoleCtrlHandler) X(GetActiveProcessorCount)                      \
     X(SleepConditionVariableSRW) X(WriteFile) X(malloc) X(calloc)            \
-    X(CreateFileA) X(SetFilePointerEx) X(TlsAlloc) X(TlsSetValue)            \
+    X(CreateFileA) X(GetFileType)                                            \
     X(CreateTimerQueueTimer) X(DeleteTimerQueueTimer) X(GetProcAddress)      \
     X(VirtualAlloc) X(VirtualFree)
 /* These can't fail; they are counted, and have to be where the others are. */
@@ -121,10 +121,7 @@ BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
 HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
                                 SECURITY_ATTRIBUTES *security, DWORD creation,
                                 DWORD flags, HANDLE model);
-BOOL WINAPI fault_SetFilePointerEx(HANDLE file, LARGE_INTEGER distance,
-                                   LARGE_INTEGER *position, DWORD method);
-DWORD WINAPI fault_TlsAlloc(void);
-BOOL WINAPI fault_TlsSetValue(DWORD index, void *value);
+DWORD WINAPI fault_GetFileType(HANDLE file);
 BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
                                         WAITORTIMERCALLBACK callback,
                                         void *parameter, DWORD due,
@@ -198,9 +195,7 @@ void delay(void);
 #define AcquireSRWLockExclusive     fault_AcquireSRWLockExclusive
 #define ReleaseSRWLockExclusive     fault_ReleaseSRWLockExclusive
 #define CreateFileA                 fault_CreateFileA
-#define SetFilePointerEx            fault_SetFilePointerEx
-#define TlsAlloc                    fault_TlsAlloc
-#define TlsSetValue                 fault_TlsSetValue
+#define GetFileType                 fault_GetFileType
 #define CreateTimerQueueTimer       fault_CreateTimerQueueTimer
 #define DeleteTimerQueueTimer       fault_DeleteTimerQueueTimer
 #define GetProcAddress              fault_GetProcAddress

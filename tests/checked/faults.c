@@ -458,7 +458,7 @@ BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
            && WriteFile(file, data, size, written, overlapped);
 }
 
-/* ---------------------- the trace: file, lane, timer ---------------------- */
+/* ------------------------- the trace: file, timer ------------------------- */
 
 HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
                                 SECURITY_ATTRIBUTES *security, DWORD creation,
@@ -470,21 +470,9 @@ HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
                                           creation, flags, model));
 }
 
-BOOL WINAPI fault_SetFilePointerEx(HANDLE file, LARGE_INTEGER distance,
-                                   LARGE_INTEGER *position, DWORD method)
+DWORD WINAPI fault_GetFileType(HANDLE file)
 {
-    return !fails(CALL_SetFilePointerEx)
-           && SetFilePointerEx(file, distance, position, method);
-}
-
-DWORD WINAPI fault_TlsAlloc(void)
-{
-    return fails(CALL_TlsAlloc) ? TLS_OUT_OF_INDEXES : TlsAlloc();
-}
-
-BOOL WINAPI fault_TlsSetValue(DWORD index, void *value)
-{
-    return !fails(CALL_TlsSetValue) && TlsSetValue(index, value);
+    return fails(CALL_GetFileType) ? FILE_TYPE_UNKNOWN : GetFileType(file);
 }
 
 BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,

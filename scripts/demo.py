@@ -35,7 +35,7 @@ DIRECTORY = launch.ROOT / "build" / "demo"
 START_TIMEOUT = 60  # seconds: Wine's first program boots Wine
 STOP_TIMEOUT = 15
 IO_TIMEOUT = 10     # of a client: far more than any echo takes
-STUCK = 0.4         # a send that waits so long has nobody who reads
+STUCK = 0.4         # a send that waits this long has nobody who reads
 LIMIT = 60          # for all of it, from the server's ready line on
 MAX_LOG = 1 << 20   # bytes: more before the ready line is no server of ours
 MAX_SHOWN = 200     # characters of a line it has printed
@@ -175,7 +175,7 @@ def fields(line):
 
 
 def receive(client, size=None):
-    """So many bytes; or, without a size, all up to the end of file."""
+    """Return `size` bytes; without a size, all up to the end of file."""
     data = bytearray()
     while size is None or len(data) < size:
         part = client.recv(65536)

@@ -485,8 +485,8 @@ def make_page(model):
 # ------------------------------- the picture ------------------------------
 
 WIDTH, LEFT, LANE = 1200, 120, 30
-PICTURE_ALL = 45       # packets: so many and the picture shows all of them
-PICTURE_SOME = 30      # else so many
+PICTURE_ALL = 45       # packets: a trace with no more is shown whole
+PICTURE_SOME = 30      # packets shown of a longer one
 PICTURE_LANES = 8      # connections, and workers twice as many
 
 STYLE = """

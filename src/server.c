@@ -178,8 +178,8 @@ static BOOL post_sentinel(void)
     return FALSE;
 }
 
-/* Posts so many; or else the other way out: the wait on a port that is closed
- * fails. */
+/* Posts `count` sentinels. If one cannot be posted, closes the port, so that
+ * the waits fail. */
 static void post_sentinels(DWORD count)
 {
     DWORD i;

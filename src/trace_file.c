@@ -47,8 +47,8 @@ static DWORD flush(void)
     return code;
 }
 
-/* Adds a piece, and writes what is buffered if it has to or shall `now`.
- * Returns FALSE if the file is closed. */
+/* Adds a piece. Writes what is buffered where there is no room for the piece,
+ * and if `now`. Returns FALSE if the file is closed. */
 static BOOL add(const char *piece, size_t length, BOOL now)
 {
     DWORD code = NO_ERROR;

@@ -8,8 +8,8 @@
 #define BUFFER_SIZE    65536u
 #define FLUSH_INTERVAL 250  /* ms */
 
-/* The lock protects what follows it. It is the last that a thread takes: so
- * whoever holds the registry's may trace. Nothing is printed under it. */
+/* The lock protects what follows it. Under it no other is taken, and nothing
+ * is printed. */
 static struct {
     HANDLE timer;      /* main's */
     const char *name;  /* set before there are other threads */
@@ -47,8 +47,8 @@ static DWORD flush(void)
     return code;
 }
 
-/* Adds a piece, and writes what is buffered if it has to or shall `now`.
- * Returns FALSE if the file is closed. */
+/* Adds a piece. Writes what is buffered where there is no room for the piece,
+ * and if `now`. Returns FALSE if the file is closed. */
 static BOOL add(const char *piece, size_t length, BOOL now)
 {
     DWORD code = NO_ERROR;

@@ -1,7 +1,6 @@
 """scripts/trace_view.py: from a trace to a page, and the page in a browser."""
 
 import json
-import pathlib
 import random
 import re
 import subprocess
@@ -11,12 +10,11 @@ import xml.etree.ElementTree
 
 import pytest
 
+import trace_view
 from browser import SIZES, check_layout, in_browser, use
+from support import ROOT
 
-SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / "scripts"
-SCRIPT = SCRIPTS / "trace_view.py"
-sys.path.insert(0, str(SCRIPTS))
-import trace_view  # noqa: E402  (scripts/ is no package)
+SCRIPT = ROOT / "scripts" / "trace_view.py"
 
 RUN_TIMEOUT = 60      # seconds, of the script: a large trace takes about two
 EVENTS = 100_000      # a large trace

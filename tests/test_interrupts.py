@@ -207,12 +207,12 @@ import pytest
 
 @pytest.fixture
 def resource():
-    print("begun", flush=True)
     yield
     time.sleep(1)
     pathlib.Path("ended").touch()
 
 def test(resource):
+    print("begun", flush=True)
     time.sleep(60)
 """
 

@@ -130,12 +130,12 @@ def test_the_one_that_prepares_is_killed(machine):
     assert machine.is_clean()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_set_up_is_mended(machine, number):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_an_interrupted_set_up_is_mended(machine, name):
     first = machine.start(preexec_fn=lambda: signal.signal(
         signal.SIGINT, signal.SIG_DFL))
     assert machine.booted()
-    first.send_signal(number)
+    first.send_signal(getattr(signal, name))
     first.communicate(timeout=IO_TIMEOUT)
     assert not machine.prefix.exists()
     machine.go()

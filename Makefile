@@ -144,18 +144,18 @@ setup-msvc:
 	@$(if $(SETUP),$(SETUP) msvc,)
 
 $(MSVC_PROGRAM): $(MSVC_OBJECTS)
-	$(PYTHON) scripts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $^ $(MSVC_LIBS)
+	$(PYTHON) scripts/parts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $^ $(MSVC_LIBS)
 
-$(MSVC_OBJDIR)/%.obj: src/%.c $(wildcard src/*.h) scripts/msvc.py Makefile \
-                      | setup-msvc $(MSVC_OBJDIR) $(MSVC_STEPDIR)
-	$(PYTHON) scripts/msvc.py cl $(MSVC_CFLAGS) /c /Fo$@ $<
+$(MSVC_OBJDIR)/%.obj: src/%.c $(wildcard src/*.h) scripts/parts/msvc.py \
+                      Makefile | setup-msvc $(MSVC_OBJDIR) $(MSVC_STEPDIR)
+	$(PYTHON) scripts/parts/msvc.py cl $(MSVC_CFLAGS) /c /Fo$@ $<
 
 $(MSVC_STEP_PROGRAMS): %.exe: %.obj
-	$(PYTHON) scripts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $< $(MSVC_LIBS)
+	$(PYTHON) scripts/parts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $< $(MSVC_LIBS)
 
-$(MSVC_OBJDIR)/%.res: src/%.rc $(RESOURCES) scripts/msvc.py Makefile \
+$(MSVC_OBJDIR)/%.res: src/%.rc $(RESOURCES) scripts/parts/msvc.py Makefile \
                       | setup-msvc $(MSVC_OBJDIR)
-	$(PYTHON) scripts/msvc.py rc $(MSVC_RCFLAGS) /fo$@ $<
+	$(PYTHON) scripts/parts/msvc.py rc $(MSVC_RCFLAGS) /fo$@ $<
 
 run: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
@@ -171,7 +171,7 @@ bench: $(PROGRAM) steps
 
 test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser analysis,)
-	@$(PYTHON) scripts/run_tests.py $(TESTS)
+	@$(PYTHON) scripts/parts/run_tests.py $(TESTS)
 
 soak: $(PROGRAM) checked
 	@$(if $(SETUP),$(SETUP) wine,)
@@ -187,16 +187,16 @@ NOT_THE_HEAPS = test_fault or test_memory
 
 test-guarded: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)
-	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/run_tests.py \
+	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/parts/run_tests.py \
 	    $(or $(TESTS),-q -k "not ($(OTHERS))")
-	CHECKS=heap $(PYTHON) scripts/run_tests.py \
+	CHECKS=heap $(PYTHON) scripts/parts/run_tests.py \
 	    $(or $(TESTS),-q -k "not ($(OTHERS) or $(NOT_THE_HEAPS))")
 
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.
 analyze:
 	@$(if $(SETUP),$(SETUP) x86_64 analysis,)
-	@$(PYTHON) scripts/analyze.py $(TOOLS)
+	@$(PYTHON) scripts/parts/analyze.py $(TOOLS)
 
 clean:
 	@$(call remove_directory,$(BUILD)/x86_64)

@@ -7,8 +7,8 @@ TRACE is what `iocp_echo_server --trace FILE` has written. The page is one file
 that needs nothing else: no network, no server. Its texts are in English and
 Korean. --svg writes a still picture too, of all or of the beginning.
 
-What the page shows is computed here (the model); trace_view_page.html, which
-lies beside this file, draws it.
+What the page shows is computed here (the model); parts/trace_view_page.html
+draws it.
 """
 
 import os
@@ -31,7 +31,8 @@ import webbrowser
 from parts import files, program
 from parts.words import Failure
 
-PAGE = pathlib.Path(__file__).resolve().with_name("trace_view_page.html")
+PAGE = pathlib.Path(__file__).resolve().with_name("parts") / (
+    "trace_view_page.html")
 
 KINDS = ("READ", "WRITE", "failed READ", "failed WRITE", "sentinel", "posted")
 OPERATIONS = KINDS[:4]  # what the server counts as completions

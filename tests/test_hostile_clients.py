@@ -2,7 +2,7 @@
 
 import socket
 
-import process_info
+from parts import process_info
 from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, closing_all, echo,
                      exchange, receive, reset, together, wait_until)
 

@@ -14,7 +14,7 @@ import threading
 
 import pytest
 
-import process_info
+from parts import process_info
 import support
 import test_echo as echo_tests
 import test_hostile_clients as hostile_tests

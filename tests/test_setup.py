@@ -228,7 +228,7 @@ def test_the_server_with_another_wine_set():
 @pytest.mark.parametrize("line", [
     ["scripts/demo.py", "--list"], ["scripts/bench.py", "--help"],
     ["scripts/echo_client.py", "--help"], ["scripts/trace_view.py", "--help"],
-    ["scripts/analyze.py", "--help"], ["tests/soak.py", "--help"]],
+    ["scripts/parts/analyze.py", "--help"], ["tests/soak.py", "--help"]],
     ids=lambda x: x[0])
 def test_what_is_set_for_python(line):
     """A script finds its parts, and none of it complains."""

@@ -378,7 +378,7 @@ def test_python_is_found(desk, tools, statuses, expected):
     assert desk.calls() == [
         built_by(desk, *NMAKE),
         [expected[0], windows_path(desk.elsewhere), *expected[1:],
-         windows_path(desk.tree) + "\\scripts\\run_tests.py",
+         windows_path(desk.tree) + "\\scripts\\parts\\run_tests.py",
          "-q", "-k", "stop and not idle", "--x=y"]]
 
 

@@ -1,8 +1,32 @@
 # GNU make: MinGW-w64 gcc, as a cross compiler on Linux (the server then runs
 # under Wine) or natively on Windows (MSYS2, or mingw32-make at a prompt).
 # For Microsoft's compiler there is NMakefile.
-#
-# `make help` lists the targets.
+
+define HELP
+make                    build $(BUILD)/iocp_echo_server.exe
+make CFLAGS=-O0         the same without optimization
+make ARCH=i686          build the 32-bit one, under $(BUILD)/i686
+make steps              build the chapter's servers, in $(BUILD)/steps
+make msvc               in clang's MSVC mode, under $(BUILD)/msvc
+make checked            with faults, guards and delays, under $(BUILD)/checked
+make run PORT=9190      build and start it; Ctrl+C stops it
+make run ARGS=--help    what else it takes: ARGS="-v --workers 4"
+make demo               list the demonstrations for a class
+make demo LESSON=cycle  show one: build/demo/cycle.html
+make bench              measure it: all modes, the steps, side by side
+make bench BENCH="--quick --html build/bench.html"   or --help
+make test               build all, run all tests
+make test TESTS="tests/server -k stop"   some of them: arguments for pytest
+make test-guarded       the server's tests where memory is guarded
+make test-i686          them on the 32-bit programs; adds Debian's i386
+make soak               load it for half an hour, and say if it held
+make soak SECONDS=60 PARTS=mixed ARGS="--workers 4"
+                        a part of that: tests/soak.py --help lists them
+make analyze            what tools find without running it; limits of size
+make analyze TOOLS=gcc  one of format, cppcheck, gcc, tidy, flake8, count
+make clean              remove what was built
+make distclean          remove Wine's prefix too
+endef
 
 ARCH  = x86_64
 PORT  = 9190
@@ -15,23 +39,26 @@ PARTS =
 TOOLS =
 BUILD = build
 
-SOURCES = main options log server listener registry connection buffer worker \
-          work trace
+SOURCES = main console options log stop server pool listener address registry \
+          connection buffer worker batch echo work trace
 STEPS   = step1_completion_routine step2_iocp
 # Version and manifest: the .rc file says with what else it is made.
 RESOURCE  = iocp_echo_server
 RESOURCES = src/$(RESOURCE).rc src/$(RESOURCE).manifest src/version.h
 
-CFLAGS  = -std=c11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Werror
-LDLIBS  = -lws2_32
+WARNINGS = -Wall -Wextra -Wpedantic -Wconversion -Werror
+CFLAGS   = -O2
+LDLIBS   = -lws2_32
+COMPILE  = $(CC) -std=c11 $(WARNINGS) $(CPPFLAGS) $(CFLAGS)
 
 # For Microsoft's compiler and linker. NMakefile has the same, but for the
 # linker's default there, /highentropyva.
-MSVC_CFLAGS  = /nologo /W4 /WX /std:c11 /O2 /guard:cf
-MSVC_RCFLAGS = /nologo /i src
-MSVC_LDFLAGS = /nologo /guard:cf /dynamicbase /nxcompat /highentropyva \
-               /manifest:no
-MSVC_LIBS    = ws2_32.lib
+MSVC_WARNINGS = /W4 /WX
+MSVC_CFLAGS   = /nologo /std:c11 /O2 /guard:cf
+MSVC_RCFLAGS  = /nologo /i src
+MSVC_LDFLAGS  = /nologo /guard:cf /dynamicbase /nxcompat /highentropyva \
+                /manifest:no
+MSVC_LIBS     = ws2_32.lib
 
 # ------------------------------ where this is -------------------------------
 
@@ -93,10 +120,16 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo bench test test-guarded soak analyze clean distclean
-.PHONY: help setup setup-msvc x86_64 i686 msvc checked
+.PHONY: all steps run demo bench test test-guarded test-i686 soak analyze
+.PHONY: clean distclean help setup setup-msvc x86_64 i686 msvc checked
+
+# A target that was begun, and failed, would pass for done next time.
+.DELETE_ON_ERROR:
 
 all: $(PROGRAM)
+
+help:
+	@cd .$(info $(HELP))
 
 # Linux only: what is missing is installed first, nothing if all is there.
 setup:
@@ -106,7 +139,7 @@ $(PROGRAM): $(OBJECTS)
 	$(CC) $(HARDEN) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(OBJDIR)/%.o: src/%.c Makefile | setup $(OBJDIR)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(COMPILE) -MMD -MP -c -o $@ $<
 
 $(OBJDIR)/$(RESOURCE).res.o: $(RESOURCES) Makefile | setup $(OBJDIR)
 	$(WINDRES) -I src -o $@ $<
@@ -115,7 +148,7 @@ $(OBJDIR)/$(RESOURCE).res.o: $(RESOURCES) Makefile | setup $(OBJDIR)
 steps: $(STEP_PROGRAMS)
 
 $(STEPDIR)/%.exe: src/steps/%.c Makefile | setup $(STEPDIR)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(HARDEN) $(LDFLAGS) -o $@ $< $(LDLIBS)
+	$(COMPILE) $(HARDEN) $(LDFLAGS) -o $@ $< $(LDLIBS)
 
 checked: $(CHECKED_PROGRAM)
 
@@ -123,10 +156,10 @@ $(CHECKED_PROGRAM): $(CHECKED_OBJECTS)
 	$(CC) -o $@ $^ $(LDLIBS)
 
 $(CHECKED_OBJDIR)/%.o: src/%.c Makefile | setup $(CHECKED_OBJDIR)
-	$(CC) $(CFLAGS) -include tests/checked/checked.h -MMD -MP -c -o $@ $<
+	$(COMPILE) -include tests/checked/checked.h -MMD -MP -c -o $@ $<
 
 $(CHECKED_OBJDIR)/%.o: tests/checked/%.c Makefile | setup $(CHECKED_OBJDIR)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(COMPILE) -MMD -MP -c -o $@ $<
 
 $(OBJDIR) $(STEPDIR) $(CHECKED_OBJDIR) $(MSVC_OBJDIR) $(MSVC_STEPDIR):
 	@$(call make_directory,$@)
@@ -148,7 +181,7 @@ $(MSVC_PROGRAM): $(MSVC_OBJECTS)
 
 $(MSVC_OBJDIR)/%.obj: src/%.c $(wildcard src/*.h) scripts/parts/msvc.py \
                       Makefile | setup-msvc $(MSVC_OBJDIR) $(MSVC_STEPDIR)
-	$(PYTHON) scripts/parts/msvc.py cl $(MSVC_CFLAGS) /c /Fo$@ $<
+	$(PYTHON) scripts/parts/msvc.py cl $(MSVC_WARNINGS) $(MSVC_CFLAGS) /c /Fo$@ $<
 
 $(MSVC_STEP_PROGRAMS): %.exe: %.obj
 	$(PYTHON) scripts/parts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $< $(MSVC_LIBS)
@@ -178,19 +211,30 @@ soak: $(PROGRAM) checked
 	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
 	    --parts "$(PARTS)" -- $(ARGS)
 
-# All that is about the server's behaviour, twice: on the guarded build, and on
-# the usual one with Wine's heap checking on. On Linux only.
-OTHERS = test_nmake or test_executable or test_steps or test_client or \
-         test_trace_view or test_windows or test_analysis or test_ci or \
-         test_model or test_demo
-NOT_THE_HEAPS = test_fault or test_memory
+# The black box: the tests that ask how the server at SERVER behaves, whatever
+# build that is. Not those that make or need a build of their own.
+STEPS_TESTS   = step1 or step2
+OWN_BUILD     = test_fault or test_memory or sentinels or calls_of_one_echo
+BLACK_BOX     = not ($(OWN_BUILD))
 
+# Twice: on the guarded build (its own tests too), and on the usual one with
+# Wine's heap checking on. On Linux only.
 test-guarded: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)
 	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/parts/run_tests.py \
-	    $(or $(TESTS),-q -k "not ($(OTHERS))")
+	    $(or $(TESTS),-q tests/server -k "not ($(STEPS_TESTS))")
 	CHECKS=heap $(PYTHON) scripts/parts/run_tests.py \
-	    $(or $(TESTS),-q -k "not ($(OTHERS) or $(NOT_THE_HEAPS))")
+	    $(or $(TESTS),-q tests/server -k "$(BLACK_BOX) and not ($(STEPS_TESTS))")
+
+# The 32-bit programs, under the Wine of Debian's architecture i386, which this
+# adds. Wine's prefix is made again if it was made without.
+test-i686: i686
+	@$(if $(SETUP),$(SETUP) wine wine32 pytest,)
+	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] \
+	    || rm -f build/wine/.made
+	SERVER=$(BUILD)/i686/iocp_echo_server.exe STEPS=$(BUILD)/i686/steps \
+	    $(PYTHON) scripts/parts/run_tests.py \
+	    $(or $(TESTS),-q tests/server -k "$(BLACK_BOX)")
 
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.
@@ -209,25 +253,3 @@ clean:
 # Wine's prefix too, which takes a while to make again.
 distclean:
 	@$(call remove_directory,$(BUILD))
-
-help:
-	@echo "make                    build $(BUILD)/iocp_echo_server.exe"
-	@echo "make ARCH=i686          build the 32-bit one, under $(BUILD)/i686"
-	@echo "make steps              build the chapter's servers, in $(BUILD)/steps"
-	@echo "make msvc               in clang's MSVC mode, under $(BUILD)/msvc"
-	@echo "make run PORT=9190      build and start it; Ctrl+C stops it"
-	@echo "make run ARGS=--help    what else it takes: ARGS=\"-v --workers 4\""
-	@echo "make demo               list the demonstrations for a class"
-	@echo "make demo LESSON=cycle  show one: build/demo/cycle.html"
-	@echo "make bench              measure it: all modes, the steps, side by side"
-	@echo "make bench BENCH=\"--quick --html build/bench.html\"   or --help"
-	@echo "make test               build all, run all tests"
-	@echo "make test TESTS=\"-k stop\"   some of them: arguments for pytest"
-	@echo "make soak               load it for half an hour, and say if it held"
-	@echo "make soak SECONDS=60 PARTS=mixed ARGS=\"--workers 4\""
-	@echo "                        a part of that: tests/soak.py --help lists them"
-	@echo "make test-guarded       the server's tests where memory is guarded"
-	@echo "make analyze            clang-format, cppcheck, gcc's analyzer, clang-tidy"
-	@echo "make analyze TOOLS=gcc  one of them: format, cppcheck, gcc, tidy"
-	@echo "make clean              remove what was built"
-	@echo "make distclean          remove Wine's prefix too"

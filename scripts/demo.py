@@ -447,9 +447,9 @@ class Limit(Lesson):
             "At most {most} of {workers} workers computed at once; the port's "
             "limit was {limit}. More than {limit} did so for {over} ms of the "
             "{some} ms in which any did.")
-    documented = ("The concurrency value limits the number of runnable threads "
-                  "of a port. Once it is reached, further threads are blocked "
-                  "until the number falls below it.")
+    documented = ("The concurrency value limits the number of runnable "
+                  "threads of a port. Once it is reached, further threads are "
+                  "blocked until the number falls below it.")
     page = "I/O Completion Ports"
     wine = "Wine 8 and Wine 10 ignore the limit."
 
@@ -483,9 +483,9 @@ class Paused(Limit):
             "{limit} or more other workers slept. More than {limit} slept for "
             "{over} ms of the {some} ms in which any did.")
     documented = ("If a running thread of the port enters a wait state for "
-                  "another reason, a waiting thread may be released to process "
-                  "a packet. When the first runs again, there may for a brief "
-                  "period be more active threads than the limit.")
+                  "another reason, a waiting thread may be released to "
+                  "process a packet. When the first runs again, there may for "
+                  "a brief period be more active threads than the limit.")
     wine = ("Wine 8 and Wine 10 ignore the limit, so this picture looks like "
             "that of lesson limit; on Windows compare the two.")
 
@@ -495,8 +495,9 @@ class Order(Lesson):
     options = ["--workers", 4]
     text = ("The first READs were posted for connections {posted}; their "
             "packets were taken for connections {taken}. Of {operations} "
-            "operations that succeeded, {overtaken} were overtaken: one posted "
-            "later was complete earlier. Within one connection: {within}. "
+            "operations that succeeded, {overtaken} were overtaken: one "
+            "posted later was complete earlier. Within one connection: "
+            "{within}. "
             "{right} of {clients} clients got their bytes back in the order "
             "they sent them.")
     documented = ("Packets are queued in the order of completion, "
@@ -537,10 +538,10 @@ class BackPressure(Lesson):
     options = ["--workers", 2, "--drain-timeout", 1]
     text = ("Connection 1 never read. Its last WRITE, of {bytes} bytes, was "
             "the kernel's for {long} ms. In that time the other {others} "
-            "connections got {echoes} echoes; their longest WRITE took {other} "
-            "ms. Of connection 1 the server took {received} bytes and sent "
-            "{sent}; then it read no more. The long WRITE ended as a {end} "
-            "packet, error {error}, after the server was stopped.")
+            "connections got {echoes} echoes; their longest WRITE took "
+            "{other} ms. Of connection 1 the server took {received} bytes and "
+            "sent {sent}; then it read no more. The long WRITE ended as a "
+            "{end} packet, error {error}, after the server was stopped.")
     documented = ("A send that can't be completed at once is pending; its "
                   "completion is indicated later, and until then its buffers "
                   "and its OVERLAPPED have to stay.")
@@ -565,7 +566,8 @@ class BackPressure(Lesson):
         packet = operations(model, conn=1)[-1]
         closed = next((m for m in moments(model, "close") if m["conn"] == 1),
                       {"received": "?", "sent": "?"})
-        return {"bytes": last["bytes"], "long": ms(last["end"] - last["start"]),
+        return {"bytes": last["bytes"],
+                "long": ms(last["end"] - last["start"]),
                 "others": len({s["conn"] for s in rest}),
                 "echoes": sum(last["start"] < p["start"] < last["end"]
                               and p["conn"] != 1
@@ -581,9 +583,9 @@ class HalfClose(Lesson):
     options = ["--workers", 4]
     burst = 40000  # fits any socket buffer: no need to read meanwhile
     text = ("The client sent {sent} bytes, then its end of file, then began "
-            "to read. It got {got} bytes ({same}) and then the server's end of "
-            "file. The server took {reads} READs with data, and {ends} of 0 "
-            "bytes, {after} ms after the last WRITE was complete; it closed "
+            "to read. It got {got} bytes ({same}) and then the server's end "
+            "of file. The server took {reads} READs with data, and {ends} of "
+            "0 bytes, {after} ms after the last WRITE was complete; it closed "
             "with reason {reason}, received {received}, sent {echoed}.")
     documented = ("On a byte stream, a receive that completes with zero bytes "
                   "says that the peer has closed its side in good order, and "
@@ -623,9 +625,9 @@ class Reset(Lesson):
             "reason {reason}. {after} packets of connection 2 came after it, "
             "{bad} of them failed. The WRITE had been the kernel's for "
             "{pending} ms.")
-    documented = ("If *lpOverlapped is not NULL and the return value is FALSE, "
-                  "a packet of a failed operation was dequeued; GetLastError "
-                  "says how it failed.")
+    documented = ("If *lpOverlapped is not NULL and the return value is "
+                  "FALSE, a packet of a failed operation was dequeued; "
+                  "GetLastError says how it failed.")
     page = "GetQueuedCompletionStatus function"
     wine = ("The WRITE is pending on purpose: under Wine a reset that meets a "
             "pending READ can look like an end of file. The error's number "

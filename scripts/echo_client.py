@@ -32,8 +32,8 @@ from parts.words import Failure
 
 CHUNK = 64 * 1024               # most bytes in one read, send or receive
 WINDOW = 1024 * 1024            # most bytes sent, but not yet echoed
-TICK = 0.1                      # seconds; the longest wait in one go, as on
-                                # Windows Ctrl+C does not interrupt a receive
+# The longest wait in one go: on Windows Ctrl+C does not interrupt a receive.
+TICK = 0.1                      # seconds
 CONNECTS_IN_FLIGHT = 50         # safely below what a listen queue takes
 SPARE_FILES = 32                # what Python itself and asyncio keep open
 SETTLE = 0.2                    # seconds, to count who fails with the first

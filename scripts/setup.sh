@@ -2,10 +2,11 @@
 # Installs what is missing on a Debian or Ubuntu machine, and says so; does
 # nothing, in a few milliseconds, where all is there.
 #
-#   scripts/setup.sh [x86_64] [i686] [msvc] [wine] [pytest] [browser]
+#   scripts/setup.sh [x86_64] [i686] [msvc] [wine] [wine32] [pytest] [browser]
 #                    [analysis]
 #
-# Without a part, all of them.
+# Without a part, all of them but wine32: it adds an architecture to the
+# machine, i386, and only who asks for it gets that.
 
 set -eu
 
@@ -19,6 +20,7 @@ find_python_with() {
 }
 
 missing=
+foreign=
 for part in ${*:-x86_64 i686 msvc wine pytest browser analysis}; do
     case $part in
     x86_64) command -v x86_64-w64-mingw32-gcc >/dev/null \
@@ -37,12 +39,16 @@ for part in ${*:-x86_64 i686 msvc wine pytest browser analysis}; do
             command -v python3 >/dev/null || missing="$missing python3" ;;
     wine)   command -v wine >/dev/null || missing="$missing wine wine64"
             command -v python3 >/dev/null || missing="$missing python3" ;;
+    wine32) [ -e /usr/lib/i386-linux-gnu/wine/i386-windows/ntdll.dll ] || {
+                missing="$missing wine32:i386"
+                foreign="dpkg --add-architecture i386"
+            } ;;
     pytest) find_python_with pytest || missing="$missing python3-pytest" ;;
     browser) for name in chromium chromium-browser google-chrome chrome; do
                 command -v $name >/dev/null && continue 2
             done
             missing="$missing chromium" ;;
-    analysis) for name in clang-format clang-tidy cppcheck; do
+    analysis) for name in clang-format clang-tidy cppcheck flake8; do
                 command -v $name >/dev/null || missing="$missing $name"
             done
             command -v python3 >/dev/null || missing="$missing python3" ;;
@@ -51,6 +57,8 @@ for part in ${*:-x86_64 i686 msvc wine pytest browser analysis}; do
 done
 [ -n "$missing" ] || exit 0
 
+install="apt-get install$missing"
+[ -z "$foreign" ] || install="$foreign && apt-get update && $install"
 if ! command -v apt-get >/dev/null; then
     echo "setup.sh: please install (Debian's names):$missing" >&2
     exit 1
@@ -58,7 +66,7 @@ fi
 sudo=
 if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null; then
-        echo "setup.sh: run as root: apt-get install$missing" >&2
+        echo "setup.sh: run as root: $install" >&2
         exit 1
     fi
     sudo=sudo
@@ -74,7 +82,7 @@ echo "installing:$missing"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # shellcheck disable=SC2086  # a list of packages is meant to be split
-if ! { $sudo apt-get update \
+if ! { ${foreign:+$sudo $foreign} && $sudo apt-get update \
        && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install --yes \
               --no-install-recommends $missing; } >"$log" 2>&1 </dev/null
 then

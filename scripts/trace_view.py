@@ -584,9 +584,9 @@ def draw_workers(picture, y, rows):
     for row in rows:
         picture.text(LEFT - 12, y + LANE - 10, f"Worker {row['worker']}", "e")
         gone = picture.last if row["gone"] is None else row["gone"]
-        picture.add(f'<rect x="{LEFT}" y="{y + 3}" fill="#fff" stroke="#B9B4A9"'
-                    f' width="{picture.x(gone) - LEFT:.1f}" '
-                    f'height="{LANE - 6}"/>')
+        picture.add(f'<rect x="{LEFT}" y="{y + 3}" fill="#fff" '
+                    f'stroke="#B9B4A9" height="{LANE - 6}" '
+                    f'width="{picture.x(gone) - LEFT:.1f}"/>')
         for packet in by_worker.get(row["worker"], []):
             kind = packet["kind"]
             label = f"#{packet['conn']}" if packet["conn"] else ""
@@ -642,14 +642,17 @@ def draw_busy(picture, y, height):
     limit = model["info"]["concurrency"]
     top = max([busy for _, busy in model["busy"]] + [limit, 1])
     base = y + height
-    path, busy_before = [f"M{LEFT} {base}"], 0
+    changes, at_first = [], 0
     for time, busy in model["busy"]:
         if time > picture.last:
             break
-        if time >= picture.first:
-            path.append(f"H{picture.x(time):.1f}"
-                        f"V{base - height * busy / top:.1f}")
-        busy_before = busy
+        if time < picture.first:
+            at_first = busy
+        else:
+            changes.append((time, busy))
+    path = [f"M{LEFT} {base}V{base - height * at_first / top:.1f}"]
+    path += [f"H{picture.x(time):.1f}V{base - height * busy / top:.1f}"
+             for time, busy in changes]
     path.append(f"H{picture.x(picture.last):.1f}V{base}z")
     picture.text(LEFT - 12, base - height / 2 + 5, "Busy", "e")
     picture.add(f'<path d="{"".join(path)}" fill="#C9C4BA" stroke="#57534B"/>')

@@ -1,91 +1,137 @@
-/* buffer.c - two lists of buffers that are free. See buffer.h. */
+/* buffer.c - two lists of free buffers, and who gets which. See buffer.h. */
 #include "buffer.h"
 #include "log.h"
 
-/* What is kept of each size, about, and what is after a while in which nobody
- * needed one. */
+/* How many bytes of each kind are kept, and how many after a while in which
+ * nobody needed one. */
 #ifndef KEPT_BYTES
 #define KEPT_BYTES (4u * 1024u * 1024u)
 #endif
 #define KEPT_WHEN_QUIET (64u * 1024u)
 
-/*
- * Small ones first, then large: [large]. A pop reads the successor of the first
- * entry, which another thread may have taken meanwhile, and even freed. That
- * is harmless: the header counts what happens to the list, so the stale
- * successor is not put in; and the system expects this one read to fail.
- */
-static SLIST_HEADER kept[2];
-static DWORD sizes[2];
+/* After this many READs in a row that a small buffer would have held, the
+ * large one goes back. */
+#define SMALL_READS 8
 
-/* A buffer was borrowed since the last trim. Written only where it changes: a
- * store of the same value would take the cache line from the others, too. */
-static volatile LONG used;
+/* ------------------------------- the lists ------------------------------- */
 
-void buffer_open(DWORD largest)
+void buffers_open(BUFFERS *buffers, DWORD largest, BOOL lendsAll)
 {
-    InitializeSListHead(&kept[FALSE]);
-    InitializeSListHead(&kept[TRUE]);
-    sizes[FALSE] = BUF_SIZE;
-    sizes[TRUE] = largest;
+    InitializeSListHead(&buffers->kept[BUFFER_SMALL]);
+    InitializeSListHead(&buffers->kept[BUFFER_LARGE]);
+    buffers->size[BUFFER_SMALL] = BUF_SIZE;
+    buffers->size[BUFFER_LARGE] = largest;
+    buffers->lendsAll = lendsAll;
 }
 
-/* Whole pages, not malloc: a receive locks the pages its buffer touches, and
- * what is freed is the system's again at once. (Windows gives out addresses by
- * 64 KiB: a 32-bit process has room for some 30,000 of these.) */
+/* Allocates whole pages, not by malloc: a receive locks the pages that its
+ * buffer touches, and what is freed is the system's again at once. (Windows
+ * gives out addresses by 64 KiB: a 32-bit process has room for some 30,000.) */
 static char *allocate(DWORD size)
 {
     return VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
 }
 
-static void release(void *buffer)
+static void release(void *data)
 {
-    if (!VirtualFree(buffer, 0, MEM_RELEASE))
-        log_failure("VirtualFree", (int)GetLastError(), NULL);
+    log_unless(VirtualFree(data, 0, MEM_RELEASE), "VirtualFree");
 }
 
-/* Frees what is kept of one size beyond so many bytes. */
-static void free_kept(BOOL large, DWORD bytes)
+/* Frees what is kept of one kind beyond `bytes`. */
+static void free_kept(BUFFERS *buffers, BUFFER_KIND kind, DWORD bytes)
 {
-    SLIST_ENTRY *buffer;
+    SLIST_HEADER *kept = &buffers->kept[kind];
+    SLIST_ENTRY *data;
 
-    while (QueryDepthSList(&kept[large]) * sizes[large] > bytes
-           && (buffer = InterlockedPopEntrySList(&kept[large])) != NULL)
-        release(buffer);
+    /* A pop reads the successor of the first entry, which another thread may
+     * have taken meanwhile, and even freed. That is harmless: the header counts
+     * what happens to the list, so a stale successor is not put in; and the
+     * system expects this one read to fail. */
+    while (QueryDepthSList(kept) * buffers->size[kind] > bytes
+           && (data = InterlockedPopEntrySList(kept)) != NULL)
+        release(data);
 }
 
-void buffer_trim(void)
+void buffers_trim(BUFFERS *buffers)
 {
-    if (!used) {
-        free_kept(FALSE, KEPT_WHEN_QUIET);
-        free_kept(TRUE, KEPT_WHEN_QUIET);
+    if (!buffers->used) {
+        free_kept(buffers, BUFFER_SMALL, KEPT_WHEN_QUIET);
+        free_kept(buffers, BUFFER_LARGE, KEPT_WHEN_QUIET);
     }
-    used = FALSE;
+    buffers->used = FALSE;
 }
 
-void buffer_close(void)
+void buffers_close(BUFFERS *buffers)
 {
-    free_kept(FALSE, 0);
-    free_kept(TRUE, 0);
+    free_kept(buffers, BUFFER_SMALL, 0);
+    free_kept(buffers, BUFFER_LARGE, 0);
 }
 
-DWORD buffer_size(BOOL large) { return sizes[large]; }
+/* ---------------------------- one connection's --------------------------- */
 
-char *buffer_take(BOOL large)
+/* Borrows a buffer of this kind. Returns FALSE if there is no memory. */
+static BOOL borrow(BUFFERS *buffers, BUFFER *buffer, BUFFER_KIND kind)
 {
-    SLIST_ENTRY *buffer = InterlockedPopEntrySList(&kept[large]);
+    char *data = (char *)InterlockedPopEntrySList(&buffers->kept[kind]);
 
-    if (!used)
-        used = TRUE;
-    return buffer != NULL ? (char *)buffer : allocate(sizes[large]);
+    /* Written only where it changes: even a store of the same value would take
+     * the cache line from the other workers. */
+    if (!buffers->used)
+        buffers->used = TRUE;
+    if (data == NULL)
+        data = allocate(buffers->size[kind]);
+    if (data == NULL)
+        return FALSE;
+    buffer->data = data;
+    buffer->size = buffers->size[kind];
+    buffer->kind = (BYTE)kind;
+    return TRUE;
 }
 
-void buffer_give(char *buffer, BOOL large)
+void buffer_return(BUFFERS *buffers, BUFFER *buffer)
 {
-    if (buffer == NULL)
-        return;
-    if ((QueryDepthSList(&kept[large]) + 1u) * sizes[large] > KEPT_BYTES)
-        release(buffer);
-    else
-        InterlockedPushEntrySList(&kept[large], (SLIST_ENTRY *)(void *)buffer);
+    SLIST_HEADER *kept = &buffers->kept[buffer->kind];
+
+    if (buffer->size != 0 && buffer->data != buffer->own) {
+        if ((QueryDepthSList(kept) + 1u) * buffer->size > KEPT_BYTES)
+            release(buffer->data);
+        else
+            InterlockedPushEntrySList(kept,
+                                      (SLIST_ENTRY *)(void *)buffer->data);
+    }
+    buffer->data = buffer->own;
+    buffer->size = buffer->own != NULL ? BUF_SIZE : 0;
+    buffer->kind = BUFFER_SMALL;
+}
+
+BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer, BOOL announced)
+{
+    BOOL fits = buffer->size != 0 && buffer->kind == buffer->wanted;
+
+    if (fits && (announced || !buffers->lendsAll))
+        return TRUE;
+    buffer_return(buffers, buffer);
+    if (buffers->lendsAll && !announced)
+        return TRUE;
+    if (buffer->wanted == BUFFER_LARGE
+        && borrow(buffers, buffer, BUFFER_LARGE))
+        return TRUE;
+    buffer->wanted = BUFFER_SMALL;  /* the next full READ asks again */
+    return buffer->size != 0 || borrow(buffers, buffer, BUFFER_SMALL);
+}
+
+void buffer_received(const BUFFERS *buffers, BUFFER *buffer, DWORD bytes)
+{
+    if (bytes == buffer->size) {
+        /* It is full: most likely more is waiting. */
+        if (buffers->size[BUFFER_LARGE] > BUF_SIZE)
+            buffer->wanted = BUFFER_LARGE;
+        buffer->smallReads = 0;
+    } else if (bytes >= BUF_SIZE) {
+        buffer->smallReads = 0;
+    } else if (buffer->kind == BUFFER_LARGE
+               && ++buffer->smallReads == SMALL_READS) {
+        buffer->wanted = BUFFER_SMALL;
+        buffer->smallReads = 0;
+    }
 }

@@ -1,46 +1,68 @@
 /*
- * buffer.h - buffers that connections borrow.
+ * buffer.h - the buffers of connections, which they own or borrow.
  *
- * A small one (BUF_SIZE) is enough for messages; a connection that streams
- * borrows a large one, and gives it back when messages get small again. With
- * --zero-byte-recv a connection has no buffer of its own and borrows one from
- * the moment it has something to read until that is echoed.
+ * A small one (BUF_SIZE) is enough for messages, and every connection has one
+ * of its own. A connection that streams borrows a large one, and gives it back
+ * when messages get small again. With --zero-byte-recv a connection has none of
+ * its own and borrows one from the moment it has something to read until that
+ * is echoed.
  *
- * A buffer belongs to who has borrowed it, and is the kernel's as long as an
- * operation with it is outstanding. What was given back is kept for the next
- * one, up to some megabytes, in lists without a lock (SLIST): so an echo
- * allocates nothing.
+ * A buffer belongs to its connection's owner, and to the kernel as long as an
+ * operation with it is outstanding. What is given back is kept for the next,
+ * up to some megabytes, in lists without a lock (SLIST): so an echo allocates
+ * nothing.
  */
-#ifndef BUFFER_H
-#define BUFFER_H
+#pragma once
 
 #include "platform.h"
 
 #define BUF_SIZE 4096u  /* bytes of a small buffer */
 
+typedef enum {
+    BUFFER_SMALL,
+    BUFFER_LARGE,
+    BUFFER_KINDS
+} BUFFER_KIND;
+
+/* What is kept for the next that borrows. */
+typedef struct {
+    SLIST_HEADER kept[BUFFER_KINDS];
+    DWORD size[BUFFER_KINDS];  /* bytes                                     */
+    volatile LONG used;        /* one was borrowed since the last trim      */
+    BOOL lendsAll;             /* connections have no buffer of their own   */
+} BUFFERS;
+
+/* One connection's. */
+typedef struct {
+    char *data;
+    DWORD size;       /* bytes; 0: it has none at present                   */
+    char *own;        /* its own small one, which it goes back to, or NULL;
+                         the connection frees it                            */
+    BYTE kind;        /* BUFFER_KIND of the one it has                      */
+    BYTE wanted;      /* ... and of the one for the next READ               */
+    BYTE smallReads;  /* in a row, into a large one                         */
+} BUFFER;
+
+/* Opens the lists; a large buffer has `largest` bytes (BUF_SIZE: there are no
+ * large ones). */
+void buffers_open(BUFFERS *buffers, DWORD largest, BOOL lendsAll);
+
+/* Frees what is kept. Call when no connection is left. */
+void buffers_close(BUFFERS *buffers);
+
+/* Frees most of what is kept if nobody has borrowed since the last call: it
+ * was kept for a burst, which is over. */
+void buffers_trim(BUFFERS *buffers);
+
 /*
- * Once, before the first worker starts: how many bytes a large buffer has. If
- * that is BUF_SIZE there are no large ones.
+ * For the owner of a connection, between an echo and the next READ, when its
+ * buffer holds nothing. buffer_prepare sees to a buffer of the size wanted, or a
+ * small one if there is no memory; returns FALSE if there is not even that. If
+ * all buffers are lent, and no READ of zero bytes has announced that something
+ * has come, it is a buffer of zero bytes. buffer_return gives back what is
+ * borrowed. buffer_received notes how much a READ has brought, and from that how
+ * large the next buffer should be.
  */
-void buffer_open(DWORD largest);
-
-/* Main, when no connection is left: frees what was kept. */
-void buffer_close(void);
-
-/* Frees most of what is kept, if nobody has borrowed one since the last call:
- * it was kept for a burst, which is over. (Called where the sweep thread runs:
- * with --zero-byte-recv, of which bursts need much.) */
-void buffer_trim(void);
-
-/* BUF_SIZE, or with `large` what buffer_open was told. */
-DWORD buffer_size(BOOL large);
-
-/*
- * Borrows a buffer of buffer_size(large) bytes; NULL if there is no memory.
- * buffer_give takes it back, with the same `large`. NULL is nothing to give.
- * Any thread may call these.
- */
-char *buffer_take(BOOL large);
-void buffer_give(char *buffer, BOOL large);
-
-#endif
+BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer, BOOL announced);
+void buffer_return(BUFFERS *buffers, BUFFER *buffer);
+void buffer_received(const BUFFERS *buffers, BUFFER *buffer, DWORD bytes);

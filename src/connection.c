@@ -1,248 +1,167 @@
 /* connection.c - open, read, write, close one client. See connection.h. */
 #include "connection.h"
+#include "address.h"
 #include "log.h"
-#include "registry.h"
 #include "trace.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-/* So many READs in a row that a small buffer would have held, and the large
- * one goes back. */
-#define SMALL_READS 8
-
-/* Written before the first connection, only read after that. */
-static BOOL zeroByte;
-static BOOL skipsPackets;
-
-void connection_configure(BOOL zeroByteRecv, BOOL inlined)
-{
-    zeroByte = zeroByteRecv;
-    skipsPackets = inlined;
-}
+/* A WRITE is given the idle timeout once for each so many bytes: a client that
+ * takes them slowly, but takes them, is not idle. */
+#define BYTES_PER_TIMEOUT 65536u
 
 /* -------------------------------- opening -------------------------------- */
 
-/* Whether the system does without the packet of an operation on this socket
- * that is done at once. */
-static BOOL skip_packets(SOCKET sock)
+static void report_dropped(ULONGLONG id)
 {
-    static BOOL told = FALSE;  /* main alone gets here */
+    char what[48];
 
-    if (SetFileCompletionNotificationModes(
-            (HANDLE)sock, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS))
-        return TRUE;
-    if (!told)
-        log_failure("SetFileCompletionNotificationModes", (int)GetLastError(),
-                    "--inline is not for such connections");
-    told = TRUE;
-    return FALSE;
+    snprintf(what, sizeof what, "conn=%llu was dropped", id);
+    log_failure("allocating memory", ERROR_NOT_ENOUGH_MEMORY, what);
 }
 
-/* The small buffer that lies behind the connection. With --zero-byte-recv
- * there is none. */
-static char *own_buffer(LPPER_HANDLE_DATA handleInfo)
+static LPPER_HANDLE_DATA allocate(BUFFERS *buffers)
 {
-    return zeroByte ? NULL : (char *)(handleInfo + 1);
-}
+    /* Its own small buffer, if it has one, lies behind it. */
+    DWORD own = buffers->lendsAll ? 0 : BUF_SIZE;
+    LPPER_HANDLE_DATA handleInfo = malloc(sizeof *handleInfo + own);
 
-LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
-                                  const SOCKADDR_INET *clntAdr, ULONGLONG id,
-                                  HANDLE hComPort)
-{
-    LPPER_HANDLE_DATA handleInfo = malloc(sizeof *handleInfo
-                                          + (zeroByte ? 0 : BUF_SIZE));
-
-    if (handleInfo == NULL) {
-        log_error("conn=%llu dropped: out of memory", id);
-        if (closesocket(hClntSock) != 0)
-            log_failure("closesocket", WSAGetLastError(), NULL);
+    if (handleInfo == NULL)
         return NULL;
-    }
     ZeroMemory(handleInfo, sizeof *handleInfo);
-    handleInfo->hClntSock = hClntSock;
-    handleInfo->clntAdr = *clntAdr;
-    handleInfo->id = id;
-    handleInfo->lastActive = (LONG)GetTickCount();
-    handleInfo->buffer = own_buffer(handleInfo);
+    handleInfo->buffers = buffers;
+    handleInfo->buffer.own = own != 0 ? (char *)(handleInfo + 1) : NULL;
+    buffer_return(buffers, &handleInfo->buffer);
     handleInfo->readIo.rwMode = READ;
     handleInfo->writeIo.rwMode = WRITE;
-    TRACE(trace_accepted(handleInfo));
-    registry_add(handleInfo);
-    /* The key is ULONG_PTR, as wide as a pointer. The chapter's (DWORD) cast
-     * cuts a 64-bit address in half. */
-    if (CreateIoCompletionPort((HANDLE)hClntSock, hComPort,
-                               (ULONG_PTR)handleInfo, 0)
-        == NULL) {
-        log_failure("CreateIoCompletionPort (associate)", (int)GetLastError(),
-                    NULL);
-        connection_close(handleInfo, CLOSE_ERROR);
-        return NULL;
-    }
-    handleInfo->inlined = skipsPackets && skip_packets(hClntSock);
     return handleInfo;
 }
 
-/* -------------------------------- buffers -------------------------------- */
-
-/* Gives back what is borrowed. */
-static void return_buffer(LPPER_HANDLE_DATA handleInfo)
+/* From here on the sweeps see it. */
+static void enlist(LPPER_HANDLE_DATA handleInfo, REGISTRY *registry)
 {
-    if (handleInfo->buffer != own_buffer(handleInfo))
-        buffer_give(handleInfo->buffer, handleInfo->large);
-    handleInfo->buffer = own_buffer(handleInfo);
-    handleInfo->large = FALSE;
+    char peer[ADDRESS_TEXT];
+    LONG live;
+
+    handleInfo->entry.registry = registry;
+    handleInfo->entry.id = handleInfo->id;
+    handleInfo->entry.sock = handleInfo->hClntSock;
+    handleInfo->entry.receive = &handleInfo->readIo.overlapped;
+    live = registry_add(&handleInfo->entry);
+    TRACE(trace_accepted(handleInfo->id, &handleInfo->clntAdr));
+    if (log_is_verbose()) {
+        u_short port = address_text(&handleInfo->clntAdr, peer);
+
+        log_detail("accept conn=%llu peer=%s:%u live=%ld", handleInfo->id,
+                   peer, port, live);
+    }
 }
 
-/* Sees to a buffer of the size that is wanted, or a small one where there is
- * no memory. Only between an echo and the next READ: then the buffer holds
- * nothing, and nothing is copied. FALSE if there is not even a small one. */
-static BOOL fit_buffer(LPPER_HANDLE_DATA handleInfo)
+LPPER_HANDLE_DATA connection_open(REGISTRY *registry, BUFFERS *buffers,
+                                  HANDLE hComPort, SOCKET hClntSock,
+                                  const SOCKADDR_INET *clntAdr, ULONGLONG id)
 {
-    if (handleInfo->buffer != NULL
-        && handleInfo->large == handleInfo->wantsLarge)
-        return TRUE;
-    return_buffer(handleInfo);
-    if (handleInfo->wantsLarge) {
-        char *buffer = buffer_take(TRUE);
+    LPPER_HANDLE_DATA handleInfo = allocate(buffers);
 
-        if (buffer != NULL)
-            handleInfo->buffer = buffer;
-        /* If not: the next full READ will ask again. */
-        handleInfo->large = handleInfo->wantsLarge = buffer != NULL;
+    if (handleInfo == NULL) {
+        report_dropped(id);
+        log_unless(closesocket(hClntSock) == 0, "closesocket");
+        return NULL;
     }
-    if (handleInfo->buffer == NULL)
-        handleInfo->buffer = buffer_take(FALSE);
-    return handleInfo->buffer != NULL;
-}
-
-void connection_received(LPPER_HANDLE_DATA handleInfo, DWORD bytes)
-{
-    handleInfo->received += bytes;
-    if (bytes == buffer_size(handleInfo->large)) {
-        /* A full buffer: most likely more is waiting behind it. */
-        handleInfo->wantsLarge = buffer_size(TRUE) > BUF_SIZE;
-        handleInfo->smallReads = 0;
-    } else if (bytes >= BUF_SIZE) {
-        handleInfo->smallReads = 0;
-    } else if (handleInfo->large && ++handleInfo->smallReads == SMALL_READS) {
-        handleInfo->wantsLarge = FALSE;
-        handleInfo->smallReads = 0;
-    }
+    handleInfo->hClntSock = hClntSock;
+    handleInfo->clntAdr = *clntAdr;
+    handleInfo->id = id;
+    enlist(handleInfo, registry);
+    /* The key is ULONG_PTR, as wide as a pointer. The chapter's (DWORD) cast
+     * cuts a 64-bit address in half. */
+    if (log_unless(CreateIoCompletionPort((HANDLE)hClntSock, hComPort,
+                                          (ULONG_PTR)handleInfo, 0)
+                       != NULL,
+                   "CreateIoCompletionPort (associate)"))
+        return handleInfo;
+    connection_close(handleInfo, CLOSE_ERROR);
+    return NULL;
 }
 
 /* -------------------------------- posting -------------------------------- */
 
-/*
- * The one place that posts. Three outcomes: done at once, pending, failed. For
- * the first two a packet comes; they are the same here, except where the
- * connection is inlined: then none comes for what is done at once, so nobody
- * else will ever hear of this operation, and the caller is still the owner. Nor
- * does one come for a failure: the caller retires the connection. Once.
- */
-static LPPER_IO_DATA post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
+/* --inline: the operation is done and no packet comes. The caller still owns the
+ * connection, and finds it in its list: see batch.c. */
+static void add_done(LPPER_HANDLE_DATA *list, LPPER_HANDLE_DATA handleInfo,
+                     LPPER_IO_DATA ioInfo)
 {
-    BOOL inlined = handleInfo->inlined;  /* to know it after the post */
+    handleInfo->doneIo = ioInfo;
+    handleInfo->nextDone = *list;
+    *list = handleInfo;
+}
+
+/* How many idle timeouts an operation is given. */
+static DWORD timeouts(const PER_IO_DATA *ioInfo)
+{
+    return ioInfo->rwMode == READ
+               ? 1
+               : (ioInfo->wsaBuf.len - 1) / BYTES_PER_TIMEOUT + 1;
+}
+
+/*
+ * The one place that posts. Done at once and pending are the same: a packet
+ * comes, for whichever worker takes it. Any other failure gives no packet, so
+ * the connection is closed here.
+ */
+static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
+{
+    LPPER_HANDLE_DATA *done = handleInfo->done;  /* to know it after the post */
     DWORD flags = 0;  /* WSARecv reads it, and writes it only if done at once */
     int result, code;
 
     ZeroMemory(&ioInfo->overlapped, sizeof ioInfo->overlapped);
-    TRACE(trace_post(handleInfo->id, ioInfo->rwMode, ioInfo->wsaBuf.len));
+    registry_set_deadline(&handleInfo->entry, timeouts(ioInfo));
+    TRACE(trace_post(handleInfo->id, ioInfo->rwMode == WRITE,
+                     ioInfo->wsaBuf.len));
     if (ioInfo->rwMode == READ)
         result = WSARecv(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL,
                          &flags, &ioInfo->overlapped, NULL);
     else
         result = WSASend(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL, 0,
                          &ioInfo->overlapped, NULL);
-    if (result == 0 && inlined)
-        return ioInfo;
+    if (result == 0 && done != NULL)
+        add_done(done, handleInfo, ioInfo);
     if (result == 0 || (code = WSAGetLastError()) == WSA_IO_PENDING)
-        return NULL;  /* handleInfo may be gone already: no touching it here */
-    TRACE(trace_post_failed(handleInfo->id, ioInfo->rwMode, code));
+        return;  /* handleInfo may be gone already: no touching it here */
+    TRACE(trace_post_failed(handleInfo->id, ioInfo->rwMode == WRITE,
+                            (DWORD)code));
     log_detail("failed conn=%llu mode=%s code=%d at-once=1", handleInfo->id,
                ioInfo->rwMode == READ ? "READ" : "WRITE", code);
     connection_close(handleInfo, connection_failure(handleInfo));
-    return NULL;
 }
 
-LPPER_IO_DATA connection_read(LPPER_HANDLE_DATA handleInfo)
+void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
 {
-    static char nothing;  /* no byte is ever written to it */
+    BUFFER *buffer = &handleInfo->buffer;
 
-    if (!zeroByte)
-        return connection_read_announced(handleInfo);
-    /* A receive of no bytes is done when there is something to receive, and
-     * until then it locks no buffer in memory. */
-    return_buffer(handleInfo);
-    handleInfo->readIo.wsaBuf.buf = &nothing;
-    handleInfo->readIo.wsaBuf.len = 0;
-    return post(handleInfo, &handleInfo->readIo);
-}
-
-LPPER_IO_DATA connection_read_announced(LPPER_HANDLE_DATA handleInfo)
-{
-    LPPER_IO_DATA ioInfo = &handleInfo->readIo;
-
-    if (!fit_buffer(handleInfo)) {
-        log_error("conn=%llu dropped: out of memory", handleInfo->id);
+    if (!buffer_prepare(handleInfo->buffers, buffer, announced)) {
+        report_dropped(handleInfo->id);
         connection_close(handleInfo, CLOSE_ERROR);
-        return NULL;
+        return;
     }
     /* Always the whole buffer, however short the READ before was. */
-    ioInfo->wsaBuf.buf = handleInfo->buffer;
-    ioInfo->wsaBuf.len = buffer_size(handleInfo->large);
-    return post(handleInfo, ioInfo);
+    handleInfo->readIo.wsaBuf.buf = buffer->data;
+    handleInfo->readIo.wsaBuf.len = buffer->size;
+    post(handleInfo, &handleInfo->readIo);
 }
 
-LPPER_IO_DATA connection_write(LPPER_HANDLE_DATA handleInfo, char *data,
-                               DWORD bytes)
+void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes)
 {
-    LPPER_IO_DATA ioInfo = &handleInfo->writeIo;
-
-    ioInfo->wsaBuf.buf = data;
-    ioInfo->wsaBuf.len = bytes;
-    return post(handleInfo, ioInfo);
-}
-
-BOOL connection_queue(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
-                      HANDLE hComPort)
-{
-    static volatile LONG told = FALSE;
-
-    /* For whoever takes it this is the operation's own packet: the same key,
-     * the same OVERLAPPED, with the status that the system has left there. */
-    if (PostQueuedCompletionStatus(hComPort,
-                                   (DWORD)ioInfo->overlapped.InternalHigh,
-                                   (ULONG_PTR)handleInfo, &ioInfo->overlapped))
-        return TRUE;  /* and as after every post: no touching it here */
-    if (!InterlockedExchange(&told, TRUE))
-        log_failure("PostQueuedCompletionStatus", (int)GetLastError(),
-                    "a connection does not wait for its turn");
-    return FALSE;
+    handleInfo->writeIo.wsaBuf.buf = data;
+    handleInfo->writeIo.wsaBuf.len = bytes;
+    post(handleInfo, &handleInfo->writeIo);
 }
 
 /* -------------------------------- closing -------------------------------- */
 
-void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
-{
-    static const char *const names[] = {"eof", "error", "idle", "stopped"};
-    DWORD live;
-
-    TRACE(trace_closing(handleInfo, names[reason]));
-    /* Off the list first: who holds the registry's lock may use the socket of
-     * every connection listed. After this nobody else knows of it, and it has
-     * no operation outstanding (its last packet brought us here, or its post
-     * failed), so the socket can be closed and the memory freed. */
-    live = registry_remove(handleInfo, reason == CLOSE_ERROR);
-    if (closesocket(handleInfo->hClntSock) != 0)
-        log_failure("closesocket", WSAGetLastError(), NULL);
-    log_detail("close conn=%llu reason=%s received=%llu sent=%llu live=%lu",
-               handleInfo->id, names[reason], handleInfo->received,
-               handleInfo->sent, live);
-    return_buffer(handleInfo);
-    free(handleInfo);
-}
-
-BOOL connection_shutdown(LPPER_HANDLE_DATA handleInfo)
+/* Tells the peer that no more bytes come (FIN). Returns FALSE if it is gone. */
+static BOOL send_fin(LPPER_HANDLE_DATA handleInfo)
 {
     if (shutdown(handleInfo->hClntSock, SD_SEND) == 0)
         return TRUE;
@@ -251,16 +170,44 @@ BOOL connection_shutdown(LPPER_HANDLE_DATA handleInfo)
     return FALSE;
 }
 
-LPPER_IO_DATA connection_finish(LPPER_HANDLE_DATA handleInfo)
+void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
 {
+    static const char *const names[] = {"eof", "error", "idle", "stopped"};
+    LONG live;
+
+    if (reason == CLOSE_EOF)
+        send_fin(handleInfo);
+    TRACE(trace_closing(handleInfo->id, names[reason], handleInfo->received,
+                        handleInfo->sent));
+    /* Off the list first: who holds the registry's lock may use the socket of
+     * every connection listed. After this no other thread knows of it, and it
+     * has no operation outstanding (its last packet brought us here, or its
+     * post failed), so the socket can be closed and the memory freed. */
+    live = registry_remove(&handleInfo->entry, handleInfo->received,
+                           handleInfo->sent, reason == CLOSE_ERROR);
+    log_unless(closesocket(handleInfo->hClntSock) == 0, "closesocket");
+    log_detail("close conn=%llu reason=%s received=%llu sent=%llu live=%ld",
+               handleInfo->id, names[reason], handleInfo->received,
+               handleInfo->sent, live);
+    echo_closed(&handleInfo->echo);
+    buffer_return(handleInfo->buffers, &handleInfo->buffer);
+    free(handleInfo);
+}
+
+void connection_finish(LPPER_HANDLE_DATA handleInfo)
+{
+    BOOL again = handleInfo->entry.discarding;
+
     /* A closed socket answers bytes that were not read, or still come, with a
      * reset; and a reset overtakes the echo that is on its way to the client:
-     * what was received and sent would be lost all the same. */
-    handleInfo->lastActive = (LONG)GetTickCount();
-    if (connection_shutdown(handleInfo) && registry_discard(handleInfo))
-        return connection_read(handleInfo);
-    connection_close(handleInfo, CLOSE_STOPPED);
-    return NULL;
+     * what was received and sent would be lost all the same. So this reads on
+     * as long as the drain lasts. That is asked each time: where data never runs
+     * out, every READ is done at once, and no sweep finds one to cancel. */
+    if ((again || send_fin(handleInfo))
+        && registry_discard(&handleInfo->entry))
+        connection_read(handleInfo, FALSE);
+    else
+        connection_close(handleInfo, CLOSE_STOPPED);
 }
 
 CLOSE_REASON connection_failure(const PER_HANDLE_DATA *handleInfo)
@@ -268,9 +215,7 @@ CLOSE_REASON connection_failure(const PER_HANDLE_DATA *handleInfo)
     /* By our own state, never by the error code. For a cancelled receive that
      * is ERROR_OPERATION_ABORTED on one system, ERROR_NETNAME_DELETED or
      * another one elsewhere. */
-    if (registry_stopping())
+    if (stop_begun(handleInfo->entry.registry->stop))
         return CLOSE_STOPPED;
-    if (handleInfo->expired)
-        return CLOSE_IDLE;
-    return CLOSE_ERROR;
+    return registry_expired(&handleInfo->entry) ? CLOSE_IDLE : CLOSE_ERROR;
 }

@@ -16,33 +16,25 @@
  *     lock: it may touch, close and free it. It gives this up with its next
  *     post: another worker may have freed the connection before the post
  *     returns to the first.
- *   - With --inline an operation that is done at once gives no packet. Then,
- *     and only then, the poster is still the owner: nobody else will ever hear
- *     of that operation.
- *   - The registry's sweeps (registry.h) need a little of connections that
- *     they do not own:
- *         hClntSock, next, previous   used under the registry's lock
- *         discarding                  written by the owner under that lock
- *         lastActive                  written by the owner, read by sweeps
- *         expired                     written by sweeps, read by the owner
- *     The last two without a lock: an aligned LONG is read and written in one
- *     piece.
+ *   - The sweeps need a little of connections that they do not own: the entry
+ *     in the registry, which says how (registry.h).
  */
-#ifndef CONNECTION_H
-#define CONNECTION_H
+#pragma once
 
 #include "buffer.h"
+#include "echo.h"
 #include "platform.h"
+#include "registry.h"
 
 #define READ  3  /* rwMode, with the chapter's values */
 #define WRITE 5
 
 /*
- * A connection has two of these, of which one at most is outstanding. They are
+ * A connection has two of these, of which at most one is outstanding. They are
  * two because a stop cancels receives and spares sends: CancelIoEx finds an
- * operation by the address of its OVERLAPPED, and were it the same for both,
- * the cancel meant for a READ could hit the WRITE that a worker has posted in
- * the meantime, and with it bytes that were received and not yet echoed.
+ * operation by the address of its OVERLAPPED. With one for both, the cancel
+ * meant for a READ could hit the WRITE that a worker has posted meanwhile, and
+ * with it bytes that were received and not yet echoed.
  */
 typedef struct {
     OVERLAPPED overlapped;  /* must be first                               */
@@ -55,18 +47,15 @@ typedef struct PER_HANDLE_DATA {
     SOCKADDR_INET clntAdr;      /* a SOCKADDR_IN or a SOCKADDR_IN6         */
     ULONGLONG id;               /* 1, 2, ... in the order of accept        */
     ULONGLONG received, sent;   /* bytes                                   */
-    volatile LONG lastActive;   /* GetTickCount of the last packet         */
-    volatile LONG expired;      /* the idle sweep has cancelled it         */
-    BOOL discarding;            /* stopping: our FIN is sent; what comes is
-                                   dropped until the client's              */
-    BOOL inlined;               /* what is done at once gives no packet    */
-    struct PER_HANDLE_DATA *next, *previous;  /* in the registry's list    */
-    char *buffer;               /* READ fills it, WRITE sends it: no copy;
-                                   NULL: none, it has nothing to echo      */
-    BOOL large;                 /* it is a large one, and borrowed         */
-    BOOL wantsLarge;            /* the next READ shall have a large one    */
-    DWORD smallReads;           /* in a row, into a large buffer           */
+    BUFFER buffer;              /* READ fills it, WRITE sends from it      */
+    BUFFERS *buffers;           /* from where a buffer is borrowed         */
+    ECHO echo;                  /* the service's                           */
+    REGISTRY_ENTRY entry;
     PER_IO_DATA readIo, writeIo;
+    /* For --inline: the list of its owner (NULL: every operation gives a
+     * packet), and its place there. See batch.c. */
+    struct PER_HANDLE_DATA **done, *nextDone;
+    LPPER_IO_DATA doneIo;
 } PER_HANDLE_DATA, *LPPER_HANDLE_DATA;
 
 typedef enum {
@@ -77,65 +66,38 @@ typedef enum {
 } CLOSE_REASON;
 
 /*
- * Main, before the first connection: whether connections that have nothing to
- * echo wait without a buffer, in a receive of zero bytes, and whether they are
- * inlined, that is, do without the packets of what is done at once.
- */
-void connection_configure(BOOL zeroByteRecv, BOOL inlined);
-
-/*
  * Makes a connection of an accepted socket: associates it with the port (its
- * key is the address of the PER_HANDLE_DATA) and registers it. The socket
- * belongs to the connection from here on; on failure it is closed, one line
- * says why, and the result is NULL. The caller owns the result until it posts.
+ * key is the address of the PER_HANDLE_DATA) and registers it. Takes over the
+ * socket. Returns the connection, which the caller owns until it posts; or NULL
+ * after one line that says why, with the socket closed.
  */
-LPPER_HANDLE_DATA connection_open(SOCKET hClntSock,
-                                  const SOCKADDR_INET *clntAdr, ULONGLONG id,
-                                  HANDLE hComPort);
+LPPER_HANDLE_DATA connection_open(REGISTRY *registry, BUFFERS *buffers,
+                                  HANDLE hComPort, SOCKET hClntSock,
+                                  const SOCKADDR_INET *clntAdr, ULONGLONG id);
 
 /*
- * Post the next operation: a READ; the READ of what a zero-byte READ has
- * announced; a WRITE of `bytes` bytes from `data`, which lies in the
- * connection's buffer. The caller owns the connection before.
+ * Post the next operation: a READ; a WRITE of `bytes` bytes from `data`, which lie
+ * in the connection's buffer. Only the owner calls these, and with the call it
+ * has lost the connection: its packet will come, or has come already; or the
+ * post failed, and the connection was closed.
  *
- * The result is NULL: the caller owns it no longer. A packet will come, or has
- * come already; or the post failed at once, so that none will, and the
- * connection has been closed here. Else (--inline) it is the operation: it is
- * done, overlapped.InternalHigh bytes were transferred, no packet will come,
- * and the caller still owns the connection.
+ * With --zero-byte-recv a READ is first one of zero bytes: that is done when
+ * there is something to receive, and until then no buffer is locked in memory.
+ * Then `announced` asks for a READ of what has come.
  */
-LPPER_IO_DATA connection_read(LPPER_HANDLE_DATA handleInfo);
-LPPER_IO_DATA connection_read_announced(LPPER_HANDLE_DATA handleInfo);
-LPPER_IO_DATA connection_write(LPPER_HANDLE_DATA handleInfo, char *data,
-                               DWORD bytes);
+void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced);
+void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes);
 
 /*
- * Queues the packet of an operation that is done and has none: behind those of
- * all others. The caller owns the connection before, and no longer then. FALSE
- * if that failed, which is reported: it still does.
- */
-BOOL connection_queue(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
-                      HANDLE hComPort);
-
-/* Counts what a READ has brought, and decides how large a buffer the next one
- * shall have. */
-void connection_received(LPPER_HANDLE_DATA handleInfo, DWORD bytes);
-
-/*
- * End a connection the caller owns, who owns it no longer then.
- * connection_close closes the socket and frees it at once. connection_finish
- * is for a healthy one that the stop ends: the client is told that nothing
- * more comes, and what it still sends is thrown away until it closes too,
- * says nothing for a while, or the drain is over; its result is that of
- * connection_read.
+ * End a connection; only the owner calls these, and loses it.
+ * connection_close closes the socket and frees the connection at once.
+ * connection_finish is for a healthy one that the stop ends: it tells the client
+ * that nothing more comes, and what the client still sends is thrown away until
+ * the client closes too, is silent for a second, or the drain is over. It is
+ * called again after each READ of that kind.
  */
 void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason);
-LPPER_IO_DATA connection_finish(LPPER_HANDLE_DATA handleInfo);
+void connection_finish(LPPER_HANDLE_DATA handleInfo);
 
-/* Why an operation of a connection the caller owns may have failed. */
+/* Returns why an operation of a connection that the caller owns has failed. */
 CLOSE_REASON connection_failure(const PER_HANDLE_DATA *handleInfo);
-
-/* Tells the peer that no more bytes come (FIN). FALSE if it has gone. */
-BOOL connection_shutdown(LPPER_HANDLE_DATA handleInfo);
-
-#endif

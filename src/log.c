@@ -1,50 +1,56 @@
 /* log.c - whole lines, written at once. See log.h. */
 #include "log.h"
+#include "console.h"
 #include "version.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_TEXT 4096  /* bytes; what is longer is cut */
+#define REPORTS  16    /* failures that are told apart */
+
+/* How long after a report the same one is left out, in ms. */
+#ifndef REPEAT_INTERVAL
+#define REPEAT_INTERVAL 60000u
+#endif
 
 static LOG_LEVEL logLevel = LOG_NORMAL;
 
-/* The codes a user of this server is likely to meet. Windows has a text for
- * each, but in the user's language: not ASCII, and not what a search finds. */
+/* The codes that users are likely to meet. Windows has a text for each, but in
+ * the user's language: it may not be ASCII, and a search does not find it. */
 static const struct {
     int code;
     const char *name;
     const char *meaning;
 } knownCodes[] = {
-    {ERROR_FILE_NOT_FOUND, "ERROR_FILE_NOT_FOUND", "no such file"},
-    {ERROR_PATH_NOT_FOUND, "ERROR_PATH_NOT_FOUND", "no such directory"},
-    {ERROR_ACCESS_DENIED, "ERROR_ACCESS_DENIED", "access is denied"},
-    {ERROR_SHARING_VIOLATION, "ERROR_SHARING_VIOLATION",
-     "another program has the file open"},
-    {ERROR_DISK_FULL, "ERROR_DISK_FULL", "the disk is full"},
-    {ERROR_INVALID_NAME, "ERROR_INVALID_NAME", "not a name for a file"},
-    {ERROR_NOT_ENOUGH_MEMORY, "ERROR_NOT_ENOUGH_MEMORY", "out of memory"},
-    {ERROR_OPERATION_ABORTED, "ERROR_OPERATION_ABORTED",
-     "the operation was cancelled"},
-    {ERROR_NETNAME_DELETED, "ERROR_NETNAME_DELETED",
-     "the connection was reset"},
-    {ERROR_ABANDONED_WAIT_0, "ERROR_ABANDONED_WAIT_0",
-     "the completion port was closed"},
-    {WSAEACCES, "WSAEACCES", "taken, reserved or not allowed"},
-    {WSAEMFILE, "WSAEMFILE", "too many open sockets"},
-    {WSAENOTSOCK, "WSAENOTSOCK", "not a socket"},
-    {WSAEINVAL, "WSAEINVAL", "invalid argument"},
-    {WSAEAFNOSUPPORT, "WSAEAFNOSUPPORT", "no such address family here"},
-    {WSAEADDRINUSE, "WSAEADDRINUSE", "the address is in use"},
-    {WSAEADDRNOTAVAIL, "WSAEADDRNOTAVAIL",
-     "the address is not one of this computer"},
-    {WSAENETDOWN, "WSAENETDOWN", "the network is down"},
-    {WSAECONNABORTED, "WSAECONNABORTED", "the connection was aborted"},
-    {WSAECONNRESET, "WSAECONNRESET", "the connection was reset by the peer"},
-    {WSAENOBUFS, "WSAENOBUFS", "no buffer space"},
-    {WSAENOTCONN, "WSAENOTCONN", "not connected"},
-    {WSAETIMEDOUT, "WSAETIMEDOUT", "the peer does not answer"},
+#define KNOWN(code, meaning) \
+    {                        \
+        code, #code, meaning \
+    }
+    KNOWN(ERROR_FILE_NOT_FOUND, "no such file"),
+    KNOWN(ERROR_PATH_NOT_FOUND, "no such directory"),
+    KNOWN(ERROR_ACCESS_DENIED, "access is denied"),
+    KNOWN(ERROR_SHARING_VIOLATION, "another program has the file open"),
+    KNOWN(ERROR_DISK_FULL, "the disk is full"),
+    KNOWN(ERROR_INVALID_NAME, "not a name for a file"),
+    KNOWN(ERROR_NOT_ENOUGH_MEMORY, "out of memory"),
+    KNOWN(ERROR_TIMEOUT, "it took too long"),
+    KNOWN(WSAEACCES, "taken, reserved or not allowed"),
+    KNOWN(WSAEMFILE, "too many open sockets"),
+    KNOWN(WSAENOTSOCK, "not a socket"),
+    KNOWN(WSAEINVAL, "invalid argument"),
+    KNOWN(WSAEOPNOTSUPP, "not supported here"),
+    KNOWN(WSAEAFNOSUPPORT, "no such address family here"),
+    KNOWN(WSAEADDRINUSE, "the address is in use"),
+    KNOWN(WSAEADDRNOTAVAIL, "the address is not one of this computer"),
+    KNOWN(WSAENETDOWN, "the network is down"),
+    KNOWN(WSAECONNABORTED, "the connection was aborted"),
+    KNOWN(WSAECONNRESET, "the connection was reset by the peer"),
+    KNOWN(WSAENOBUFS, "no buffer space"),
+    KNOWN(WSAENOTCONN, "not connected"),
+    KNOWN(WSAETIMEDOUT, "the peer does not answer"),
 };
 
 void log_set_level(LOG_LEVEL level) { logLevel = level; }
@@ -53,8 +59,8 @@ BOOL log_is_verbose(void) { return logLevel == LOG_VERBOSE; }
 
 /* ---------------------------- writing a line ----------------------------- */
 
-/* What a user typed may come back in a message: nothing but printable ASCII
- * gets out, so no argument can move the cursor or break the line. */
+/* A message may repeat what a user typed. Only printable ASCII is written, so
+ * no argument can move the cursor or break the line. */
 static void make_ascii(char *text)
 {
     for (; *text != '\0'; ++text)
@@ -66,10 +72,8 @@ static void write_text(DWORD stream, const char *text, size_t length)
 {
     DWORD written;
 
-    /* A failure (the reader of the pipe has gone, no console) has nobody left
-     * to be told to, and no client shall suffer from it: it is ignored. But a
-     * reader that does not read, or a console in which text is being selected,
-     * makes this wait, and whoever prints with it. */
+    /* A failure is ignored: the reader of the pipe has gone, or there is no
+     * console, and no client should suffer from that. */
     (void)WriteFile(GetStdHandle(stream), text, (DWORD)length, &written, NULL);
 }
 
@@ -136,8 +140,8 @@ void log_error(const char *format, ...)
     va_end(args);
 }
 
-/* Windows' own text for a code that is not in the table, in English or not at
- * all; its closing newline and full stop are cut off. */
+/* Windows' own text for a code, in English or not at all, without its closing
+ * newline and full stop. */
 static void system_meaning(int code, char *text, DWORD size)
 {
     DWORD length = FormatMessageA(
@@ -151,22 +155,97 @@ static void system_meaning(int code, char *text, DWORD size)
     text[length] = '\0';
 }
 
-void log_failure(const char *call, int code, const char *advice)
+static const char *code_name(int code, const char **meaning)
 {
-    char text[256] = "";
-    const char *name = "error";
-    const char *meaning = text;
     size_t i;
 
     for (i = 0; i < sizeof knownCodes / sizeof knownCodes[0]; ++i)
         if (knownCodes[i].code == code) {
-            name = knownCodes[i].name;
-            meaning = knownCodes[i].meaning;
+            *meaning = knownCodes[i].meaning;
+            return knownCodes[i].name;
         }
+    return "error";
+}
+
+typedef struct {
+    char call[48];
+    int code;
+    DWORD at;       /* GetTickCount of the last line */
+    DWORD leftOut;  /* reports since then */
+} REPORT;
+
+/* The report of this failure; if there was none, the slot of the oldest. The
+ * caller holds the lock. */
+static REPORT *find_report(REPORT *reports, const char *call, int code)
+{
+    DWORD now = GetTickCount();
+    REPORT *report, *oldest = reports;
+
+    for (report = reports; report < reports + REPORTS; ++report) {
+        if (report->code == code
+            && strncmp(report->call, call, sizeof report->call - 1) == 0)
+            return report;
+        if (now - report->at > now - oldest->at)
+            oldest = report;
+    }
+    oldest->code = code;
+    oldest->at = now - REPEAT_INTERVAL;
+    oldest->leftOut = 0;
+    snprintf(oldest->call, sizeof oldest->call, "%s", call);
+    return oldest;
+}
+
+/* Returns FALSE if this failure was reported less than a minute ago. Else
+ * *leftOut is how many reports were left out since. */
+static BOOL worth_a_line(const char *call, int code, DWORD *leftOut)
+{
+    static SRWLOCK lock = SRWLOCK_INIT;  /* nothing is written under it */
+    static REPORT reports[REPORTS];
+    REPORT *report;
+    BOOL due;
+
+    AcquireSRWLockExclusive(&lock);
+    report = find_report(reports, call, code);
+    due = GetTickCount() - report->at >= REPEAT_INTERVAL;
+    *leftOut = report->leftOut;
+    report->leftOut = due ? 0 : report->leftOut + 1;
+    if (due)
+        report->at = GetTickCount();
+    ReleaseSRWLockExclusive(&lock);
+    return due;
+}
+
+void log_failure(const char *call, int code, const char *advice)
+{
+    char text[256] = "", more[64] = "";
+    const char *meaning = text;
+    const char *name = code_name(code, &meaning);
+    DWORD leftOut;
+
+    if (!worth_a_line(call, code, &leftOut))
+        return;
     if (meaning == text)
         system_meaning(code, text, sizeof text);
-    if (*meaning == '\0')
-        meaning = "no description";
-    log_error("%s failed: %s (%s %d)%s%s", call, meaning, name, code,
-              advice != NULL ? "; " : "", advice != NULL ? advice : "");
+    if (leftOut > 0)
+        snprintf(more, sizeof more, "; %lu more like it were left out",
+                 leftOut);
+    log_error("%s failed: %s (%s %d)%s%s%s", call,
+              *meaning != '\0' ? meaning : "no description", name, code,
+              advice != NULL ? "; " : "", advice != NULL ? advice : "", more);
+}
+
+BOOL log_unless(BOOL succeeded, const char *call)
+{
+    /* WSAGetLastError is GetLastError by another name. */
+    if (!succeeded)
+        log_failure(call, (int)GetLastError(), NULL);
+    return succeeded;
+}
+
+void fatal_unless(BOOL succeeded, const char *call)
+{
+    if (log_unless(succeeded, call))
+        return;
+    console_restore();
+    exit(1);
 }

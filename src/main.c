@@ -7,6 +7,7 @@
  * accept, stop), registry.c (the stop's other half), and the others for
  * completeness. A line that begins with TRACE changes nothing: see trace.h.
  */
+#include "console.h"
 #include "log.h"
 #include "options.h"
 #include "platform.h"
@@ -16,31 +17,37 @@
  * wherever it is: the drain is cut short early enough to end in order. */
 #define CLOSE_DRAIN 2500  /* ms */
 
-/* A stop that was cut short and still is not over so much later hangs: most
+/* A stop that was cut short and still is not over after this time hangs: most
  * likely nobody reads what it prints. */
 #define PATIENCE 3000  /* ms */
 
-static HANDLE mainThread;
+/* The one pointer that must be global: the system calls the console's handler
+ * on a thread of its own, and gives it nothing. */
+static SERVER server;
+
+/* ---------------------------- console control ---------------------------- */
 
 /* The first time the server drains, the second time it cuts that short. If
- * even then it does not end, the third time ends the process as it is. */
+ * even then it does not end, the next time ends the process as it is. */
 static void request_stop(const char *reason)
 {
     static volatile LONG requests = 0;
     static volatile LONG cutAt = 0;  /* GetTickCount of the second */
     LONG since, count = InterlockedIncrement(&requests);
 
-    server_stop(reason);
+    server_stop(&server, reason);
     if (count == 2)
         InterlockedExchange(&cutAt, (LONG)GetTickCount());
     since = cutAt;
     if (count > 2 && since != 0
-        && (LONG)(GetTickCount() - (DWORD)since) > PATIENCE
-        && !TerminateProcess(GetCurrentProcess(), 1))
-        log_failure("TerminateProcess", (int)GetLastError(), NULL);
+        && (LONG)(GetTickCount() - (DWORD)since) > PATIENCE) {
+        console_restore();
+        TerminateProcess(GetCurrentProcess(), 1);
+    }
 }
 
-/* The system calls this on a thread of its own. TRUE: handled. */
+/* The system calls this on a thread of its own. TRUE: handled. Nothing in it
+ * prints, or takes a lock under which anyone prints. */
 static BOOL WINAPI on_console_control(DWORD event)
 {
     switch (event) {
@@ -51,57 +58,34 @@ static BOOL WINAPI on_console_control(DWORD event)
         request_stop("ctrl-break");
         return TRUE;
     case CTRL_CLOSE_EVENT:
+        /* The process ends as soon as this returns. So it does not return:
+         * main ends the process when it is done, and this thread with it. */
         request_stop("close");
-        break;
-    case CTRL_LOGOFF_EVENT:
-        request_stop("logoff");
-        break;
-    case CTRL_SHUTDOWN_EVENT:
-        request_stop("shutdown");
-        break;
+        Sleep(CLOSE_DRAIN);
+        request_stop("close");
+        Sleep(INFINITE);
+        return TRUE;
     default:
-        return FALSE;
+        return FALSE;  /* logoff and shutdown reach services only */
     }
-    /* The process ends as soon as this returns. So it does not: main ends the
-     * process when it is done, and this thread with it. */
-    if (WaitForSingleObject(mainThread, CLOSE_DRAIN) == WAIT_TIMEOUT)
-        request_stop("again");
-    WaitForSingleObject(mainThread, INFINITE);
-    return TRUE;
 }
 
-/* Ctrl+C and its like become server_stop. */
-static BOOL watch_console(void)
-{
-    /* GetCurrentThread gives a pseudo handle, which in another thread would
-     * mean that one. */
-    if (!DuplicateHandle(GetCurrentProcess(), GetCurrentThread(),
-                         GetCurrentProcess(), &mainThread, SYNCHRONIZE, FALSE,
-                         0)) {
-        log_failure("DuplicateHandle", (int)GetLastError(), NULL);
-        return FALSE;
-    }
-    if (!SetConsoleCtrlHandler(on_console_control, TRUE)) {
-        log_failure("SetConsoleCtrlHandler", (int)GetLastError(), NULL);
-        return FALSE;
-    }
-    return TRUE;
-}
+/* --------------------------------- start --------------------------------- */
 
 static int run(int argc, char **argv)
 {
     OPTIONS options;
+    OPTIONS_RESULT result = options_parse(&options, argc, argv);
 
-    switch (options_parse(&options, argc, argv)) {
-    case OPTIONS_DONE:
-        return 0;
-    case OPTIONS_WRONG:
-        return 2;
-    case OPTIONS_RUN:
-        break;
-    }
-    log_set_level(options.logLevel);
-    return watch_console() ? server_run(&options) : 1;
+    if (result != OPTIONS_RUN)
+        return result;
+    log_set_level((LOG_LEVEL)options.logLevel);
+    if (!server_init(&server)
+        || !log_unless(SetConsoleCtrlHandler(on_console_control, TRUE),
+                       "SetConsoleCtrlHandler"))
+        return 1;
+    log_unless(console_disable_quick_edit(), "SetConsoleMode");
+    return server_run(&server, &options);
 }
 
 int main(int argc, char **argv)
@@ -114,7 +98,7 @@ int main(int argc, char **argv)
         return 1;
     }
     status = run(argc, argv);
-    if (WSACleanup() != 0)
-        log_failure("WSACleanup", WSAGetLastError(), NULL);
+    log_unless(console_restore(), "SetConsoleMode");
+    log_unless(WSACleanup() == 0, "WSACleanup");
     return status;
 }

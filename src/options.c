@@ -1,32 +1,30 @@
 /*
- * options.c - the command line: one table, one validator for each option.
+ * options.c - the command line: a table with a row for each option.
  *
- * A validator gets the option as it was typed and its value, stores what it
- * means and returns TRUE; or says in one line what is wrong with it and what
- * would be right, and returns FALSE.
+ * To add an option, add its field to OPTIONS and its row to the table. A number
+ * and a switch need no more; another kind of value needs a function, which gets
+ * the option as it was typed and its value, stores what it means and returns
+ * TRUE, or says in one line what is wrong and what would be right.
  */
 #include "options.h"
 #include "buffer.h"
 #include "version.h"
-#include "worker.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_WORKERS     1024u
-#define MAX_CONNECTIONS 1000000u
-#define MAX_SECONDS     86400u
-#define MAX_BUFFER      1048576u  /* bytes */
-#define MAX_INLINE      1000u
-#define MAX_WORK        60000u  /* ms */
-#define MAX_POSTED      1000u
+#define MAX_WORKERS 1024u
+#define MAX_SECONDS 86400u
+#define MAX_WORK    60000u  /* ms */
 
-typedef BOOL (*VALIDATOR)(OPTIONS *, const char *option, const char *value);
+typedef BOOL (*SETTER)(OPTIONS *options, const char *option,
+                       const char *value);
 
-/* ------------------------------ validators ------------------------------- */
+/* ---------------------------- kinds of values ---------------------------- */
 
-/* Where the digits end that `text` begins with; NULL if there are none, or if
- * they are more than `most`. */
+/* Returns where the digits end that `text` begins with; NULL if there are none,
+ * or if they are more than `most`. */
 static const char *scan_number(const char *text, DWORD most, DWORD *number)
 {
     const char *c;
@@ -64,84 +62,62 @@ static BOOL set_port(OPTIONS *options, const char *option, const char *value)
     return TRUE;
 }
 
-static BOOL set_bind(OPTIONS *options, const char *option, const char *value)
+/* Reads an address as a number: a name could mean several. Returns FALSE if it
+ * is none. */
+static BOOL parse_address(const char *value, SOCKADDR_INET *address)
 {
     ADDRINFOA hints, *found = NULL;
-    u_short port = options->address.Ipv4.sin_port;
+    BOOL fits;
 
+    if (*value == '\0')
+        return FALSE;  /* for getaddrinfo that is this host */
     ZeroMemory(&hints, sizeof hints);
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICHOST;  /* a name could mean several */
-    /* An empty text is checked here: for getaddrinfo it is this host. */
-    if (*value == '\0' || getaddrinfo(value, NULL, &hints, &found) != 0
-        || found->ai_addrlen > sizeof options->address) {
+    hints.ai_flags = AI_NUMERICHOST;
+    if (getaddrinfo(value, NULL, &hints, &found) != 0)
+        return FALSE;
+    fits = found->ai_addrlen <= sizeof *address;
+    if (fits)
+        memcpy(address, found->ai_addr, found->ai_addrlen);
+    freeaddrinfo(found);
+    return fits;
+}
+
+/* Returns what kind of address this is if none can listen on it, else NULL. */
+static const char *not_for_listening(const SOCKADDR_INET *address)
+{
+    ULONG ipv4 = ntohl(address->Ipv4.sin_addr.s_addr);
+
+    if (address->si_family == AF_INET6)
+        return address->Ipv6.sin6_addr.s6_addr[0] == 0xff ? "a multicast"
+                                                          : NULL;
+    if (ipv4 == INADDR_BROADCAST)
+        return "the broadcast";
+    return ipv4 >> 28 == 0xe ? "a multicast" : NULL;
+}
+
+static BOOL set_bind(OPTIONS *options, const char *option, const char *value)
+{
+    SOCKADDR_INET address;
+    const char *kind;
+
+    ZeroMemory(&address, sizeof address);
+    if (!parse_address(value, &address)) {
         log_error("%s: '%s' is not an IPv4 or IPv6 address such as 127.0.0.1 "
                   "or ::1",
                   option, value);
-        if (found != NULL)
-            freeaddrinfo(found);
         return FALSE;
     }
-    memcpy(&options->address, found->ai_addr, found->ai_addrlen);
-    freeaddrinfo(found);
-    options->address.Ipv4.sin_port = port;
+    kind = not_for_listening(&address);
+    if (kind != NULL) {
+        log_error("%s: '%s' is %s address; a server can't listen on it",
+                  option, value, kind);
+        return FALSE;
+    }
+    address.Ipv4.sin_port = options->address.Ipv4.sin_port;
+    options->address = address;
     options->anyAddress = FALSE;
-    return TRUE;
-}
-
-static BOOL set_workers(OPTIONS *options, const char *option,
-                        const char *value)
-{
-    return parse_number(option, value, 1, MAX_WORKERS, &options->workers);
-}
-
-static BOOL set_concurrency(OPTIONS *options, const char *option,
-                            const char *value)
-{
-    return parse_number(option, value, 0, MAX_WORKERS, &options->concurrency);
-}
-
-static BOOL set_max_connections(OPTIONS *options, const char *option,
-                                const char *value)
-{
-    return parse_number(option, value, 0, MAX_CONNECTIONS,
-                        &options->maxConnections);
-}
-
-static BOOL set_idle_timeout(OPTIONS *options, const char *option,
-                             const char *value)
-{
-    return parse_number(option, value, 0, MAX_SECONDS, &options->idleTimeout);
-}
-
-static BOOL set_drain_timeout(OPTIONS *options, const char *option,
-                              const char *value)
-{
-    return parse_number(option, value, 0, MAX_SECONDS, &options->drainTimeout);
-}
-
-static BOOL set_buffer(OPTIONS *options, const char *option, const char *value)
-{
-    return parse_number(option, value, BUF_SIZE, MAX_BUFFER,
-                        &options->largestBuffer);
-}
-
-static BOOL set_batch(OPTIONS *options, const char *option, const char *value)
-{
-    return parse_number(option, value, 1, MAX_BATCH, &options->batch);
-}
-
-static BOOL set_inline(OPTIONS *options, const char *option, const char *value)
-{
-    return parse_number(option, value, 0, MAX_INLINE, &options->inlineLimit);
-}
-
-static BOOL set_zero_byte(OPTIONS *options, const char *option,
-                          const char *value)
-{
-    (void)option, (void)value;
-    options->zeroByteRecv = TRUE;
     return TRUE;
 }
 
@@ -163,11 +139,6 @@ static BOOL set_work(OPTIONS *options, const char *option, const char *value)
     return TRUE;
 }
 
-static BOOL set_post(OPTIONS *options, const char *option, const char *value)
-{
-    return parse_number(option, value, 0, MAX_POSTED, &options->posted);
-}
-
 static BOOL set_trace(OPTIONS *options, const char *option, const char *value)
 {
     if (*value == '\0') {
@@ -178,67 +149,118 @@ static BOOL set_trace(OPTIONS *options, const char *option, const char *value)
     return TRUE;
 }
 
-static BOOL set_verbose(OPTIONS *options, const char *option,
-                        const char *value)
-{
-    (void)option, (void)value;
-    options->logLevel = LOG_VERBOSE;
-    return TRUE;
-}
-
-static BOOL set_quiet(OPTIONS *options, const char *option, const char *value)
-{
-    (void)option, (void)value;
-    options->logLevel = LOG_QUIET;
-    return TRUE;
-}
-
 /* ------------------------------- the table ------------------------------- */
 
-static const struct {
-    char letter;
+typedef struct {
+    char letter;           /* '\0': it has none                             */
     const char *name;
-    const char *metavar;  /* NULL: the option takes no value        */
-    VALIDATOR set;        /* NULL: --help and --version, see below  */
+    const char *metavar;   /* NULL: a switch, which stores `most`           */
+    size_t offset;         /* of its DWORD in OPTIONS                       */
+    DWORD least, most;     /* what a number may be                          */
+    DWORD preset;          /* what it is without the option                 */
+    SETTER set;            /* for a value that is no number; else NULL      */
     const char *help;
-} table[] = {
-    {'b', "bind", "ADDR", set_bind,
-     "listen on this address (all, IPv6 and IPv4)"},
-    {'w', "workers", "N", set_workers,
-     "worker threads, 1-1024 (the number of CPUs)"},
-    {'c', "concurrency", "N", set_concurrency,
-     "workers the port lets run at once (0: CPUs)"},
-    {'m', "max-connections", "N", set_max_connections,
-     "accept no more than N at once (0: no limit)"},
-    {'i', "idle-timeout", "SECONDS", set_idle_timeout,
-     "close a connection idle this long (0: never)"},
-    {'\0', "drain-timeout", "SECONDS", set_drain_timeout,
-     "when stopping, time for sends to finish (5)"},
-    {'\0', "buffer", "BYTES", set_buffer,
-     "receive into up to this, 4096-1048576 (65536)"},
-    {'\0', "batch", "N", set_batch, "packets to take in one call, 1-256 (1)"},
-    {'\0', "inline", "N", set_inline,
-     "handle what is done at once, N in a row (0)"},
-    {'\0', "zero-byte-recv", NULL, set_zero_byte,
-     "idle connections have no buffer"},
-    {'\0', "work", "MS[:sleep|spin]", set_work,
-     "time to spend on each READ, 0-60000 (0:sleep)"},
-    {'\0', "post", "N", set_post,
-     "post N packets by hand at start, 0-1000 (0)"},
-    {'\0', "trace", "FILE", set_trace,
-     "write what happens, for a trace viewer (none)"},
-    {'v', "verbose", NULL, set_verbose, "print every connection and packet"},
-    {'q', "quiet", NULL, set_quiet, "print nothing but errors"},
-    {'h', "help", NULL, NULL, "print this and exit"},
-    {'V', "version", NULL, NULL, "print the version and exit"},
+    const char *presetText;  /* in the help, where a number says too little */
+} OPTION;
+
+#define FIELD(name) offsetof(OPTIONS, name)
+#define NO_FIELD    ((size_t)-1)  /* --help, --version, and what has a SETTER */
+
+static const OPTION table[] = {
+    {'b', "bind", "ADDR", NO_FIELD, 0, 0, 0, set_bind,
+     "listen on this address", "all, IPv6 and IPv4"},
+    {'w', "workers", "N", FIELD(workers), 1, MAX_WORKERS, 0, NULL,
+     "worker threads", "the number of CPUs"},
+    {'c', "concurrency", "N", FIELD(concurrency), 0, MAX_WORKERS, 0, NULL,
+     "workers that run at once", "0: CPUs"},
+    {'m', "max-connections", "N", FIELD(maxConnections), 0, 1000000, 0, NULL,
+     "connections at once", "0: no limit"},
+    {'i', "idle-timeout", "SECONDS", FIELD(idleTimeout), 0, MAX_SECONDS, 0,
+     NULL, "close if nothing moved", "0: never"},
+    {'\0', "drain-timeout", "SECONDS", FIELD(drainTimeout), 0, MAX_SECONDS, 5,
+     NULL, "for sends when stopping", NULL},
+    {'\0', "buffer", "BYTES", FIELD(largestBuffer), BUF_SIZE, 1048576, 65536,
+     NULL, "largest buffer", NULL},
+    {'\0', "batch", "N", FIELD(batch), 1, MAX_BATCH, 1, NULL,
+     "packets to take in one call", NULL},
+    {'\0', "inline", "N", FIELD(inlineLimit), 0, 1000, 0, NULL,
+     "done at once: N in a row", NULL},
+    {'\0', "zero-byte-recv", NULL, FIELD(zeroByteRecv), 0, TRUE, FALSE, NULL,
+     "idle connections have no buffer", NULL},
+    {'\0', "work", "MS[:sleep|spin]", NO_FIELD, 0, MAX_WORK, 0, set_work,
+     "time to spend on each READ", "0:sleep"},
+    {'\0', "post", "N", FIELD(posted), 0, 1000, 0, NULL,
+     "packets to post by hand", NULL},
+    {'\0', "trace", "FILE", NO_FIELD, 0, 0, 0, set_trace,
+     "write what happens, for a trace viewer", "none"},
+    {'v', "verbose", NULL, FIELD(logLevel), 0, LOG_VERBOSE, LOG_NORMAL, NULL,
+     "print every connection and packet", NULL},
+    {'q', "quiet", NULL, FIELD(logLevel), 0, LOG_QUIET, LOG_NORMAL, NULL,
+     "print nothing but errors", NULL},
+    {'h', "help", NULL, NO_FIELD, 0, 0, 0, NULL, "print this and exit", NULL},
+    {'V', "version", NULL, NO_FIELD, 0, 0, 0, NULL,
+     "print the version and exit", NULL},
 };
 
-#define TABLE_SIZE (sizeof table / sizeof table[0])
+#define TABLE_END (table + sizeof table / sizeof table[0])
+
+static void store(OPTIONS *options, const OPTION *option, DWORD value)
+{
+    memcpy((char *)options + option->offset, &value, sizeof value);
+}
+
+static BOOL set_option(OPTIONS *options, const OPTION *option,
+                       const char *value)
+{
+    char typed[32];
+    DWORD number = option->most;
+
+    snprintf(typed, sizeof typed, "--%s", option->name);
+    if (option->set != NULL)
+        return option->set(options, typed, value);
+    if (option->metavar != NULL
+        && !parse_number(typed, value, option->least, option->most, &number))
+        return FALSE;
+    store(options, option, number);
+    return TRUE;
+}
+
+static void set_defaults(OPTIONS *options)
+{
+    const OPTION *option;
+
+    ZeroMemory(options, sizeof *options);
+    options->address.si_family = AF_INET6;  /* and all zero: in6addr_any */
+    options->anyAddress = TRUE;
+    for (option = table; option < TABLE_END; ++option)
+        if (option->offset != NO_FIELD)
+            store(options, option, option->preset);
+}
+
+/* --------------------------------- help ---------------------------------- */
+
+static void print_option(const OPTION *option)
+{
+    char left[40], range[32] = "", preset[32] = "";
+
+    snprintf(left, sizeof left, "%s%s%s", option->name,
+             option->metavar != NULL ? " " : "",
+             option->metavar != NULL ? option->metavar : "");
+    if (option->metavar != NULL && option->most != 0)
+        snprintf(range, sizeof range, ", %lu-%lu", option->least,
+                 option->most);
+    if (option->presetText != NULL)
+        snprintf(preset, sizeof preset, " (%s)", option->presetText);
+    else if (option->metavar != NULL)
+        snprintf(preset, sizeof preset, " (%lu)", option->preset);
+    log_text("  %c%c --%-22s %s%s%s\n", option->letter ? '-' : ' ',
+             option->letter ? option->letter : ' ', left, option->help, range,
+             preset);
+}
 
 static void print_help(void)
 {
-    char left[32];
-    size_t i;
+    const OPTION *option;
 
     log_text("usage: %s PORT [OPTIONS]\n\n"
              "A TCP echo server (RFC 862) on an I/O completion port. PORT is\n"
@@ -246,49 +268,38 @@ static void print_help(void)
              "Ctrl+C stops it: what was received is still echoed; a second\n"
              "Ctrl+C cuts that short.\n\noptions (and defaults):\n",
              PROGRAM_NAME);
-    for (i = 0; i < TABLE_SIZE; ++i) {
-        const char *metavar = table[i].metavar;
-
-        snprintf(left, sizeof left, "%s%s%s", table[i].name,
-                 metavar != NULL ? " " : "", metavar != NULL ? metavar : "");
-        log_text("  %c%c --%-24s %s\n", table[i].letter ? '-' : ' ',
-                 table[i].letter ? table[i].letter : ' ', left, table[i].help);
-    }
-    log_text("\nexit status: 0 stopped cleanly, 1 could not run, 2 wrong "
-             "command line\n");
+    for (option = table; option < TABLE_END; ++option)
+        print_option(option);
+    log_text(
+        "\nA connection is idle when no operation on it has finished for\n"
+        "SECONDS; a send gets that for each 64 KiB.\n\n"
+        "exit status: 0 stopped cleanly, 1 could not run, 2 wrong "
+        "command line\n");
 }
 
 /* -------------------------------- parsing -------------------------------- */
 
 /*
- * Finds the table's row for argument `arg`: --name, --name=VALUE, -x or
- * -xVALUE. *value is what follows in the same argument, or NULL. Returns
- * TABLE_SIZE if there is no such option.
+ * Finds the table's row for an argument: --name, --name=VALUE, -x or -xVALUE.
+ * *value is what follows in the same argument, or NULL. Returns NULL if there
+ * is no such option.
  */
-static size_t find_option(const char *arg, const char **value)
+static const OPTION *find_option(const char *arg, const char **value)
 {
-    size_t i, length;
+    BOOL isLong = arg[1] == '-';
+    size_t length = isLong ? strcspn(arg + 2, "=") : 0;
+    const char *rest = isLong ? arg + 2 + length : arg + 2;
+    const OPTION *option;
 
-    *value = NULL;
-    if (arg[1] != '-') {
-        for (i = 0; i < TABLE_SIZE; ++i)
-            if (table[i].letter != '\0' && table[i].letter == arg[1]) {
-                if (arg[2] != '\0')
-                    *value = arg + 2;
-                return i;
-            }
-        return TABLE_SIZE;
+    for (option = table; option < TABLE_END; ++option) {
+        if (isLong ? strlen(option->name) != length
+                         || strncmp(option->name, arg + 2, length) != 0
+                   : option->letter != arg[1])
+            continue;
+        *value = *rest == '\0' ? NULL : rest + isLong;
+        return option;
     }
-    arg += 2;
-    length = strcspn(arg, "=");
-    for (i = 0; i < TABLE_SIZE; ++i)
-        if (strlen(table[i].name) == length
-            && strncmp(table[i].name, arg, length) == 0) {
-            if (arg[length] == '=')
-                *value = arg + length + 1;
-            return i;
-        }
-    return TABLE_SIZE;
+    return NULL;
 }
 
 static BOOL is_option(const char *arg)
@@ -303,15 +314,32 @@ static OPTIONS_RESULT wrong(const char *format, const char *arg)
     return OPTIONS_WRONG;
 }
 
-static void set_defaults(OPTIONS *options)
+/* Handles the option at argv[*i], and moves *i on if its value is the next
+ * argument. */
+static OPTIONS_RESULT parse_option(OPTIONS *options, int argc, char **argv,
+                                   int *i)
 {
-    ZeroMemory(options, sizeof *options);
-    options->address.si_family = AF_INET6;  /* and all zero: in6addr_any */
-    options->anyAddress = TRUE;
-    options->drainTimeout = 5;
-    options->largestBuffer = 65536;
-    options->batch = 1;
-    options->logLevel = LOG_NORMAL;
+    const char *arg = argv[*i], *value;
+    const OPTION *option = find_option(arg, &value);
+
+    if (option == NULL)
+        return wrong("unknown option '%s' (see --help)", arg);
+    if (option->metavar == NULL && value != NULL)
+        return wrong("%s: this option takes no value", arg);
+    if (option->metavar != NULL && value == NULL) {
+        if (++*i == argc)
+            return wrong("%s: its value is missing (see --help)", arg);
+        value = argv[*i];
+    }
+    if (option->letter == 'h') {
+        print_help();
+        return OPTIONS_DONE;
+    }
+    if (option->letter == 'V') {
+        log_text("%s %s\n", PROGRAM_NAME, PROGRAM_VERSION);
+        return OPTIONS_DONE;
+    }
+    return set_option(options, option, value) ? OPTIONS_RUN : OPTIONS_WRONG;
 }
 
 OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv)
@@ -321,41 +349,19 @@ OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv)
 
     set_defaults(options);
     for (i = 1; i < argc; ++i) {
-        const char *arg = argv[i];
-        const char *value;
-        char option[32];
-        size_t row;
+        if (is_option(argv[i])) {
+            OPTIONS_RESULT result = parse_option(options, argc, argv, &i);
 
-        if (!is_option(arg)) {
-            if (havePort)
-                return wrong("a second port '%s'; one is enough (see --help)",
-                             arg);
-            if (!set_port(options, "port", arg))
-                return OPTIONS_WRONG;
-            havePort = TRUE;
+            if (result != OPTIONS_RUN)
+                return result;
             continue;
         }
-        row = find_option(arg, &value);
-        if (row == TABLE_SIZE)
-            return wrong("unknown option '%s' (see --help)", arg);
-        if (table[row].metavar == NULL && value != NULL)
-            return wrong("%s: this option takes no value", arg);
-        if (table[row].metavar != NULL && value == NULL) {
-            if (++i == argc)
-                return wrong("%s: its value is missing (see --help)", arg);
-            value = argv[i];
-        }
-        if (table[row].letter == 'h') {
-            print_help();
-            return OPTIONS_DONE;
-        }
-        if (table[row].letter == 'V') {
-            log_text("%s %s\n", PROGRAM_NAME, PROGRAM_VERSION);
-            return OPTIONS_DONE;
-        }
-        snprintf(option, sizeof option, "--%s", table[row].name);
-        if (!table[row].set(options, option, value))
+        if (havePort)
+            return wrong("a second port '%s'; one is enough (see --help)",
+                         argv[i]);
+        if (!set_port(options, "port", argv[i]))
             return OPTIONS_WRONG;
+        havePort = TRUE;
     }
     if (!havePort)
         return wrong("no port given; usage: %s PORT [OPTIONS]", PROGRAM_NAME);

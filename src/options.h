@@ -1,9 +1,10 @@
 /* options.h - the command line. */
-#ifndef OPTIONS_H
-#define OPTIONS_H
+#pragma once
 
 #include "log.h"
 #include "platform.h"
+
+#define MAX_BATCH 256u  /* packets a worker takes in one call, at most */
 
 /* What the user asked for; options_parse puts the defaults in first. */
 typedef struct {
@@ -18,25 +19,24 @@ typedef struct {
     DWORD batch;             /* packets a worker takes in one call     */
     DWORD inlineLimit;       /* operations done at once in a row; 0:
                                 each gives a packet                    */
-    BOOL zeroByteRecv;       /* idle connections have no buffer        */
+    DWORD zeroByteRecv;      /* TRUE: idle connections have no buffer  */
     DWORD workTime;          /* ms of work for each READ; 0: none      */
     BOOL workSpins;          /* it computes; FALSE: it blocks          */
     DWORD posted;            /* packets to post by hand                */
     const char *traceFile;   /* points into argv; NULL: no trace       */
-    LOG_LEVEL logLevel;
+    DWORD logLevel;          /* a LOG_LEVEL                            */
 } OPTIONS;
 
+/* What to do next; but for the first they are the exit status. */
 typedef enum {
-    OPTIONS_RUN,   /* start the server                        */
-    OPTIONS_DONE,  /* --help or --version: already printed    */
-    OPTIONS_WRONG  /* one line said why: exit status 2        */
+    OPTIONS_RUN = -1,  /* start the server                        */
+    OPTIONS_DONE = 0,  /* --help or --version: already printed    */
+    OPTIONS_WRONG = 2  /* one line said why                       */
 } OPTIONS_RESULT;
 
 /*
  * Reads the command line into *options. WSAStartup must have been called
- * (addresses are read with getaddrinfo). argv stays the caller's and has to
+ * (addresses are read with getaddrinfo). argv stays the caller's and must
  * outlive *options.
  */
 OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv);
-
-#endif

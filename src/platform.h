@@ -1,12 +1,11 @@
 /*
  * platform.h - the Windows headers, in the one order that works.
  *
- * winsock2.h has to come before windows.h, which would otherwise bring in the
- * old winsock.h. 0x0601 (Windows 7) is the oldest system this server is for:
- * it is where the last function it calls, GetActiveProcessorCount, appeared.
+ * winsock2.h must come before windows.h, which would otherwise bring in the
+ * old winsock.h. 0x0601 (Windows 7) is the oldest system whose functions are
+ * used: GetActiveProcessorCount appeared there.
  */
-#ifndef PLATFORM_H
-#define PLATFORM_H
+#pragma once
 
 #ifndef _WIN32_WINNT
 #define _WIN32_WINNT 0x0601
@@ -19,8 +18,10 @@
 #include <ws2tcpip.h>
 #include <windows.h>
 
-#ifndef FILE_SKIP_COMPLETION_PORT_ON_SUCCESS  /* as in Wine 8's headers */
+/* What older headers lack. */
+#ifndef FILE_SKIP_COMPLETION_PORT_ON_SUCCESS
 #define FILE_SKIP_COMPLETION_PORT_ON_SUCCESS 0x1
 #endif
-
+#ifndef SOMAXCONN_HINT
+#define SOMAXCONN_HINT(backlog) (-(backlog))
 #endif

@@ -3,259 +3,210 @@
 #include "log.h"
 #include "trace.h"
 
-#define SWEEP_INTERVAL 20     /* ms between two sweeps of a drain            */
+#define DRAIN_INTERVAL 20     /* ms between two sweeps of a drain            */
 #define LINGER         1000   /* ms for a client to answer our FIN           */
 #define GIVE_UP        10000  /* ms for cancelled operations to come back    */
-#define NOBODY_WAITS   MAXDWORD
+#define NOBODY_WAITS   (-1)
 
-typedef enum {
-    RUNNING,
-    DRAINING,  /* receives are cancelled, sends may finish       */
-    CUTTING,   /* everything is cancelled                        */
-    ABANDONED  /* there are no workers any more: nothing can end */
-} PHASE;
+BOOL registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout)
+{
+    InitializeSRWLock(&registry->lock);
+    registry->stop = stop;
+    registry->idleTimeout = idleTimeout;
+    registry->wakeAt = NOBODY_WAITS;
+    registry->fewer = CreateEventW(NULL, FALSE, FALSE, NULL);
+    return log_unless(registry->fewer != NULL, "CreateEvent (registry)");
+}
 
-/* `lock` protects everything here but `phase`, which is only written under it
- * but read by workers without. A worker that reads an old value posts one more
- * READ, and the next sweep finds it: that is why the drain sweeps more than
- * once. */
-static SRWLOCK lock = SRWLOCK_INIT;
-static CONDITION_VARIABLE fewer = CONDITION_VARIABLE_INIT;    /* live     */
-static CONDITION_VARIABLE stopped = CONDITION_VARIABLE_INIT;  /* phase    */
-static volatile LONG phase = RUNNING;
-static PER_HANDLE_DATA *first;
-static REGISTRY_TOTALS totals;
-static volatile LONG liveNow;        /* totals.live, for registry_live */
-static DWORD wakeAt = NOBODY_WAITS;  /* the live count main waits for */
+void registry_close(REGISTRY *registry)
+{
+    log_unless(CloseHandle(registry->fewer), "CloseHandle (registry)");
+}
 
 /* ------------------------- beginning and ending -------------------------- */
 
-void registry_add(LPPER_HANDLE_DATA handleInfo)
+LONG registry_add(REGISTRY_ENTRY *entry)
 {
-    AcquireSRWLockExclusive(&lock);
-    handleInfo->previous = NULL;
-    handleInfo->next = first;
-    if (first != NULL)
-        first->previous = handleInfo;
-    first = handleInfo;
-    ++totals.connections;
-    liveNow = (LONG)++totals.live;
-    ReleaseSRWLockExclusive(&lock);
-}
+    REGISTRY *registry = entry->registry;
+    LONG live;
 
-DWORD registry_remove(LPPER_HANDLE_DATA handleInfo, BOOL failed)
-{
-    DWORD live;
-    BOOL wake;
-
-    AcquireSRWLockExclusive(&lock);
-    if (handleInfo->previous != NULL)
-        handleInfo->previous->next = handleInfo->next;
-    else
-        first = handleInfo->next;
-    if (handleInfo->next != NULL)
-        handleInfo->next->previous = handleInfo->previous;
-    totals.received += handleInfo->received;
-    totals.sent += handleInfo->sent;
-    totals.failed += failed ? 1u : 0u;
-    live = --totals.live;
-    liveNow = (LONG)live;
-    wake = wakeAt != NOBODY_WAITS && live <= wakeAt;
-    ReleaseSRWLockExclusive(&lock);
-    if (wake)
-        WakeAllConditionVariable(&fewer);
+    registry_set_deadline(entry, 1);
+    AcquireSRWLockExclusive(&registry->lock);
+    entry->next = registry->first;
+    if (entry->next != NULL)
+        entry->next->previous = entry;
+    registry->first = entry;
+    ++registry->connections;
+    live = ++registry->live;
+    ReleaseSRWLockExclusive(&registry->lock);
     return live;
 }
 
-DWORD registry_live(void) { return (DWORD)liveNow; }
-
-REGISTRY_TOTALS registry_totals(void)
+LONG registry_remove(REGISTRY_ENTRY *entry, ULONGLONG received, ULONGLONG sent,
+                     BOOL failed)
 {
-    REGISTRY_TOTALS copy;
+    REGISTRY *registry = entry->registry;
+    LONG live;
+    BOOL wake;
 
-    AcquireSRWLockShared(&lock);
-    copy = totals;
-    ReleaseSRWLockShared(&lock);
-    return copy;
+    AcquireSRWLockExclusive(&registry->lock);
+    if (entry->previous != NULL)
+        entry->previous->next = entry->next;
+    else
+        registry->first = entry->next;
+    if (entry->next != NULL)
+        entry->next->previous = entry->previous;
+    registry->received += received;
+    registry->sent += sent;
+    registry->failed += failed ? 1u : 0u;
+    live = --registry->live;
+    wake = live <= registry->wakeAt;
+    ReleaseSRWLockExclusive(&registry->lock);
+    if (wake)
+        fatal_unless(SetEvent(registry->fewer), "SetEvent (registry)");
+    return live;
 }
 
-/* Waits under the lock for a change, at most so long (ms or INFINITE). */
-static void wait_for(CONDITION_VARIABLE *change, DWORD milliseconds)
+/* Asks for the event when no more than `live` are left. Returns FALSE, and does
+ * not ask, if that is so already. Only main asks, so one number is enough. */
+static BOOL ask_to_be_woken(REGISTRY *registry, LONG live)
 {
-    static BOOL told = FALSE;
+    BOOL more;
 
-    if (SleepConditionVariableSRW(change, &lock, milliseconds, 0)
-        || GetLastError() == ERROR_TIMEOUT)
-        return;
-    if (!told)
-        log_failure("SleepConditionVariableSRW", (int)GetLastError(),
-                    "looking again and again instead");
-    told = TRUE;
-    ReleaseSRWLockExclusive(&lock);
-    Sleep(SWEEP_INTERVAL);
-    AcquireSRWLockExclusive(&lock);
+    AcquireSRWLockExclusive(&registry->lock);
+    more = registry->live > live;
+    registry->wakeAt = more ? live : NOBODY_WAITS;
+    ReleaseSRWLockExclusive(&registry->lock);
+    return more;
 }
 
-/* The same until no more than `live` connections are left, or for the phase.
- * Only main waits for that, so one number is enough. */
-static void wait_for_live(DWORD live, DWORD milliseconds)
+BOOL registry_wait_for_place(REGISTRY *registry, DWORD limit)
 {
-    wakeAt = live;
-    wait_for(&fewer, milliseconds);
-    wakeAt = NOBODY_WAITS;
-}
+    HANDLE either[2] = {registry->stop->event, registry->fewer};
 
-BOOL registry_wait_for_place(DWORD limit)
-{
-    BOOL running;
-
-    AcquireSRWLockExclusive(&lock);
-    while (phase == RUNNING && limit != 0 && totals.live >= limit)
-        wait_for_live(limit - 1, INFINITE);
-    running = phase == RUNNING;
-    ReleaseSRWLockExclusive(&lock);
-    return running;
+    while (!stop_begun(registry->stop) && limit != 0
+           && ask_to_be_woken(registry, (LONG)limit - 1))
+        fatal_unless(WaitForMultipleObjects(2, either, FALSE, INFINITE)
+                         != WAIT_FAILED,
+                     "WaitForMultipleObjects");
+    return !stop_begun(registry->stop);
 }
 
 /* ------------------------------ cancelling ------------------------------- */
 
-/* The caller holds the lock. `overlapped` NULL: whatever is outstanding. TRUE
- * if there was something: its packet will come. */
-static BOOL cancel(const PER_HANDLE_DATA *handleInfo, OVERLAPPED *overlapped,
+/* Cancels one operation, or with NULL whatever is outstanding. The caller holds
+ * the lock. Returns TRUE if there was something: its packet will come. */
+static BOOL cancel(const REGISTRY_ENTRY *entry, OVERLAPPED *overlapped,
                    const char *why)
 {
-    static BOOL told = FALSE;
-    LONGLONG began = trace_clock();
+    TRACE_TIME(began);
 
-    if (CancelIoEx((HANDLE)handleInfo->hClntSock, overlapped)) {
-        TRACE(trace_cancel(began, handleInfo->id, overlapped == NULL, why));
+    if (CancelIoEx((HANDLE)entry->sock, overlapped)) {
+        TRACE(trace_cancel(began, entry->id, overlapped == NULL, why));
         return TRUE;
     }
-    /* ERROR_NOT_FOUND: it is done already; its packet is on its way to a
-     * worker, or a worker has it, or (--inline) has it without a packet. */
-    if (GetLastError() != ERROR_NOT_FOUND && !told) {
-        log_failure("CancelIoEx", (int)GetLastError(), NULL);
-        told = TRUE;
-    }
+    /* ERROR_NOT_FOUND: it is done already; its packet is on the way to a
+     * worker, or a worker has it. */
+    log_unless(GetLastError() == ERROR_NOT_FOUND, "CancelIoEx");
     return FALSE;
 }
 
-static BOOL quiet_for(const PER_HANDLE_DATA *handleInfo, DWORD milliseconds)
+/* The difference is right also when the tick count wraps around. */
+static BOOL has_passed(LONG deadline)
 {
-    /* The difference is right also when the tick count wraps around; signed,
-     * because the owner may write lastActive after the clock was read here. */
-    return (LONG)(GetTickCount() - (DWORD)handleInfo->lastActive)
-           >= (LONG)milliseconds;
+    return (LONG)(GetTickCount() - (DWORD)deadline) >= 0;
 }
 
-void registry_cancel_idle(DWORD milliseconds)
+void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD times)
 {
-    PER_HANDLE_DATA *handleInfo;
+    DWORD timeout = entry->registry->idleTimeout;
 
-    AcquireSRWLockExclusive(&lock);
-    for (handleInfo = first; handleInfo != NULL; handleInfo = handleInfo->next)
-        if (quiet_for(handleInfo, milliseconds)) {
-            /* First the reason, then the cancel, whose packet a worker may
-             * have at once. Data that comes in between comes too late. */
-            handleInfo->expired = TRUE;
-            if (!cancel(handleInfo, NULL, "idle"))
-                handleInfo->expired = FALSE;
+    if (timeout != 0 && !entry->discarding)
+        entry->deadline = (LONG)(GetTickCount() + times * timeout);
+}
+
+void registry_cancel_idle(REGISTRY *registry)
+{
+    REGISTRY_ENTRY *entry;
+
+    AcquireSRWLockExclusive(&registry->lock);
+    for (entry = registry->first; entry != NULL; entry = entry->next)
+        if (has_passed(entry->deadline) && cancel(entry, NULL, "idle")) {
+            /* Read again: the owner may have posted another operation before
+             * the cancel, which has hit that one. */
+            entry->expired = TRUE;
+            entry->expiredDeadline = entry->deadline;
         }
-    ReleaseSRWLockExclusive(&lock);
+    ReleaseSRWLockExclusive(&registry->lock);
+}
+
+BOOL registry_expired(const REGISTRY_ENTRY *entry)
+{
+    BOOL expired;
+
+    /* Under the lock, because the packet of a cancelled operation may come
+     * before the sweep has noted that it cancelled it. And only for that
+     * operation: a cancel may come too late, and the connection goes on. */
+    AcquireSRWLockShared(&entry->registry->lock);
+    expired = entry->expired && entry->expiredDeadline == entry->deadline;
+    ReleaseSRWLockShared(&entry->registry->lock);
+    return expired;
 }
 
 /* -------------------------------- stopping ------------------------------- */
 
-static void enter(PHASE next)
+BOOL registry_discard(REGISTRY_ENTRY *entry)
 {
-    phase = next;
-    WakeAllConditionVariable(&fewer);
-    WakeAllConditionVariable(&stopped);
+    REGISTRY *registry = entry->registry;
+
+    AcquireSRWLockExclusive(&registry->lock);
+    entry->discarding = !registry->stop->cut;
+    entry->deadline = (LONG)(GetTickCount() + LINGER);
+    ReleaseSRWLockExclusive(&registry->lock);
+    return entry->discarding;
 }
 
-void registry_stop(void)
+static void sweep(REGISTRY *registry, BOOL everything)
 {
-    AcquireSRWLockExclusive(&lock);
-    if (phase == RUNNING)
-        enter(DRAINING);
-    else if (phase == DRAINING)
-        enter(CUTTING);
-    ReleaseSRWLockExclusive(&lock);
+    REGISTRY_ENTRY *entry;
+
+    AcquireSRWLockExclusive(&registry->lock);
+    for (entry = registry->first; entry != NULL; entry = entry->next)
+        if (everything)
+            cancel(entry, NULL, "stop");
+        else if (!entry->discarding || has_passed(entry->deadline))
+            cancel(entry, entry->receive, "stop");
+    ReleaseSRWLockExclusive(&registry->lock);
 }
 
-void registry_abandon(void)
+/*
+ * A worker that has not seen the stop yet posts one more READ: the next sweep
+ * finds it. That is why there is more than one.
+ */
+void registry_drain(REGISTRY *registry, DWORD milliseconds)
 {
-    AcquireSRWLockExclusive(&lock);
-    enter(ABANDONED);
-    ReleaseSRWLockExclusive(&lock);
-}
+    ULONGLONG start = GetTickCount64(), cutAt = 0;
 
-BOOL registry_stopping(void) { return phase != RUNNING; }
-
-BOOL registry_wait_for_stop(DWORD milliseconds)
-{
-    BOOL stopping;
-
-    AcquireSRWLockExclusive(&lock);
-    if (phase == RUNNING)
-        wait_for(&stopped, milliseconds);
-    stopping = phase != RUNNING;
-    ReleaseSRWLockExclusive(&lock);
-    return stopping;
-}
-
-BOOL registry_discard(LPPER_HANDLE_DATA handleInfo)
-{
-    BOOL draining;
-
-    AcquireSRWLockExclusive(&lock);
-    draining = phase == DRAINING;
-    handleInfo->discarding = draining;
-    ReleaseSRWLockExclusive(&lock);
-    return draining;
-}
-
-/* The caller holds the lock. */
-static void sweep(void)
-{
-    PER_HANDLE_DATA *handleInfo;
-
-    for (handleInfo = first; handleInfo != NULL; handleInfo = handleInfo->next)
-        if (phase != DRAINING)
-            cancel(handleInfo, NULL, "stop");
-        else if (!handleInfo->discarding || quiet_for(handleInfo, LINGER))
-            cancel(handleInfo, &handleInfo->readIo.overlapped, "stop");
-}
-
-BOOL registry_drain(DWORD milliseconds)
-{
-    ULONGLONG start = GetTickCount64();
-    ULONGLONG cutAt = 0;
-    DWORD left;
-
-    AcquireSRWLockExclusive(&lock);
-    while (totals.live > 0 && phase != ABANDONED) {
+    while (ask_to_be_woken(registry, 0)) {
         ULONGLONG now = GetTickCount64();
         DWORD took;
 
-        if (phase == DRAINING && now - start >= milliseconds)
-            phase = CUTTING;
-        if (phase == CUTTING && cutAt == 0) {
-            cutAt = now;
+        if (now - start >= milliseconds)
+            stop_cut(registry->stop);
+        if (registry->stop->cut && cutAt == 0) {
             TRACE(trace_moment("cut"));
+            cutAt = now;
         }
-        if (cutAt != 0 && now - cutAt >= GIVE_UP)
-            break;
-        sweep();
-        /* Workers end no connection while a sweep has the lock. Of many
-         * thousand connections it takes a while: then they have one as long. */
+        fatal_unless(cutAt == 0 || now - cutAt < GIVE_UP,
+                     "CancelIoEx (connections do not end)");
+        sweep(registry, cutAt != 0);
+        /* No connection ends while a sweep holds the lock. With many thousands
+         * a sweep takes long: then they get as long to end. */
         took = (DWORD)(GetTickCount64() - now);
-        wait_for_live(0, SWEEP_INTERVAL + took);
+        fatal_unless(WaitForSingleObject(registry->fewer,
+                                         DRAIN_INTERVAL + took)
+                         != WAIT_FAILED,
+                     "WaitForSingleObject (drain)");
     }
-    left = totals.live;
-    ReleaseSRWLockExclusive(&lock);
     TRACE(trace_moment("drain over"));
-    if (left > 0)
-        log_error("%lu connections could not be ended", left);
-    return left == 0;
 }

@@ -1,7 +1,6 @@
 /* version.h - the one place that says which version this is: to the C files
  * and to the resource compiler. */
-#ifndef VERSION_H
-#define VERSION_H
+#pragma once
 
 #define VERSION_MAJOR 1
 #define VERSION_MINOR 0
@@ -16,5 +15,3 @@
 #define PROGRAM_NAME "iocp_echo_server"
 #define PROGRAM_VERSION \
     VERSION_JOIN(VERSION_MAJOR, VERSION_MINOR, VERSION_PATCH)
-
-#endif

@@ -1,37 +1,48 @@
-/* work.c - blocks or computes for a while. See work.h. */
+/* work.c - blocks or computes for a while; posts packets. See work.h. */
 #include "work.h"
-#include "registry.h"
+#include "log.h"
 #include "trace.h"
 
-static DWORD workTime;  /* ms; 0: none */
-static BOOL workSpins;
-
-void work_set(DWORD milliseconds, BOOL spins)
+static LONGLONG ticks(void)
 {
-    workTime = milliseconds;
-    workSpins = spins;
+    LARGE_INTEGER now;
+
+    QueryPerformanceCounter(&now);  /* can't fail since Windows XP */
+    return now.QuadPart;
 }
 
-/* Blocks for so many ticks, rounded up to milliseconds. A plain Sleep would be
- * the same for the port, but nothing could end it early. */
-static BOOL sleep_for(LONGLONG ticks, LONGLONG ticksPerSecond)
-{
-    return registry_wait_for_stop((DWORD)(ticks * 1000 / ticksPerSecond + 1));
-}
-
-void work_do(ULONGLONG conn)
+static void compute(DWORD milliseconds, const STOP *stop)
 {
     LARGE_INTEGER frequency;
-    LONGLONG began, end, now;
+    LONGLONG end;
 
-    if (workTime == 0 || registry_stopping())
-        return;
     QueryPerformanceFrequency(&frequency);  /* can't fail since Windows XP */
-    began = now = trace_clock();
-    end = began + workTime * frequency.QuadPart / 1000;
-    while (now < end
-           && !(workSpins ? registry_stopping()
-                          : sleep_for(end - now, frequency.QuadPart)))
-        now = trace_clock();
-    TRACE(trace_work(began, conn, workSpins));
+    end = ticks() + milliseconds * frequency.QuadPart / 1000;
+    while (ticks() < end && !stop_begun(stop))
+        ;
+}
+
+void work_do(const OPTIONS *options, const STOP *stop)
+{
+    if (options->workTime == 0 || stop_begun(stop))
+        return;
+    TRACE(trace_work(TRUE, options->workSpins));
+    /* A plain Sleep would be the same for the port, but no stop could end it. */
+    if (options->workSpins)
+        compute(options->workTime, stop);
+    else
+        stop_wait(stop, options->workTime);
+    TRACE(trace_work(FALSE, options->workSpins));
+}
+
+void work_post(const OPTIONS *options, HANDLE hComPort)
+{
+    DWORD bytes;
+
+    /* A packet need not come from an operation: whoever has the port can post
+     * one, with any key and any number of bytes. */
+    for (bytes = 1; bytes <= options->posted; ++bytes)
+        log_unless(PostQueuedCompletionStatus(hComPort, bytes, POSTED_KEY,
+                                              NULL),
+                   "PostQueuedCompletionStatus (--post)");
 }

@@ -1,25 +1,22 @@
 /*
- * work.h - something to do for each READ before it is echoed (--work).
+ * work.h - what a class needs and an echo does not: --work and --post.
  *
  * An echo is done in microseconds: too short to see what a completion port
  * does with workers that block, or with more of them than may run at once.
  */
-#ifndef WORK_H
-#define WORK_H
+#pragma once
 
+#include "options.h"
 #include "platform.h"
+#include "stop.h"
 
-/*
- * How long each READ takes, 0 for no work, and whether the worker computes
- * (spins) or blocks (sleeps). Set once, before the first worker starts; only
- * read after that.
- */
-void work_set(DWORD milliseconds, BOOL spins);
+/* The key of the packets that are posted by hand: odd, as no address of a
+ * connection is. */
+#define POSTED_KEY ((ULONG_PTR)1)
 
-/*
- * Works for a READ of connection `conn`, on the calling thread. A stop ends it
- * early, and there is none once the server is stopping.
- */
-void work_do(ULONGLONG conn);
+/* Works as long as --work says, on the calling thread. A stop ends it early,
+ * and once the server stops there is none. */
+void work_do(const OPTIONS *options, const STOP *stop);
 
-#endif
+/* Posts the packets that --post asks for; packet N says that it has N bytes. */
+void work_post(const OPTIONS *options, HANDLE hComPort);

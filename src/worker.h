@@ -1,35 +1,29 @@
 /* worker.h - the threads that wait on the completion port. */
-#ifndef WORKER_H
-#define WORKER_H
+#pragma once
 
+#include "connection.h"
+#include "options.h"
 #include "platform.h"
 
-/*
- * The packet that ends one worker: no OVERLAPPED, and a key that no connection
- * can have, because a connection's key is its address.
- */
-#define SENTINEL_KEY ((ULONG_PTR)0)
-
-/* The key of the packets that main posts for --post: odd, as no address of a
- * connection is. */
-#define POSTED_KEY ((ULONG_PTR)1)
-
-#define MAX_BATCH 256u  /* packets a worker takes in one call, at most */
-
 typedef struct {
-    HANDLE hComPort;        /* the port it waits on; the server owns it     */
-    DWORD id;               /* 1, 2, ...                                    */
-    DWORD workers;          /* how many there are                           */
-    DWORD batch;            /* packets to take in one call, 1 to MAX_BATCH  */
-    DWORD inlineLimit;      /* operations done at once to handle in a row   */
-    /* Set when it ends: */
-    ULONGLONG completions;  /* packets of operations                        */
-    ULONGLONG waits;        /* calls that took packets                      */
-    ULONGLONG inlined;      /* operations that were done without a packet   */
+    HANDLE hComPort;         /* the port it waits on; the server owns it    */
+    DWORD id;                /* 1, 2, ...                                   */
+    const OPTIONS *options;
+    const STOP *stop;        /* whether the server stops                    */
+    ULONGLONG completions;   /* packets of operations; set when it ends     */
 } WORKER;
 
-/* The thread function, for _beginthreadex; pWorker is its WORKER, nobody
- * else's until the thread has ended. */
+/* The thread function, for _beginthreadex. The WORKER is this thread's alone
+ * until it has ended. */
 unsigned WINAPI EchoThreadMain(LPVOID pWorker);
 
-#endif
+/*
+ * For a thread that takes packets in a way of its own (batch.c):
+ * worker_operation handles one operation, which failed if `code` is not
+ * NO_ERROR; the caller owns the connection before, and no longer afterwards.
+ * worker_posted handles a packet without an operation, and returns FALSE if it
+ * is a sentinel.
+ */
+void worker_operation(WORKER *worker, LPPER_HANDLE_DATA handleInfo,
+                      LPPER_IO_DATA ioInfo, DWORD bytes, DWORD code);
+BOOL worker_posted(const WORKER *worker, ULONG_PTR key, DWORD bytes);

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 import support
+from kinds import KINDS, PLAIN, Step, chosen
 from parts import descriptors
 from support import launch
 
@@ -18,9 +19,16 @@ def pytest_addoption(parser):
                      help="all of the sweeps, not a part of each")
 
 
-def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "limit(seconds): this test may take so long")
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc):
+    """The servers of a test, by its markers: see kinds.py."""
+    servers = metafunc.definition.get_closest_marker("servers")
+    exceptions = list(metafunc.definition.iter_markers("not_for"))
+    if servers and "server_kind" in metafunc.fixturenames:
+        metafunc.parametrize("server_kind", chosen(servers, exceptions),
+                             indirect=True)
+    else:
+        assert not exceptions, "not_for what?"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,9 +51,7 @@ def guard(machine):
     yield
     if path.exists():
         for line in path.read_text(encoding="ascii")[before:].splitlines():
-            counts = {k: int(v) for k, v in support.fields(line).items()}
-            assert 0 <= counts["allocated"] - counts["freed"] <= 2, line
-            assert 0 <= counts["opened"] - counts["closed"] <= 1, line
+            support.check_nothing_left(line, console=True)
 
 
 @pytest.fixture(autouse=True)
@@ -87,25 +93,31 @@ def long(request):
 
 
 @pytest.fixture
-def start_server():
+def server_kind(request):
+    """The Kind of server that the test is to run on."""
+    return KINDS[getattr(request, "param", PLAIN)]
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """What a checked server asks of the system, if it is started with the
+    environment that is here."""
+    return support.Asked(tmp_path / "asked")
+
+
+@pytest.fixture
+def start_server(server_kind):
     """start_server(*arguments): a Server, for tests that stop it themselves.
 
     It must not have died by itself before the test stopped it.
     """
-    return support.Server
+    assert not isinstance(server_kind, Step), "steps have no stop"
+    return server_kind.start
 
 
 @pytest.fixture
-def server():
-    """A server with the default options.
-
-    After the test it is stopped with Ctrl+C, and has to end with status 0 and
-    totals that add up. It must not have died, nor complained, during the test.
-    """
-    running = support.Server()
+def server(server_kind):
+    """A server as it is without further arguments; ended after the test."""
+    running = server_kind.start()
     yield running
-    assert running.alive(), f"the server died: {running.errors}"
-    running.stop()
-    # A client that is gone before it is accepted is worth a line, no more.
-    assert [line for line in running.errors
-            if "this client only" not in line] == []
+    server_kind.end(running)

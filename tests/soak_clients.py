@@ -186,7 +186,7 @@ def never_reads(me):
 
 
 def lagging(me):
-    """Reads late, but reads: the server's WRITE is pending most of the time."""
+    """Reads late, but reads: the server's WRITE is mostly pending."""
     with me.connect(receive_buffer=4096) as client:
         for _ in range(5):
             client.fill(0.05)

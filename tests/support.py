@@ -66,14 +66,14 @@ def start_process(line, **options):
     return process
 
 
-def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None):
+def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None,
+               stdin=subprocess.DEVNULL):
     """Run the server to its end: for --help and wrong command lines."""
     for _ in range(launch.START_TRIES):
         process = start_process(
             launch.command(program, *arguments),
-            env=environment(env), **TEXT,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE)
+            env=environment(env), **TEXT, stdin=stdin,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, err = process.communicate(timeout=timeout)
         if not launch.never_started(process.returncode, out + err):
             break
@@ -148,7 +148,9 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
     assert compiler is not None
     objects = []
     for path in [*sorted(sources.glob("*.c")), *extra]:
-        front = ["-include", str(forced)] if forced and path not in extra else []
+        front = []
+        if forced and path not in extra:
+            front = ["-include", str(forced)]
         objects.append(str(directory / f"{path.stem}.o"))
         subprocess.run([compiler, "-std=c11", "-O2", *flags, *front, "-c",
                         "-o", objects[-1], str(path)], check=True, timeout=120)
@@ -196,10 +198,11 @@ class Server:
 
     host = "127.0.0.1"
 
-    def __init__(self, *arguments, program=PROGRAM, port=0, env=None):
+    def __init__(self, *arguments, program=PROGRAM, port=0, env=None,
+                 stdin=subprocess.DEVNULL):
         for _ in range(launch.START_TRIES):
             self._start(launch.command(program, port, *arguments),
-                        environment(env))
+                        environment(env), stdin)
             with self._more:
                 self._more.wait_for(lambda: self._lines or self._ended,
                                     START_TIMEOUT)
@@ -210,13 +213,13 @@ class Server:
         self.ready = fields(self.wait_for(r"^ready ", START_TIMEOUT))
         self.port = int(self.ready["port"])
 
-    def _start(self, line, env):
+    def _start(self, line, env, stdin):
         self._lines, self._errors = [], []
         self._more = threading.Condition()
         self._ended = False
         self.process = start_process(
-            line, env=env, **TEXT, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            line, env=env, **TEXT, stdin=stdin, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE)
         self._readers = [
             threading.Thread(target=self._read_output, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True)]
@@ -331,19 +334,47 @@ class Server:
             assert echo(client, b"are you there?") == b"are you there?"
 
 
-def check_nothing_left(report, status, trace=False, live=0):
+def one_takes_both(start, *arguments, **options):
+    """A checked server of two workers, started by start(), that serves nobody:
+    when it stops, one of the two takes both sentinels in one call."""
+    return start(*arguments, "--workers", 2, "--batch", 2,
+                 env={"TOGETHER": "2"}, **options)
+
+
+def check_nothing_left(line, console=False):
     """By the report of a checked server (GUARD), which has ended: every block
-    is freed and every handle closed. But for main's own handle, which the
-    control handler may need to the end; the trace's lanes; what belongs to
-    connections that could not be ended; and the workers, if the status is not
-    0: one of them may still be there."""
-    counts = {key: int(value) for key, value in
-              fields(report.read_text(encoding="ascii")).items()}
-    blocks = counts["allocated"] - counts["freed"] - live
-    handles = counts["opened"] - counts["closed"] - live
-    assert 0 <= blocks <= trace + (status != 0), counts
-    assert handles == (counts["opened"] > 0), counts
+    is freed and every handle closed, but for the stop's event, which the
+    console's thread may need to the end, and the console if it has one. For a
+    server that has not ended because of a failure that can't be."""
+    counts = {key: int(value) for key, value in fields(line).items()}
+    left = counts["opened"] - counts["closed"]
+    assert counts["allocated"] == counts["freed"], line
+    assert left == min(counts["opened"], 1) or console and left == 2, line
     return counts
+
+
+class Asked:
+    """What a checked server asks of the system: each call of those that
+    faults.c tells of, in order, with its arguments."""
+
+    def __init__(self, path):
+        self._path = path
+        self.env = {"ASKED": windows_path(path)}
+
+    def calls(self, *names, thread=None):
+        """Those of these names (none: all), of one thread or of all: pairs of
+        a name and its arguments."""
+        if not self._path.exists():
+            return []
+        lines = self._path.read_text(encoding="utf-8").splitlines()
+        found = [(line.split()[0], fields(line)) for line in lines]
+        return [(name, arguments) for name, arguments in found
+                if (not names or name in names)
+                and thread in (None, arguments["thread"])]
+
+    def values(self, name, key):
+        """One argument of each of these calls."""
+        return [arguments[key] for _, arguments in self.calls(name)]
 
 
 # --------------------------------- clients ---------------------------------

@@ -2,6 +2,8 @@
 """Run the tests with a Python that has pytest, which need not be this one.
 
 usage: run_tests.py [ARGUMENTS FOR PYTEST...]
+
+Runs all of tests/, or what the arguments name of it.
 """
 
 import os
@@ -23,6 +25,7 @@ from parts.words import Failure
 
 END_TIMEOUT = 60  # seconds, for pytest to end what its tests have started
 
+TESTS = launch.ROOT / "tests"
 CANDIDATES = [[sys.executable], ["/usr/bin/python3"], ["python3"],
               ["py", "-3"], ["python"]]
 
@@ -42,6 +45,12 @@ def has_pytest(python):
                               timeout=60).returncode == 0
     except (OSError, subprocess.SubprocessError):
         return False
+
+
+def is_of_tests(argument):
+    """Whether this is a file or folder of tests/, or a test in such a file."""
+    path = pathlib.Path(argument.split("::")[0])
+    return path.exists() and TESTS in [path.resolve(), *path.resolve().parents]
 
 
 def status_of(process):
@@ -68,15 +77,16 @@ def main():
                       "pip install pytest' or, on Debian, 'apt-get install "
                       "python3-pytest'")
     launch.prepare()
-    tests = launch.ROOT / "tests"
-    try:
-        tests = pathlib.Path(os.path.relpath(tests))
-    except ValueError:
-        pass  # on another drive of Windows: no way from here to there
+    arguments = sys.argv[1:] or ["-q"]
+    if not any(map(is_of_tests, arguments)):
+        try:
+            arguments.append(os.path.relpath(TESTS))
+        except ValueError:  # on another drive of Windows
+            arguments.append(str(TESTS))
     with program.interrupts.later():
         process = subprocess.Popen(
-            [*python, "-m", "pytest", "-p", "no:cacheprovider",
-             *(sys.argv[1:] or ["-q"]), str(tests)], env=ENVIRONMENT)
+            [*python, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+            env=ENVIRONMENT)
     return status_of(process)
 
 

@@ -32,6 +32,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* SOMAXCONN is some 200: further clients are reset, and do not wait. */
+#ifndef SOMAXCONN_HINT
+#define SOMAXCONN_HINT(backlog) (-(backlog))
+#endif
+
 #define PROGRAM  "step1_completion_routine"
 #define BUF_SIZE 4096
 
@@ -143,8 +148,8 @@ static void CALLBACK WriteCompRoutine(DWORD dwError, DWORD szSendBytes,
 
 static void StartClient(SOCKET hRecvSock, const SOCKADDR_IN *recvAdr)
 {
-    LPWSAOVERLAPPED lpOvLp = calloc(1, sizeof *lpOvLp);
-    LPPER_IO_DATA hbInfo = malloc(sizeof *hbInfo);
+    LPWSAOVERLAPPED lpOvLp = (LPWSAOVERLAPPED)calloc(1, sizeof *lpOvLp);
+    LPPER_IO_DATA hbInfo = (LPPER_IO_DATA)malloc(sizeof *hbInfo);
 
     Check(lpOvLp != NULL && hbInfo != NULL, "malloc");
     hbInfo->hClntSock = hRecvSock;
@@ -197,7 +202,7 @@ int main(int argc, char *argv[])
     lisnAdr.sin_addr.s_addr = htonl(INADDR_ANY);
     lisnAdr.sin_port = htons((u_short)port);
     Check(bind(hLisnSock, (SOCKADDR *)&lisnAdr, adrSz) == 0, "bind");
-    Check(listen(hLisnSock, SOMAXCONN) == 0, "listen");
+    Check(listen(hLisnSock, SOMAXCONN_HINT(65535)) == 0, "listen");
     Check(getsockname(hLisnSock, (SOCKADDR *)&lisnAdr, &adrSz) == 0,
           "getsockname");
     printf("ready port=%u address=0.0.0.0\n", ntohs(lisnAdr.sin_port));

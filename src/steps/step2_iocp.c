@@ -33,6 +33,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* SOMAXCONN is some 200: further clients are reset, and do not wait. */
+#ifndef SOMAXCONN_HINT
+#define SOMAXCONN_HINT(backlog) (-(backlog))
+#endif
+
 #define PROGRAM  "step2_iocp"
 #define BUF_SIZE 4096
 #define READ     3
@@ -178,8 +183,9 @@ static unsigned WINAPI EchoThreadMain(LPVOID pComPort)
 static void StartClient(HANDLE hComPort, SOCKET hClntSock,
                         const SOCKADDR_IN *clntAdr)
 {
-    LPPER_HANDLE_DATA handleInfo = malloc(sizeof *handleInfo);
-    LPPER_IO_DATA ioInfo = malloc(sizeof *ioInfo);
+    LPPER_HANDLE_DATA handleInfo = (LPPER_HANDLE_DATA)malloc(
+        sizeof *handleInfo);
+    LPPER_IO_DATA ioInfo = (LPPER_IO_DATA)malloc(sizeof *ioInfo);
 
     Check(handleInfo != NULL && ioInfo != NULL, "malloc");
     handleInfo->hClntSock = hClntSock;
@@ -243,7 +249,7 @@ int main(int argc, char *argv[])
     servAdr.sin_addr.s_addr = htonl(INADDR_ANY);
     servAdr.sin_port = htons((u_short)port);
     Check(bind(hServSock, (SOCKADDR *)&servAdr, adrSz) == 0, "bind");
-    Check(listen(hServSock, SOMAXCONN) == 0, "listen");
+    Check(listen(hServSock, SOMAXCONN_HINT(65535)) == 0, "listen");
     Check(getsockname(hServSock, (SOCKADDR *)&servAdr, &adrSz) == 0,
           "getsockname");
     printf("ready port=%u address=0.0.0.0 workers=%lu\n",

@@ -7,10 +7,12 @@
  *
  *   FAULTS="WSASend:/3:10055,accept:2:10024"
  *       calls fail. A list of CALL:WHEN:CODE. WHEN is N (the Nth call only),
- *       N+ (the Nth and all after it) or /N (every Nth). CODE is what
- *       GetLastError or WSAGetLastError is to say; "short" for WSASend and
- *       WSARecv transfers half; for getsockopt it shows a socket that is no
- *       IFS handle.
+ *       N-M (the Nth to the Mth), N+ (the Nth and all after it) or /N (every
+ *       Nth). CODE is what GetLastError or WSAGetLastError is to say; or
+ *       "short": WSASend and WSARecv transfer half, and getsockopt shows a
+ *       socket that is no IFS handle; or "late": CancelIoEx says that it has
+ *       cancelled, but the operation goes on, and closesocket comes half a
+ *       second later for the socket that listens.
  *   GUARD=FILE
  *       every block of memory has pages of its own with one behind that can't
  *       be touched, and none is ever used again; nor may a handle be closed
@@ -20,9 +22,18 @@
  *   COUNTS=FILE
  *       at the end a line with the number of calls, of each of those below,
  *       is appended to FILE: WSARecv=12 WSASend=5 ...
+ *   ASKED=FILE
+ *       each call that a test asks about is a line in FILE, with the thread
+ *       that makes it and those of its arguments that matter; and so is each
+ *       time that the system calls the console's handler. What can't be seen
+ *       under Wine (a backlog, a console's mode, a wait) can be seen there.
  *   DELAYS=SEED
  *       threads wait for a random while where ownership changes (delays.c):
  *       before and after a post, before a close, around the locks.
+ *   TOGETHER=N
+ *       one thread takes N packets that were posted by hand in one call of
+ *       GetQueuedCompletionStatusEx: until they are posted no thread begins
+ *       such a call, and the first that does is alone.
  */
 #ifndef CHECKED_H
 #define CHECKED_H
@@ -35,6 +46,11 @@
 #define KEPT_BYTES 0u
 #endif
 
+/* log.c leaves out repeated failures for a second, not for a minute. */
+#ifndef REPEAT_INTERVAL
+#define REPEAT_INTERVAL 1000u
+#endif
+
 #include <process.h>
 #include <stdlib.h>
 
@@ -43,21 +59,19 @@
 #define FAULT_CALLS(X)                                                       \
     X(WSAStartup) X(WSACleanup) X(WSASocketW) X(setsockopt) X(bind)          \
     X(listen) X(accept) X(getsockname) X(getnameinfo) X(getaddrinfo)         \
-    X(shutdown) X(closesocket) X(WSARecv) X(WSASend)                         \
-    X(getsockopt) X(WSAGetOverlappedResult)                                  \
-    X(SetFileCompletionNotificationModes)                                    \
+    X(shutdown) X(closesocket) X(WSARecv) X(WSASend) X(getsockopt)           \
+    X(WSAGetOverlappedResult) X(SetFileCompletionNotificationModes)          \
     X(CreateIoCompletionPort) X(GetQueuedCompletionStatus)                   \
     X(GetQueuedCompletionStatusEx) X(PostQueuedCompletionStatus)             \
     X(CancelIoEx) X(_beginthreadex) X(WaitForSingleObject) X(CloseHandle)    \
-    X(DuplicateHandle)                                                       \
-    X(SetConsoleCtrlHandler) X(GetActiveProcessorCount)                      \
-    X(SleepConditionVariableSRW) X(WriteFile) X(malloc) X(calloc)            \
-    X(CreateFileA) X(SetFilePointerEx) X(TlsAlloc) X(TlsSetValue)            \
-    X(CreateTimerQueueTimer) X(DeleteTimerQueueTimer) X(GetProcAddress)      \
-    X(VirtualAlloc) X(VirtualFree)
+    X(SetConsoleCtrlHandler) X(GetActiveProcessorCount) X(WriteFile)         \
+    X(malloc) X(calloc) X(CreateFileA) X(CreateTimerQueueTimer)              \
+    X(DeleteTimerQueueTimer) X(GetProcAddress) X(VirtualAlloc)               \
+    X(VirtualFree) X(CreateEventW) X(SetEvent) X(WaitForMultipleObjects)     \
+    X(GetFileType) X(GetConsoleMode) X(SetConsoleMode)
 /* These can't fail; they are counted, and have to be where the others are. */
 #define SURE_CALLS(X)                                                        \
-    X(free) X(AcquireSRWLockExclusive) X(ReleaseSRWLockExclusive)
+    X(free) X(AcquireSRWLockExclusive) X(ReleaseSRWLockExclusive) X(Sleep)
 /* clang-format on */
 
 int WSAAPI fault_WSAStartup(WORD version, WSADATA *data);
@@ -108,23 +122,13 @@ uintptr_t fault__beginthreadex(void *security, unsigned stack,
                                unsigned flags, unsigned *id);
 DWORD WINAPI fault_WaitForSingleObject(HANDLE handle, DWORD milliseconds);
 BOOL WINAPI fault_CloseHandle(HANDLE handle);
-BOOL WINAPI fault_DuplicateHandle(HANDLE fromProcess, HANDLE from,
-                                  HANDLE toProcess, HANDLE *to, DWORD access,
-                                  BOOL inherit, DWORD options);
 BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add);
 DWORD WINAPI fault_GetActiveProcessorCount(WORD group);
-BOOL WINAPI fault_SleepConditionVariableSRW(CONDITION_VARIABLE *variable,
-                                            SRWLOCK *lock, DWORD milliseconds,
-                                            ULONG flags);
 BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
                             DWORD *written, OVERLAPPED *overlapped);
 HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
                                 SECURITY_ATTRIBUTES *security, DWORD creation,
                                 DWORD flags, HANDLE model);
-BOOL WINAPI fault_SetFilePointerEx(HANDLE file, LARGE_INTEGER distance,
-                                   LARGE_INTEGER *position, DWORD method);
-DWORD WINAPI fault_TlsAlloc(void);
-BOOL WINAPI fault_TlsSetValue(DWORD index, void *value);
 BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
                                         WAITORTIMERCALLBACK callback,
                                         void *parameter, DWORD due,
@@ -135,12 +139,21 @@ FARPROC WINAPI fault_GetProcAddress(HMODULE module, const char *name);
 LPVOID WINAPI fault_VirtualAlloc(LPVOID address, SIZE_T size, DWORD type,
                                  DWORD protection);
 BOOL WINAPI fault_VirtualFree(LPVOID address, SIZE_T size, DWORD type);
+HANDLE WINAPI fault_CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual,
+                                 BOOL set, const wchar_t *name);
+BOOL WINAPI fault_SetEvent(HANDLE event);
+DWORD WINAPI fault_WaitForMultipleObjects(DWORD count, const HANDLE *handles,
+                                          BOOL all, DWORD milliseconds);
+DWORD WINAPI fault_GetFileType(HANDLE file);
+BOOL WINAPI fault_GetConsoleMode(HANDLE console, DWORD *mode);
+BOOL WINAPI fault_SetConsoleMode(HANDLE console, DWORD mode);
 void *fault_malloc(size_t size);
 void *fault_calloc(size_t count, size_t size);
 
 void fault_free(void *block);
 void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock);
 void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock);
+void WINAPI fault_Sleep(DWORD milliseconds);
 
 /* guard.c. Zeroed memory, or NULL. */
 void *guard_allocate(size_t size);
@@ -155,9 +168,11 @@ void guard_unmapped(void);
 HANDLE guard_opened(HANDLE handle);
 HANDLE guard_closing(HANDLE handle);
 
-/* For the end of the process: the line that GUARD asks for; a line of so many
- * bytes for the file that an environment variable names, if it does. */
+/* For the end of the process: the line that GUARD asks for. */
 void guard_report(void);
+
+/* Appends a line of `length` bytes to the file that an environment variable
+ * names, if it does. One thread at a time. */
 void append_line(const char *variable, const char *line, size_t length);
 
 /* delays.c: waits for a random while, most often none. */
@@ -190,22 +205,24 @@ void delay(void);
 #define _beginthreadex              fault__beginthreadex
 #define WaitForSingleObject         fault_WaitForSingleObject
 #define CloseHandle                 fault_CloseHandle
-#define DuplicateHandle             fault_DuplicateHandle
 #define SetConsoleCtrlHandler       fault_SetConsoleCtrlHandler
 #define GetActiveProcessorCount     fault_GetActiveProcessorCount
-#define SleepConditionVariableSRW   fault_SleepConditionVariableSRW
 #define WriteFile                   fault_WriteFile
 #define AcquireSRWLockExclusive     fault_AcquireSRWLockExclusive
 #define ReleaseSRWLockExclusive     fault_ReleaseSRWLockExclusive
 #define CreateFileA                 fault_CreateFileA
-#define SetFilePointerEx            fault_SetFilePointerEx
-#define TlsAlloc                    fault_TlsAlloc
-#define TlsSetValue                 fault_TlsSetValue
 #define CreateTimerQueueTimer       fault_CreateTimerQueueTimer
 #define DeleteTimerQueueTimer       fault_DeleteTimerQueueTimer
 #define GetProcAddress              fault_GetProcAddress
 #define VirtualAlloc                fault_VirtualAlloc
 #define VirtualFree                 fault_VirtualFree
+#define CreateEventW                fault_CreateEventW
+#define SetEvent                    fault_SetEvent
+#define WaitForMultipleObjects      fault_WaitForMultipleObjects
+#define GetFileType                 fault_GetFileType
+#define GetConsoleMode              fault_GetConsoleMode
+#define SetConsoleMode              fault_SetConsoleMode
+#define Sleep                       fault_Sleep
 #define malloc                      fault_malloc
 #define calloc                      fault_calloc
 #define free                        fault_free

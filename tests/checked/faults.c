@@ -2,15 +2,19 @@
 #define CHECKED_REAL
 #include "checked.h"
 
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#define SHORT (-1)  /* the code of "short" */
+#define SHORT    (-1)  /* the code of "short" */
+#define LATE     (-2)  /* the code of "late" */
+#define TOO_LATE 500   /* ms */
 
 typedef struct {
     const char *name;
-    char when;  /* 0 never, '=' the nth, '+' from the nth on, '/' every nth */
-    LONG n;
+    LONG first, last;  /* the calls that fail; 0: none */
+    LONG step;         /* 1: all of them; n: every nth */
     int code;
     volatile LONG calls;
 } RULE;
@@ -27,18 +31,28 @@ enum {
 };
 
 static RULE rules[CALL_COUNT] = {
-#define ROW(call) {#call, '\0', 0, 0, 0},
+#define ROW(call) {#call, 0, 0, 1, 0, 0},
     FAULT_CALLS(ROW) SURE_CALLS(ROW)
 #undef ROW
 };
 
 static INIT_ONCE once = INIT_ONCE_STATIC_INIT;
+static BOOL tells;                /* ASKED is set                        */
+static volatile SOCKET listener;  /* the socket that listens             */
+static PHANDLER_ROUTINE consoleHandler;
+
+/* TOGETHER: `wanted` is its N, and 0 once one call has taken as many. */
+static struct {
+    SRWLOCK lock;
+    CONDITION_VARIABLE more;
+    ULONG wanted, posted;
+} gate;
 
 /* ------------------------------- the report ------------------------------ */
 
 static void report(void)
 {
-    char line[2048];
+    char line[4096];
     size_t i, length = 0;
 
     for (i = 0; i < CALL_COUNT; ++i)
@@ -51,18 +65,49 @@ static void report(void)
 
 /* --------------------------------- rules --------------------------------- */
 
-/* A wrong FAULTS would be a test that tests nothing. */
+/* What can't be read or done would be a test that tests nothing. */
 static void give_up(const char *text)
 {
-    fprintf(stderr, "faults: can't read '%s'\n", text);
+    fprintf(stderr, "faults: can't do '%s'\n", text);
     TerminateProcess(GetCurrentProcess(), 99);
+}
+
+static void read_when(RULE *rule, const char *text)
+{
+    char *end;
+
+    rule->first = strtol(text + (*text == '/'), &end, 10);
+    rule->last = rule->first;
+    if (*text == '/') {
+        rule->step = rule->first;
+        rule->last = LONG_MAX;
+    } else if (*end == '+') {
+        rule->last = LONG_MAX;
+        ++end;
+    } else if (*end == '-') {
+        rule->last = strtol(end + 1, &end, 10);
+    }
+    if (rule->first <= 0 || rule->last < rule->first || *end != '\0')
+        give_up(text);
+}
+
+static void read_code(RULE *rule, const char *text)
+{
+    char *end;
+
+    rule->code = (int)strtol(text, &end, 10);
+    if (strcmp(text, "short") == 0)
+        rule->code = SHORT;
+    else if (strcmp(text, "late") == 0)
+        rule->code = LATE;
+    else if (*text == '\0' || *end != '\0')
+        give_up(text);
 }
 
 static void read_rule(char *text)
 {
     char *when = strchr(text, ':');
     char *code = when != NULL ? strchr(when + 1, ':') : NULL;
-    char *end;
     size_t i;
 
     if (code == NULL) {
@@ -77,20 +122,8 @@ static void read_rule(char *text)
         give_up(text);
         return;
     }
-    rules[i].when = *when == '/' ? '/' : '=';
-    rules[i].n = strtol(when + (*when == '/'), &end, 10);
-    if (*end == '+' && *when != '/') {
-        rules[i].when = '+';
-        ++end;
-    }
-    if (rules[i].n <= 0 || *end != '\0')
-        give_up(when);
-    rules[i].code = SHORT;
-    if (strcmp(code, "short") == 0)
-        return;
-    rules[i].code = (int)strtol(code, &end, 10);
-    if (*code == '\0' || *end != '\0')
-        give_up(code);
+    read_when(&rules[i], when);
+    read_code(&rules[i], code);
 }
 
 static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
@@ -98,11 +131,12 @@ static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
 {
     static char text[1024];
     DWORD length = GetEnvironmentVariableA("FAULTS", text, sizeof text);
-    char *rule, *next;
+    char number[16], *rule, *next;
 
     (void)unused, (void)argument, (void)context;
     if (atexit(report) != 0)
         give_up("atexit");
+    tells = GetEnvironmentVariableA("ASKED", NULL, 0) != 0;
     if (length >= sizeof text)
         give_up("FAULTS, which is too long");
     for (rule = length > 0 ? text : NULL; rule != NULL; rule = next) {
@@ -111,30 +145,60 @@ static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
             *next++ = '\0';
         read_rule(rule);
     }
+    if (GetEnvironmentVariableA("TOGETHER", number, sizeof number) != 0) {
+        gate.wanted = strtoul(number, &next, 10);
+        if (gate.wanted == 0 || *next != '\0')
+            give_up(number);
+    }
     return TRUE;
 }
 
 /* --------------------------------- calls --------------------------------- */
 
-/* Counts a call; TRUE if it is to fail (or be short, with *code SHORT). */
+static void start(void) { InitOnceExecuteOnce(&once, read_rules, NULL, NULL); }
+
+/* Counts a call; TRUE if it is to fail (or SHORT or LATE, by *code). */
 static BOOL due(size_t call, int *code)
 {
     RULE *rule = &rules[call];
     LONG n;
 
-    InitOnceExecuteOnce(&once, read_rules, NULL, NULL);
+    start();
     n = InterlockedIncrement(&rule->calls);
-    if (rule->when == '\0')
-        return FALSE;
     *code = rule->code;
-    if (rule->when == '/')
-        return n % rule->n == 0;
-    return rule->when == '+' ? n >= rule->n : n == rule->n;
+    return rule->first != 0 && n >= rule->first && n <= rule->last
+           && n % rule->step == 0;
 }
 
 static void count(size_t call) { InterlockedIncrement(&rules[call].calls); }
 
-/* The same, and sets both last errors, which are one on Windows. */
+/* Appends a line to the file of ASKED: the call, and " key=value" for each
+ * argument that matters. */
+static void asked(size_t call, const char *format, ...)
+{
+    static SRWLOCK lock = SRWLOCK_INIT;
+    DWORD code = GetLastError();
+    char arguments[MAX_PATH + 64], line[sizeof arguments + 64];
+    va_list args;
+    int length;
+
+    start();
+    if (!tells) {
+        SetLastError(code);
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(arguments, sizeof arguments, format, args);
+    va_end(args);
+    length = snprintf(line, sizeof line, "%s thread=%lu%s\n", rules[call].name,
+                      GetCurrentThreadId(), arguments);
+    AcquireSRWLockExclusive(&lock);
+    append_line("ASKED", line, (size_t)length);
+    ReleaseSRWLockExclusive(&lock);
+    SetLastError(code);
+}
+
+/* due, and sets both last errors, which are one on Windows. */
 static BOOL fails(size_t call)
 {
     int code;
@@ -159,19 +223,34 @@ int WSAAPI fault_WSAStartup(WORD version, WSADATA *data)
  * else the test would find the leak that it made. */
 int WSAAPI fault_WSACleanup(void)
 {
-    int result = WSACleanup();
+    int result;
+
+    asked(CALL_WSACleanup, "");
+    result = WSACleanup();
 
     return fails(CALL_WSACleanup) ? SOCKET_ERROR : result;
 }
 
 int WSAAPI fault_closesocket(SOCKET sock)
 {
-    int result;
+    BOOL listens = sock == listener;
+    int result, code;
+    BOOL fault = due(CALL_closesocket, &code);
 
     delay();
+    if (fault && code == LATE && listens)
+        Sleep(TOO_LATE);
+    if (listens)
+        listener = INVALID_SOCKET;  /* the handle may be given out again */
     guard_closing((HANDLE)sock);
     result = closesocket(sock);
-    return fails(CALL_closesocket) ? SOCKET_ERROR : result;
+    if (fault && code != LATE) {
+        WSASetLastError(code);
+        result = SOCKET_ERROR;
+    }
+    /* When it is done: what main does must come after that. */
+    asked(CALL_closesocket, " listener=%d", listens);
+    return result;
 }
 
 SOCKET WSAAPI fault_WSASocketW(int family, int type, int protocol,
@@ -187,6 +266,10 @@ SOCKET WSAAPI fault_WSASocketW(int family, int type, int protocol,
 int WSAAPI fault_setsockopt(SOCKET sock, int level, int name,
                             const char *value, int size)
 {
+    int on;
+
+    memcpy(&on, value, sizeof on);
+    asked(CALL_setsockopt, " level=%d name=%d value=%d", level, name, on);
     return fails(CALL_setsockopt) ? SOCKET_ERROR
                                   : setsockopt(sock, level, name, value, size);
 }
@@ -215,11 +298,16 @@ int WSAAPI fault_bind(SOCKET sock, const SOCKADDR *address, int size)
 
 int WSAAPI fault_listen(SOCKET sock, int backlog)
 {
-    return fails(CALL_listen) ? SOCKET_ERROR : listen(sock, backlog);
+    asked(CALL_listen, " backlog=%d", backlog);
+    if (fails(CALL_listen))
+        return SOCKET_ERROR;
+    listener = sock;
+    return listen(sock, backlog);
 }
 
 SOCKET WSAAPI fault_accept(SOCKET sock, SOCKADDR *address, int *size)
 {
+    asked(CALL_accept, "");
     return fails(CALL_accept)
                ? INVALID_SOCKET
                : (SOCKET)guard_opened((HANDLE)accept(sock, address, size));
@@ -319,6 +407,39 @@ BOOL WSAAPI fault_WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped,
            && WSAGetOverlappedResult(sock, overlapped, bytes, wait, flags);
 }
 
+/* -------------------------- packets taken together ------------------------ */
+
+/* Waits for the packets if they are still to come. TRUE: this thread is to
+ * take them, and then to call open_gate; until it does no other gets here. */
+static BOOL enter_gate(void)
+{
+    AcquireSRWLockExclusive(&gate.lock);
+    while (gate.posted < gate.wanted)
+        SleepConditionVariableSRW(&gate.more, &gate.lock, INFINITE, 0);
+    if (gate.wanted > 0)
+        return TRUE;
+    ReleaseSRWLockExclusive(&gate.lock);
+    return FALSE;
+}
+
+/* The thread that had to take them has taken so many. */
+static void open_gate(ULONG taken)
+{
+    if (taken < gate.wanted)
+        give_up("TOGETHER");
+    gate.wanted = 0;
+    ReleaseSRWLockExclusive(&gate.lock);
+}
+
+/* Tells the gate of a packet that was posted. */
+static void gate_posted(void)
+{
+    AcquireSRWLockExclusive(&gate.lock);
+    ++gate.posted;
+    ReleaseSRWLockExclusive(&gate.lock);
+    WakeAllConditionVariable(&gate.more);
+}
+
 /* ------------------------ port, threads, handles ------------------------- */
 
 BOOL WINAPI fault_SetFileCompletionNotificationModes(HANDLE file, UCHAR modes)
@@ -332,6 +453,8 @@ HANDLE WINAPI fault_CreateIoCompletionPort(HANDLE file, HANDLE port,
 {
     HANDLE result;
 
+    if (port == NULL)
+        asked(CALL_CreateIoCompletionPort, " concurrency=%lu", threads);
     if (fails(CALL_CreateIoCompletionPort))
         return NULL;
     result = CreateIoCompletionPort(file, port, key, threads);
@@ -361,16 +484,19 @@ BOOL WINAPI fault_GetQueuedCompletionStatusEx(
     HANDLE port, OVERLAPPED_ENTRY *entries, ULONG count, ULONG *removed,
     DWORD milliseconds, BOOL alertable)
 {
-    BOOL ok;
+    BOOL ok, first;
     DWORD code;
 
     if (fails(CALL_GetQueuedCompletionStatusEx)) {
         *removed = 0;
         return FALSE;
     }
+    first = enter_gate();
     ok = GetQueuedCompletionStatusEx(port, entries, count, removed,
                                      milliseconds, alertable);
     code = GetLastError();
+    if (first)
+        open_gate(ok ? *removed : 0);
     delay();
     SetLastError(code);
     return ok;
@@ -380,15 +506,31 @@ BOOL WINAPI fault_PostQueuedCompletionStatus(HANDLE port, DWORD bytes,
                                              ULONG_PTR key,
                                              OVERLAPPED *overlapped)
 {
+    asked(CALL_PostQueuedCompletionStatus, " key=%llu",
+          (unsigned long long)key);
     delay();
-    return !fails(CALL_PostQueuedCompletionStatus)
-           && PostQueuedCompletionStatus(port, bytes, key, overlapped);
+    if (fails(CALL_PostQueuedCompletionStatus)
+        || !PostQueuedCompletionStatus(port, bytes, key, overlapped))
+        return FALSE;
+    gate_posted();
+    return TRUE;
 }
 
 BOOL WINAPI fault_CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
 {
+    BOOL result;
+    int code;
+
     delay();
-    return !fails(CALL_CancelIoEx) && CancelIoEx(file, overlapped);
+    if (due(CALL_CancelIoEx, &code)) {
+        result = code == LATE;
+        SetLastError((DWORD)code);
+    } else {
+        result = CancelIoEx(file, overlapped);
+    }
+    asked(CALL_CancelIoEx, " everything=%d result=%d", overlapped == NULL,
+          result);
+    return result;
 }
 
 uintptr_t fault__beginthreadex(void *security, unsigned stack,
@@ -406,9 +548,40 @@ uintptr_t fault__beginthreadex(void *security, unsigned stack,
 
 DWORD WINAPI fault_WaitForSingleObject(HANDLE handle, DWORD milliseconds)
 {
-    DWORD result = WaitForSingleObject(handle, milliseconds);
+    asked(CALL_WaitForSingleObject, " ms=%lu", milliseconds);
+    return fails(CALL_WaitForSingleObject)
+               ? WAIT_FAILED
+               : WaitForSingleObject(handle, milliseconds);
+}
 
-    return fails(CALL_WaitForSingleObject) ? WAIT_FAILED : result;
+DWORD WINAPI fault_WaitForMultipleObjects(DWORD number, const HANDLE *handles,
+                                          BOOL all, DWORD milliseconds)
+{
+    asked(CALL_WaitForMultipleObjects, " ms=%lu", milliseconds);
+    return fails(CALL_WaitForMultipleObjects)
+               ? WAIT_FAILED
+               : WaitForMultipleObjects(number, handles, all, milliseconds);
+}
+
+void WINAPI fault_Sleep(DWORD milliseconds)
+{
+    count(CALL_Sleep);
+    asked(CALL_Sleep, " ms=%lu", milliseconds);
+    Sleep(milliseconds);
+}
+
+HANDLE WINAPI fault_CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual,
+                                 BOOL set, const wchar_t *name)
+{
+    return fails(CALL_CreateEventW)
+               ? NULL
+               : guard_opened(CreateEventW(security, manual, set, name));
+}
+
+BOOL WINAPI fault_SetEvent(HANDLE event)
+{
+    asked(CALL_SetEvent, "");
+    return !fails(CALL_SetEvent) && SetEvent(event);
 }
 
 BOOL WINAPI fault_CloseHandle(HANDLE handle)
@@ -418,22 +591,18 @@ BOOL WINAPI fault_CloseHandle(HANDLE handle)
     return !fails(CALL_CloseHandle) && result;
 }
 
-BOOL WINAPI fault_DuplicateHandle(HANDLE fromProcess, HANDLE from,
-                                  HANDLE toProcess, HANDLE *to, DWORD access,
-                                  BOOL inherit, DWORD options)
+static BOOL WINAPI on_console_control(DWORD event)
 {
-    if (fails(CALL_DuplicateHandle)
-        || !DuplicateHandle(fromProcess, from, toProcess, to, access, inherit,
-                            options))
-        return FALSE;
-    guard_opened(*to);
-    return TRUE;
+    asked(CALL_SetConsoleCtrlHandler, " event=%lu", event);
+    return consoleHandler(event);
 }
 
+/* For ASKED a line whenever the system calls the handler. */
 BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
 {
+    consoleHandler = handler;
     return !fails(CALL_SetConsoleCtrlHandler)
-           && SetConsoleCtrlHandler(handler, add);
+           && SetConsoleCtrlHandler(on_console_control, add);
 }
 
 DWORD WINAPI fault_GetActiveProcessorCount(WORD group)
@@ -443,48 +612,44 @@ DWORD WINAPI fault_GetActiveProcessorCount(WORD group)
                : GetActiveProcessorCount(group);
 }
 
-BOOL WINAPI fault_SleepConditionVariableSRW(CONDITION_VARIABLE *variable,
-                                            SRWLOCK *lock, DWORD milliseconds,
-                                            ULONG flags)
-{
-    return !fails(CALL_SleepConditionVariableSRW)
-           && SleepConditionVariableSRW(variable, lock, milliseconds, flags);
-}
-
 BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
                             DWORD *written, OVERLAPPED *overlapped)
 {
+    asked(CALL_WriteFile, " bytes=%lu", size);
     return !fails(CALL_WriteFile)
            && WriteFile(file, data, size, written, overlapped);
 }
 
-/* ---------------------- the trace: file, lane, timer ---------------------- */
+/* ---------------------------- files, consoles ---------------------------- */
+
+DWORD WINAPI fault_GetFileType(HANDLE file)
+{
+    return fails(CALL_GetFileType) ? FILE_TYPE_UNKNOWN : GetFileType(file);
+}
+
+BOOL WINAPI fault_GetConsoleMode(HANDLE console, DWORD *mode)
+{
+    if (fails(CALL_GetConsoleMode) || !GetConsoleMode(console, mode))
+        return FALSE;
+    asked(CALL_GetConsoleMode, " mode=%lu", *mode);  /* what it is told */
+    return TRUE;
+}
+
+BOOL WINAPI fault_SetConsoleMode(HANDLE console, DWORD mode)
+{
+    asked(CALL_SetConsoleMode, " mode=%lu", mode);
+    return !fails(CALL_SetConsoleMode) && SetConsoleMode(console, mode);
+}
 
 HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
                                 SECURITY_ATTRIBUTES *security, DWORD creation,
                                 DWORD flags, HANDLE model)
 {
+    asked(CALL_CreateFileA, " file=%s", name);
     return fails(CALL_CreateFileA)
                ? INVALID_HANDLE_VALUE
                : guard_opened(CreateFileA(name, access, share, security,
                                           creation, flags, model));
-}
-
-BOOL WINAPI fault_SetFilePointerEx(HANDLE file, LARGE_INTEGER distance,
-                                   LARGE_INTEGER *position, DWORD method)
-{
-    return !fails(CALL_SetFilePointerEx)
-           && SetFilePointerEx(file, distance, position, method);
-}
-
-DWORD WINAPI fault_TlsAlloc(void)
-{
-    return fails(CALL_TlsAlloc) ? TLS_OUT_OF_INDEXES : TlsAlloc();
-}
-
-BOOL WINAPI fault_TlsSetValue(DWORD index, void *value)
-{
-    return !fails(CALL_TlsSetValue) && TlsSetValue(index, value);
 }
 
 BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
@@ -555,12 +720,14 @@ void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock)
     count(CALL_AcquireSRWLockExclusive);
     delay();
     AcquireSRWLockExclusive(lock);
+    asked(CALL_AcquireSRWLockExclusive, " lock=%p", (void *)lock);
     delay();
 }
 
 void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock)
 {
     count(CALL_ReleaseSRWLockExclusive);
+    asked(CALL_ReleaseSRWLockExclusive, " lock=%p", (void *)lock);
     ReleaseSRWLockExclusive(lock);
     delay();
 }

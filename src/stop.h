@@ -1,0 +1,32 @@
+/*
+ * stop.h - whether the server stops: the one state that says so.
+ *
+ * The console's handler writes it from a thread of its own, at any moment.
+ * Nothing here takes a lock or prints, so nothing that prints can keep a stop
+ * from happening.
+ */
+#pragma once
+
+#include "platform.h"
+
+typedef struct {
+    void *volatile reason;  /* const char *: why it stops; NULL: it runs   */
+    volatile LONG cut;      /* the drain is over: everything is cancelled  */
+    HANDLE event;           /* set once it stops; never closed, because a
+                               handler may set it as the process ends      */
+} STOP;
+
+/* Makes the event. Returns FALSE after one line that says why not. */
+BOOL stop_open(STOP *stop);
+
+/* Begins the stop; `reason` is a constant text for the log. Returns FALSE if
+ * the server was stopping already. */
+BOOL stop_begin(STOP *stop, const char *reason);
+
+/* Ends the drain: from here on everything is cancelled. */
+void stop_cut(STOP *stop);
+
+BOOL stop_begun(const STOP *stop);
+
+/* Waits until the server stops, at most `milliseconds`. Returns stop_begun. */
+BOOL stop_wait(const STOP *stop, DWORD milliseconds);

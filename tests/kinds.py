@@ -1,0 +1,102 @@
+"""The servers a test can run on: the plain one, its modes, the steps.
+
+A test that starts its server by the fixtures `server` or `start_server` runs
+on the plain one; a marker names others, for a module or for a test:
+
+    pytestmark = pytest.mark.servers(PLAIN, *MODES, *STEPS)
+
+and another, at a test, those it is not for, with the reason:
+
+    @pytest.mark.not_for(*STEPS, because="they have no options")
+
+The test's name then ends with the server's: test_size[batch-4096].
+"""
+
+import collections
+
+import pytest
+
+import support
+from support import BUF_SIZE, LARGE_BUFFER, Server, fields, wait_until
+
+PLAIN = "plain"
+
+
+class Kind:
+    """A server that is started with these options."""
+
+    def __init__(self, *options, buffer=LARGE_BUFFER):
+        self.options = options
+        self.buffer = buffer  # bytes, the most it has for a connection
+
+    def start(self, *arguments, **how):
+        """What the test asks for comes after the options, and counts."""
+        return Server(*self.options, *arguments, **how)
+
+    def end(self, server):
+        """Ends it after a test: it must not have died, nor complained; it
+        stops with status 0 and totals that add up."""
+        assert server.alive(), f"the server died: {server.errors}"
+        server.stop()
+        # A client that is gone before it is accepted is worth a line, no more.
+        assert [line for line in server.errors
+                if "this client only" not in line] == []
+
+
+class Step(Kind):
+    """One of src/steps. It has no options, and no stop."""
+
+    def __init__(self, name):
+        super().__init__(buffer=BUF_SIZE)
+        self.program = support.STEPS / f"{name}.exe"
+
+    def start(self):
+        return Server(program=self.program)
+
+    def end(self, server):
+        """Kills it after a test: it must not have died, nor complained, and
+        has let go of every client, once."""
+        def peers(event):
+            return collections.Counter(
+                fields(x)["peer"] for x in server.matching(event))
+        # Clients that have closed may still wait to be accepted.
+        done = wait_until(lambda: peers("^accept ")
+                          == peers("^(close|failed) "))
+        assert server.alive(), f"the server died: {server.errors}"
+        server.kill()
+        # A client that is gone before it is accepted is worth a line, no more.
+        assert [line for line in server.errors
+                if ": accept failed: code " not in line] == []
+        assert done, (peers("^accept ") - peers("^(close|failed) "),
+                      peers("^(close|failed) ") - peers("^accept "))
+
+
+MODES = {
+    "small-buffer": Kind("--buffer", BUF_SIZE, buffer=BUF_SIZE),
+    "batch": Kind("--workers", 4, "--batch", 256),
+    "inline": Kind("--workers", 2, "--inline", 1),
+    "zero-byte": Kind("--workers", 2, "--zero-byte-recv"),
+    "together": Kind("--workers", 4, "--batch", 256, "--inline", 7,
+                     "--zero-byte-recv"),
+}
+STEPS = {
+    "step1": Step("step1_completion_routine"),
+    "step2": Step("step2_iocp"),
+}
+KINDS = {PLAIN: Kind(), **MODES, **STEPS}
+
+takes_long = pytest.mark.not_for(
+    "small-buffer", "batch", "inline",
+    because="it takes a while, and only the other modes can go wrong here in "
+            "a way of their own")
+
+
+def chosen(servers, exceptions):
+    """The names that a marker `servers` and all of `not_for` leave."""
+    names = list(servers.args)
+    for marker in exceptions:
+        assert marker.kwargs["because"]
+        for name in marker.args:
+            assert name in names, f"no exception: {name} in {names}"
+            names.remove(name)
+    return names

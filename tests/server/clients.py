@@ -1,0 +1,102 @@
+"""Clients in numbers, as several modules have them."""
+
+import threading
+
+from parts import process_info
+from support import IO_TIMEOUT, echo, exchange, reset, together, wait_until
+
+OFFERED = 100 << 20  # bytes, to a server, by each client that never reads
+
+
+def offer(server, clients, piece=b"\xa5" * 65536):
+    """Send pieces to all of them, who don't read, until nothing moves any more.
+
+    Returns how many bytes the sockets took of each; no more than OFFERED.
+    """
+    taken = [0] * len(clients)
+    for client in clients:
+        client.setblocking(False)
+
+    def push():
+        """One round over all; True if somebody took something."""
+        before = sum(taken)
+        for number, client in enumerate(clients):
+            try:
+                while taken[number] < OFFERED:
+                    taken[number] += client.send(piece)
+            except BlockingIOError:
+                pass
+        return sum(taken) > before
+    # No event tells that nothing moves. It is so when the sockets are full
+    # and the server has not done anything for a while either.
+    used, quiet = -1.0, 0
+
+    def stuck():
+        nonlocal used, quiet
+        now = process_info.cpu_time(server.process.pid)
+        quiet = 0 if push() or now > used else quiet + 1
+        used = now
+        return quiet >= 20
+    assert wait_until(stuck, 60, interval=0.05)
+    return taken
+
+
+class Load:
+    """Clients that do something over and over until the server stops."""
+
+    def __init__(self, server, clients, behaviour):
+        self.server = server
+        self.rounds = 0
+        self._busy = threading.Condition()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=[behaviour])
+                         for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+        with self._busy:
+            assert self._busy.wait_for(lambda: self.rounds >= 3 * clients,
+                                       IO_TIMEOUT)
+
+    def _run(self, behaviour):
+        while not self._stop.is_set():
+            try:
+                behaviour(self._count)
+            except OSError:
+                pass  # the server stops; what clients see then is theirs
+
+    def _count(self):
+        with self._busy:
+            self.rounds += 1
+            self._busy.notify_all()
+        return not self._stop.is_set()
+
+    def end(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(IO_TIMEOUT)
+            assert not thread.is_alive()
+
+
+def all_kinds_at_once(server, clients):
+    """Good clients among bad ones, so many of each kind, at the same time."""
+    data = bytes(range(256)) * 2000
+
+    def good():
+        with server.connect() as client:
+            for _ in range(3):
+                assert echo(client, b"ping") == b"ping"
+            assert exchange(client, data) == data
+
+    def resetting():
+        for _ in range(10):
+            client = server.connect()
+            client.sendall(data[:20_000])
+            reset(client)
+
+    def leaving():
+        for _ in range(20):
+            server.connect().close()
+
+    with together([good, resetting, leaving] * clients):
+        pass
+    server.check_serves()

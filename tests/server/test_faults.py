@@ -1,0 +1,660 @@
+"""Every call the server makes fails, in a build where calls can be told to.
+
+See tests/checked/checked.h. The server goes on, or ends with the right status;
+says in one line what failed; and the other clients keep getting their bytes.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, ROOT, WINDOWS, Server,
+                     check_nothing_left, closing_all, echo, exchange, fields,
+                     one_takes_both, receive_all, run_server, wait_until,
+                     windows_path)
+from test_fault_sweep import CODES
+
+NO_RESOURCES = 1450  # ERROR_NO_SYSTEM_RESOURCES
+
+if WINDOWS and not CHECKED.exists():
+    pytest.skip("GNU make builds the server with faults: make checked",
+                allow_module_level=True)
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """faulty(faults, *arguments): a server whose calls fail like that, and
+    which leaves no block and no handle behind if it ends in order."""
+    started = []
+
+    def start(faults, *arguments, env=None):
+        report = tmp_path / f"guard{len(started)}.txt"
+        server = Server(*arguments, program=CHECKED, env={
+            **(env or {}), "FAULTS": faults, "GUARD": windows_path(report)})
+        started.append((server, report))
+        return server
+    yield start
+    for server, report in started:
+        # Not of one that a test has killed, or that could not go on.
+        if server.process.poll() == 0 or server.matching("^stopped "):
+            check_nothing_left(report.read_text(encoding="ascii"))
+
+
+def complaints(server, call):
+    """The error lines about this call."""
+    return [x for x in server.errors
+            if re.match(rf"iocp_echo_server: {call}\b.* failed: ", x)]
+
+
+LEFT_OUT = r"; (\d+) more like it were left out$"
+
+
+def told(server, said):
+    """How many failures the error lines tell of, which are all about the same:
+    the first at once, and later lines say how many were left out."""
+    first, *more = server.errors
+    assert re.search(said, first) and not re.search(LEFT_OUT, first)
+    for line in more:
+        assert re.search(said, line) and re.search(LEFT_OUT, line)
+    return 1 + sum(1 + int(re.search(LEFT_OUT, x)[1]) for x in more)
+
+
+# ------------------------ short and failing transfers ----------------------
+
+
+@pytest.mark.parametrize("faults", [
+    "WSASend:/1:short", "WSARecv:/1:short", "WSASend:/2:short",
+    "WSASend:/3:short,WSARecv:/2:short"])
+def test_short_transfers_are_continued(faulty, faults):
+    """A WRITE that completes short goes on with the rest, until it is done."""
+    server = faulty(faults)
+    with server.connect() as client:
+        for size in (1, 2, 3, 100, BUF_SIZE - 1, BUF_SIZE):
+            message = bytes(range(256)) * 16
+            assert echo(client, message[:size]) == message[:size]
+    data = bytes(range(251)) * 10_000
+    with server.connect() as client:
+        assert exchange(client, data) == data
+    totals = server.stop()
+    assert totals["received"] == totals["sent"]
+    assert totals["failed"] == 0
+
+
+@pytest.mark.parametrize("call, when", [
+    ("WSASend", "/3"), ("WSARecv", "/3"), ("WSASend", "1"), ("WSARecv", "1"),
+    ("WSARecv", "2"), ("WSARecv", "/1")])
+@pytest.mark.parametrize("code", [10054, 10055])
+def test_a_post_that_fails_retires_its_connection_once(faulty, call, when,
+                                                       code):
+    """No packet comes for it, so the poster closes the connection: twice and
+    the totals do not add up, never and it stays."""
+    server = faulty(f"{call}:{when}:{code}", "-v")
+    whole = 0
+    for _ in range(20):
+        with server.connect() as client:
+            try:
+                whole += echo(client, b"hello") == b"hello"
+                client.shutdown(1)
+                receive_all(client)
+            except OSError:
+                pass  # this one was hit
+    assert whole > 0 or when == "/1"
+    server.wait_for("^close ", count=20)
+    totals = server.stop()
+    hit = len(server.matching(rf"^failed .* code={code} at-once=1$"))
+    assert hit > 0
+    assert totals["connections"] == 20
+    assert totals["failed"] == hit
+
+
+# ------------------------------ it goes on ---------------------------------
+
+GOES_ON = {
+    # FAULTS, what is said at least once, how many clients it may cost
+    "accept, this client": ("accept:2:10054", "accept failed", 1),
+    "accept, aborted": ("accept:/3:10053", "accept failed", 0),
+    "accept, unknown": ("accept:/2:12345", "accept failed", 0),
+    "accept, no descriptors": ("accept:2:10024", "accept failed", 0),
+    "accept, no buffers": ("accept:/2:10055", "accept failed", 0),
+    "no memory": ("malloc:/4:8", "out of memory", 7),
+    "associate": (f"CreateIoCompletionPort:4:{NO_RESOURCES}",
+                  "CreateIoCompletionPort (associate) failed", 1),
+    "shutdown": ("shutdown:/1:10057", None, 0),
+    "closesocket": ("closesocket:/2:10038", "closesocket failed", 0),
+    "shared names": ("getnameinfo:/1:11001", None, 0),
+    "number of CPUs": ("GetActiveProcessorCount:1:87", None, 0),
+    "console output": ("WriteFile:3+:232", None, 0),
+}
+
+
+@pytest.mark.parametrize("faults, said, cost", GOES_ON.values(),
+                         ids=GOES_ON.keys())
+def test_goes_on(faulty, faults, said, cost):
+    server = faulty(faults)
+    served = 0
+    with server.connect() as client:
+        client.settimeout(IO_TIMEOUT)
+        try:
+            first = echo(client, b"first") == b"first"
+        except OSError:
+            first = False
+        for _ in range(20):
+            try:
+                with server.connect() as other:
+                    served += echo(other, b"other") == b"other"
+            except OSError:
+                pass  # closed before it was served
+        if first:
+            assert echo(client, b"still here") == b"still here"
+    assert served >= 20 - cost
+    server.signal_stop()
+    assert server.wait_end() == 0
+    if said is not None:
+        assert any(said in line for line in server.errors), server.errors
+        assert all(line.startswith("iocp_echo_server: ")
+                   for line in server.errors)
+    if "WriteFile" not in faults:
+        totals = server.check_end()
+        assert totals["live"] == 0 and totals["failed"] <= cost
+
+
+def test_no_memory_for_a_line(faulty):
+    server = faulty("getnameinfo:/1:11001", "-v")
+    server.check_serves()
+    server.wait_for(r"^accept conn=1 peer=\[?unknown\]?:\d+ live=1$")
+    server.stop()
+
+
+def test_out_of_descriptors_is_waited_out(faulty):
+    server = faulty("accept:2+:10024")
+    with server.connect() as client:
+        assert echo(client, b"first") == b"first"
+        with server.connect() as waiting:
+            waiting.settimeout(0.5)
+            with pytest.raises(socket.timeout):
+                waiting.recv(1)
+            assert echo(client, b"still here") == b"still here"
+            server.stop()  # while it waits to accept again
+    assert told(server, r"accept failed: .*\(WSAEMFILE 10024\)") > 0
+
+
+@pytest.mark.parametrize("code", [10054, 10053, 10055, 12345])
+def test_accept_never_succeeds(faulty, code):
+    """The server waits for better times, says so, and can be stopped."""
+    server = faulty(f"accept:1+:{code}")
+    with server.connect() as client:
+        client.settimeout(0.5)
+        with pytest.raises(socket.timeout):
+            client.recv(1)
+        assert server.stop()["connections"] == 0
+    assert told(server, "accept failed: ") > 0
+
+
+@pytest.mark.parametrize("code", [10038, 10022, 10045, 10093])
+def test_a_listener_that_is_gone_ends_the_server_in_order(faulty, code):
+    """Nobody else can come; who is there gets all that was received."""
+    server = faulty(f"accept:3:{code},getsockopt:1+:{code}", "-v")
+    data = bytes(range(256)) * 16
+    with server.connect() as first:
+        assert echo(first, data) == data
+        with server.connect() as second:
+            second.sendall(data)
+            received = receive_all(second)
+        assert receive_all(first) == b""
+    assert server.wait_end() == 1
+    assert received == data[:len(received)]
+    assert len(complaints(server, "accept")) == len(server.errors) == 1
+    assert server.matching("^stopping reason=listener-lost")
+    totals = server.check_end()
+    assert totals["received"] == totals["sent"]
+
+
+# ------------------------------ it can't start -----------------------------
+
+FALLS_BACK = ["WSASocketW:1:10047", "setsockopt:1:10042", "bind:1:10049",
+              "bind:1:10047"]
+
+
+@pytest.mark.parametrize("faults", FALLS_BACK)
+def test_no_ipv6_here(faulty, faults):
+    """All addresses are then those of IPv4."""
+    server = faulty(faults)
+    assert server.ready["address"] == "0.0.0.0"
+    server.check_serves()
+    server.stop()
+    assert server.errors == []
+
+
+CANNOT_RUN = {
+    "WSAStartup": ("WSAStartup:1:10091", []),
+    "CreateEvent": ("CreateEventW:1:8", []),
+    "CreateEvent, second": ("CreateEventW:2:8", []),
+    "SetConsoleCtrlHandler": ("SetConsoleCtrlHandler:1:87", []),
+    "CreateIoCompletionPort": (f"CreateIoCompletionPort:1:{NO_RESOURCES}", []),
+    "no memory for 3 workers": ("calloc:1:8", []),
+    "_beginthreadex": ("_beginthreadex:1:8", []),
+    "_beginthreadex, third": ("_beginthreadex:3:8", []),
+    "_beginthreadex, for sweeps": ("_beginthreadex:4:8", ["-i", "5"]),
+    "WSASocket": ("WSASocketW:1:10055", []),
+    "WSASocket, both": ("WSASocketW:1+:10047", []),
+    "setsockopt(SO_EXCLUSIVEADDRUSE)": ("setsockopt:2:10013", []),
+    "setsockopt(IPV6_V6ONLY)": ("setsockopt:1:10042", ["--bind", "::1"]),
+    "setsockopt(TCP_NODELAY)": ("setsockopt:3:10022", []),
+    "bind": ("bind:1:10048", []),
+    "bind, both": ("bind:1+:10049", []),
+    "bind, that one": ("bind:1:10048", ["--bind", "127.0.0.1"]),
+    "listen": ("listen:1:10055", []),
+    "getsockname": ("getsockname:1:10050", []),
+}
+
+
+@pytest.fixture
+def run_faulty(tmp_path):
+    """run_faulty(faults, *arguments): its status, output and error lines. It
+    leaves nothing behind but what its end frees anyway."""
+    def run(faults, *arguments):
+        report = tmp_path / "guard.txt"
+        result = run_server(0, "-w", 3, *arguments, program=CHECKED, env={
+            "FAULTS": faults, "GUARD": windows_path(report)})
+        check_nothing_left(report.read_text(encoding="ascii"))
+        return result.returncode, result.stdout, result.stderr.splitlines()
+    return run
+
+
+@pytest.mark.parametrize("call", CANNOT_RUN)
+def test_cannot_run(run_faulty, call):
+    """One line: the call, its code and what it means. And status 1."""
+    faults, arguments = CANNOT_RUN[call]
+    status, out, lines = run_faulty(faults, *arguments)
+    code = faults.rsplit(":", 1)[1]
+    assert status == 1
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("iocp_echo_server: " + call.split(",")[0])
+    assert "no memory" in call or re.search(rf"failed: .+\(\w+ {code}\)",
+                                            lines[0])
+    assert "ready " not in out
+    # What the user has chosen: the address and the port, how many workers.
+    if call.startswith(("WSASocket", "setsockopt", "bind", "listen",
+                        "getsockname")):
+        address = {"::1": "[::1]", "127.0.0.1": "127.0.0.1"}.get(
+            arguments[-1] if arguments else "",
+            "0.0.0.0" if call.endswith("both") else "[::]")
+        assert f" {address}:0 failed: " in lines[0]
+    elif call in ("_beginthreadex", "_beginthreadex, third"):
+        assert "--workers" in lines[0] and " 3" in lines[0]
+
+
+def test_an_address_that_can_not_be_read(run_faulty):
+    status, _, lines = run_faulty("getaddrinfo:1:11001", "--bind", "127.0.0.1")
+    assert status == 2 and len(lines) == 1
+
+
+# ----------------------------- workers, the end ----------------------------
+
+
+# FAULTS, arguments, and the call: what can't fail on a healthy system.
+IMPOSSIBLE = {
+    "wait for a packet": ("GetQueuedCompletionStatus:5:6", [],
+                          "GetQueuedCompletionStatus"),
+    "the first wait": ("GetQueuedCompletionStatus:1:6", [],
+                       "GetQueuedCompletionStatus"),
+    "all waits": ("GetQueuedCompletionStatus:3+:6", [],
+                  "GetQueuedCompletionStatus"),
+    "wait for packets": ("GetQueuedCompletionStatusEx:6:6", ["--batch", 64],
+                         "GetQueuedCompletionStatusEx"),
+    "sentinel": (f"PostQueuedCompletionStatus:1+:{NO_RESOURCES}", [],
+                 "PostQueuedCompletionStatus"),
+    "wait for a place": ("WaitForMultipleObjects:1:6", ["-m", 2],
+                         "WaitForMultipleObjects"),
+    "wait of the sweeps": ("WaitForSingleObject:3:6", ["-i", 60],
+                           "WaitForSingleObject"),
+    "wait of the drain or a join": ("WaitForSingleObject:1:6", [],
+                                    "WaitForSingleObject"),
+    "a place is free": ("SetEvent:1:6", ["-m", 1], "SetEvent"),
+    "the stop": ("SetEvent:1:6", [], "SetEvent"),
+}
+
+
+@pytest.mark.parametrize("faults, arguments, call", IMPOSSIBLE.values(),
+                         ids=IMPOSSIBLE.keys())
+def test_an_impossible_failure_ends_it_at_once(faulty, faults, arguments,
+                                               call):
+    """One line and status 1: nothing that follows could be relied on."""
+    server = faulty(faults, "--workers", 2, "--drain-timeout", 60, *arguments)
+    with closing_all() as clients:
+        for _ in range(2):
+            try:
+                clients.append(server.connect())
+                echo(clients[-1], b"hello")
+            except OSError:
+                pass  # it has ended already
+            if "-m" in arguments and call == "SetEvent":
+                clients.pop().close()
+        if server.alive():
+            server.signal_stop()
+        for client in clients:
+            client.close()
+        assert server.wait_end() == 1
+    assert len(complaints(server, call)) == len(server.errors) == 1
+    assert re.search(r" failed: .+ \(\w+ \d+\)", server.errors[0])
+    assert not server.matching("^(worker|stopped) ")
+
+
+def test_a_sentinel_is_posted_again(faulty):
+    server = faulty(f"PostQueuedCompletionStatus:2:{NO_RESOURCES}", "-w", 4)
+    server.check_serves()
+    server.stop()
+
+
+def test_the_last_line_is_never_left_out(faulty):
+    """The same call has failed before, a moment ago, and was survived."""
+    server = faulty(f"PostQueuedCompletionStatus:1+:{NO_RESOURCES}", "-w", 2,
+                    "--inline", 1, "--buffer", BUF_SIZE)
+    data = bytes(range(256)) * 4000
+    with server.connect() as client:
+        assert exchange(client, data) == data
+    assert wait_until(lambda: server.errors)
+    server.signal_stop()
+    assert server.wait_end() == 1
+    assert "does not wait for its turn" in server.errors[0]
+    assert "does not wait for its turn" not in server.errors[-1]
+    assert complaints(server, "PostQueuedCompletionStatus") == server.errors
+
+
+@pytest.mark.parametrize("faults, call", [
+    ("CancelIoEx:1:31", "CancelIoEx"), ("CancelIoEx:/2:31", "CancelIoEx"),
+    ("CloseHandle:1:6", "CloseHandle"), ("WSACleanup:1:10093", "WSACleanup")])
+def test_a_failure_while_stopping_is_told(faulty, faults, call):
+    server = faulty(faults, "--max-connections", 4)
+    with closing_all() as clients:
+        for _ in range(4):
+            clients.append(server.connect())
+            assert echo(clients[-1], b"hello") == b"hello"
+        server.stop()
+    assert told(server, f"{call}.* failed: ") > 0
+
+
+# ------------------------- the same over and over ---------------------------
+
+INTERVAL = 1  # seconds, from line to line: REPEAT_INTERVAL in checked.h
+
+
+def comes_and_goes(server):
+    try:
+        with server.connect() as client:
+            client.sendall(bytes(20 * BUF_SIZE))
+            client.shutdown(socket.SHUT_WR)
+            receive_all(client)
+    except OSError:
+        pass  # it was hit
+
+
+REPEATED = {
+    # FAULTS, arguments, what is said
+    "accept": ("accept:/2:10054", [], "accept failed: "),
+    "accept, descriptors": ("accept:/2:10024", [], "accept failed: "),
+    "dropped": ("malloc:/1:8", [], "out of memory"),
+    "associate": (f"CreateIoCompletionPort:2+:{NO_RESOURCES}", [],
+                  "CreateIoCompletionPort.* failed: "),
+    "closesocket": ("closesocket:/1:10038", [], "closesocket.* failed: "),
+    "no buffer": ("VirtualAlloc:/1:8", ["--zero-byte-recv"], "out of memory"),
+    "a buffer is not freed": ("VirtualFree:/1:487", ["--zero-byte-recv"],
+                              "VirtualFree failed: "),
+    "skip packets": ("SetFileCompletionNotificationModes:/1:87",
+                     ["--inline", 4], "--inline"),
+    "queue": (f"PostQueuedCompletionStatus:1-100000:{NO_RESOURCES}",
+              ["--inline", 1, "--buffer", BUF_SIZE],
+              "does not wait for its turn"),
+    "cancel": ("CancelIoEx:1-100000:31", ["-i", 1], "CancelIoEx failed: "),
+}
+
+
+@pytest.mark.parametrize("faults, arguments, said", REPEATED.values(),
+                         ids=REPEATED.keys())
+def test_the_same_failure_over_and_over(faulty, faults, arguments, said):
+    """The first at once; then now and then a line that says how many were left
+    out: an outage hours later is no secret, and no client can fill a disk."""
+    server = faulty(faults, "-w", 2, *arguments)
+    started = time.monotonic()
+    silent = server.connect() if "-i" in arguments else None
+
+    def reported(lines):
+        if silent is None:
+            comes_and_goes(server)
+        return len(server.errors) >= lines
+    assert wait_until(lambda: reported(2))
+    server.kill()
+    lines = len(server.errors)
+    assert lines - 1 <= (time.monotonic() - started) / INTERVAL
+    assert told(server, said) > lines
+    if silent is not None:
+        silent.close()
+
+
+# ----------------------- cancelled as idle, but too late --------------------
+
+
+def test_a_connection_that_goes_on_is_not_idle(faulty, asked):
+    """Its READ was done in the moment in which it was cancelled. What fails
+    later is a failure like any other."""
+    server = faulty("CancelIoEx:1-100:late,WSASend:3:10054", "-i", 1, "-v",
+                    env=asked.env)
+    with server.connect() as client:
+        assert echo(client, b"before") == b"before"
+        assert wait_until(lambda: asked.calls("CancelIoEx"))
+        assert echo(client, b"still here") == b"still here"
+        client.sendall(b"this WRITE fails")
+        server.wait_for("^close conn=1 reason=error received=32 sent=16 ")
+    assert server.stop()["failed"] == 1
+
+
+def test_a_connection_that_is_idle_later(faulty, asked):
+    server = faulty("CancelIoEx:1-4:late", "-i", 1, "-v", env=asked.env)
+    with server.connect() as client:
+        assert wait_until(lambda: asked.calls("CancelIoEx"))
+        assert echo(client, b"still here") == b"still here"
+        assert client.recv(1) == b""
+    server.wait_for("^close conn=1 reason=idle received=10 sent=10 ")
+    assert server.stop()["failed"] == 0
+
+
+# --------------------------------- modes -----------------------------------
+
+
+def inlined(server):
+    """How many operations had no packet, after the stop."""
+    return sum(int(fields(x)["inline"]) for x in server.matching("^worker "))
+
+
+@pytest.mark.parametrize("faults, said", [
+    ("SetFileCompletionNotificationModes:/1:87", "--inline"),
+    ("getsockopt:/1:10042", "--inline"),
+    ("getsockopt:/1:short", "--inline.*IFS")])
+def test_inline_is_refused_where_it_is_not_safe(faulty, faults, said):
+    """It serves the ordinary way."""
+    server = faulty(faults, "--inline", 4)
+    for _ in range(5):
+        server.check_serves()
+    totals = server.stop()
+    assert totals["received"] == totals["sent"] > 0
+    assert totals["completions"] == 15 and inlined(server) == 0
+    assert told(server, said) > 0
+
+
+def test_who_can_not_be_queued_goes_on(faulty):
+    """The limit of --inline needs a post; without it there is no limit."""
+    server = faulty(f"PostQueuedCompletionStatus:/2:{NO_RESOURCES}",
+                    "--inline", 1, "--buffer", BUF_SIZE, "-v", "-w", 2)
+    data = bytes(range(256)) * 4000
+    for number in range(1, 4):
+        with server.connect() as client:
+            # Its first READ is pending: main posts nothing for it.
+            server.wait_for(f"^accept conn={number} ")
+            assert exchange(client, data) == data
+    totals = server.stop()
+    assert totals["received"] == totals["sent"] == 3 * len(data)
+    assert told(server, "does not wait for its turn") > 0
+
+
+def test_a_return_of_sentinels_that_fails(faulty):
+    """One worker has taken its sibling's and can't give it back."""
+    server = one_takes_both(
+        faulty, f"PostQueuedCompletionStatus:3+:{NO_RESOURCES}")
+    server.signal_stop()
+    assert server.wait_end() == 1
+    assert len(complaints(server, "PostQueuedCompletionStatus")) == 1
+    assert len(server.errors) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--batch", 64],
+                                       ["--batch", 64, "--inline", 2]])
+def test_a_failed_operation_in_a_batch(faulty, arguments):
+    """It ends its connection, and the packets beside it are handled."""
+    server = faulty("WSAGetOverlappedResult:/20:10054", "-v", *arguments)
+    served = 0
+    for _ in range(20):
+        try:
+            with server.connect() as client:
+                served += echo(client, b"hello") == b"hello"
+        except OSError:
+            pass  # it was hit
+    failed = server.stop()["failed"]
+    assert failed > 0 and served >= 20 - failed
+    assert len(server.matching("^failed .* code=10054$")) == failed
+
+
+def test_no_memory_for_a_large_buffer(faulty):
+    """The connection stays with its small one."""
+    server = faulty("VirtualAlloc:/1:8", "-v")
+    data = bytes(range(256)) * 4000
+    with server.connect() as client:
+        assert exchange(client, data) == data
+    server.wait_for("^close ")
+    sizes = {int(fields(x)["bytes"]) for x in server.matching("^read ")}
+    assert max(sizes) == BUF_SIZE
+    assert server.stop()["failed"] == 0 and server.errors == []
+
+
+def test_no_memory_for_any_buffer(faulty):
+    server = faulty("VirtualAlloc:3:8", "--zero-byte-recv", "-v")
+    server.check_serves()  # two buffers: for the message, for the end of file
+    server.wait_for("^close conn=1 ")
+    with server.connect() as client:
+        client.sendall(b"hello")
+        with pytest.raises(ConnectionError):  # closed with bytes not read
+            client.recv(1)
+    server.check_serves()
+    assert server.stop()["failed"] == 1
+    (line,) = server.errors
+    assert "out of memory" in line and "conn=2" in line
+
+
+def test_a_buffer_that_can_not_be_freed(faulty):
+    server = faulty("VirtualFree:1:487", "--zero-byte-recv")
+    for _ in range(3):
+        server.check_serves()
+    server.stop()
+    assert len(complaints(server, "VirtualFree")) == len(server.errors) == 1
+
+
+# --------------------------------- trace -----------------------------------
+
+TRACE_FAULTS = {
+    # FAULTS, the call that is told of (None: nothing is), is it valid JSON
+    "CreateFile": ("CreateFileA:1:5", "CreateFile (trace)", None),
+    "TlsAlloc": ("TlsAlloc:1:8", "TlsAlloc", None),
+    "lanes": ("calloc:1:8", "no memory for the trace", None),
+    "first write": ("WriteFile:1:112", "WriteFile (trace)", False),
+    "SetFilePointerEx": ("SetFilePointerEx:1:5", "SetFilePointerEx", False),
+    "CreateTimerQueueTimer": ("CreateTimerQueueTimer:1:8",
+                              "CreateTimerQueueTimer", True),
+    "DeleteTimerQueueTimer": ("DeleteTimerQueueTimer:1:6",
+                              "DeleteTimerQueueTimer", True),
+    "system's name": ("GetProcAddress:/1:127", None, True),
+    "TlsSetValue": ("TlsSetValue:2:87", "TlsSetValue", True),
+}
+
+
+@pytest.mark.parametrize("faults, said, valid", TRACE_FAULTS.values(),
+                         ids=TRACE_FAULTS.keys())
+def test_a_trace_that_fails(faulty, tmp_path, faults, said, valid):
+    """One line; the trace ends, or lacks something; the echo goes on."""
+    trace = tmp_path / "trace.json"
+    server = faulty(faults, "--workers", 2, "--trace", windows_path(trace))
+    for _ in range(5):
+        server.check_serves()
+    totals = server.stop()
+    assert totals["connections"] == 5 and totals["failed"] == 0
+    told = [line for line in server.errors if said is not None
+            and line.startswith(f"iocp_echo_server: {said}")]
+    assert len(server.errors) == len(told) == (said is not None)
+    if valid is None:
+        assert not trace.exists()
+    elif valid:
+        assert len(json.loads(trace.read_text(encoding="ascii"))) > 5
+
+
+def test_a_disk_that_is_full_later(faulty, tmp_path):
+    """The file's beginning is there, and nobody but the trace is hit."""
+    trace = tmp_path / "trace.json"
+    # The first WriteFile is the trace's beginning, the second the ready line.
+    server = faulty("WriteFile:3:112", "--trace", windows_path(trace))
+    with server.connect() as client:
+        assert echo(client, b"before") == b"before"
+        assert wait_until(lambda: server.errors)
+        assert echo(client, b"after") == b"after"
+    server.stop()
+    assert len(server.errors) == 1
+    assert server.errors[0].startswith(
+        "iocp_echo_server: WriteFile (trace) failed: the disk is full")
+    assert trace.read_text(encoding="ascii").startswith('[\n{"ph":"M"')
+
+
+# ------------------------------ completeness -------------------------------
+
+CANNOT_FAIL = {
+    # Windows documents no failure for these, or the server does not depend
+    # on it.
+    "AcquireSRWLockExclusive", "AcquireSRWLockShared", "InitializeSRWLock",
+    "ReleaseSRWLockExclusive", "ReleaseSRWLockShared", "GetTickCount",
+    "GetTickCount64", "GetSystemInfo", "GetSystemTime",
+    "QueryPerformanceCounter", "QueryPerformanceFrequency",
+    "GetModuleHandleW", "GetLastError", "WSAGetLastError",
+    "GetCurrentProcess", "GetCurrentThreadId", "GetStdHandle", "Sleep",
+    "TerminateProcess", "FormatMessageA", "freeaddrinfo", "htons", "ntohl",
+    "ntohs", "InitializeSListHead", "InterlockedPushEntrySList",
+    "InterlockedPopEntrySList", "QueryDepthSList",
+    # C runtime, on memory of the caller's
+    "exit", "free", "memcmp", "memcpy", "memset", "strchr", "strcmp",
+    "strcspn", "strlen", "strncmp", "__mingw_vsnprintf", "__mingw_snprintf",
+    "__doserrno", "_vsnprintf", "vsnprintf", "snprintf", "__main",
+    "___chkstk_ms",
+}
+
+
+def test_every_call_has_a_fault():
+    """A new call is noticed here: it needs a fault, or a reason for none."""
+    nm = shutil.which("x86_64-w64-mingw32-nm") or shutil.which("nm")
+    assert nm is not None, "binutils' nm lists the calls"
+    objects = sorted((ROOT / "build" / "x86_64").glob("*.o"))
+    assert len(objects) >= 8
+    listing = subprocess.run([nm, *map(str, objects)], capture_output=True,
+                             encoding="ascii", timeout=60, check=True).stdout
+    defined = set(re.findall(r"^\S+ [A-TV-Z] (\S+)$", listing, re.MULTILINE))
+    used = {name[len("__imp_"):] if name.startswith("__imp_") else name
+            for name in re.findall(r"^\s+U (\S+)$", listing, re.MULTILINE)}
+    calls = used - defined - CANNOT_FAIL
+    swept = set(CODES)  # test_fault_sweep.py lets each of these fail
+    assert calls <= swept, calls - swept
+    assert swept <= calls, swept - calls
+    # By their effects, one by one, they are tested here.
+    text = pathlib.Path(__file__).read_text(encoding="utf-8")
+    tested = set(re.findall(r'[",](\w+):[/\d{]', text))
+    tested |= {"WSASend", "WSARecv"}  # as parameters
+    assert calls <= tested, calls - tested

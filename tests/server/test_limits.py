@@ -1,0 +1,201 @@
+"""Threads, connections and time: the limits a user can set."""
+
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from clients import offer
+from support import (IO_TIMEOUT, closing_all, echo, fields, receive,
+                     receive_all, reset, together)
+
+# --------------------------------- workers ---------------------------------
+
+
+def test_as_many_workers_as_cpus(start_server):
+    server = start_server()
+    assert int(server.ready["workers"]) == os.cpu_count()
+    assert int(server.ready["concurrency"]) == os.cpu_count()
+    server.stop()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 64, 65, 200, 1024])
+def test_workers_start_and_stop(start_server, workers):
+    """Other servers hold their threads in an array of 16 or 32, or wait for
+    more than the 64 that WaitForMultipleObjects takes."""
+    server = start_server("--workers", workers)
+    assert int(server.ready["workers"]) == workers
+    with server.connect() as client:
+        for _ in range(20):
+            assert echo(client, b"x" * 100) == b"x" * 100
+    server.check_serves()
+    server.stop()  # one line and one sentinel for each: see check_end
+
+
+def test_one_worker_serves_many(start_server):
+    """A worker is never held by a client: not by one that does not read."""
+    server = start_server("--workers", 1)
+    with closing_all() as clients:
+        for _ in range(20):
+            clients.append(server.connect(receive_buffer=4096))
+        offer(server, clients[:5])
+        for client in clients[5:]:
+            assert echo(client, b"hello") == b"hello"
+    server.stop()
+
+
+# -------------------------------- connections ------------------------------
+
+
+def test_at_the_limit_the_next_one_waits(start_server):
+    server = start_server("--max-connections", 2, "-v")
+    with closing_all() as clients:
+        for _ in range(4):
+            clients.append(server.connect())
+        for client in clients:
+            client.sendall(b"mine")
+        assert receive(clients[0], 4) == receive(clients[1], 4) == b"mine"
+        # Not accepted, not refused: nothing comes, not even an end of file.
+        clients[2].settimeout(0.5)
+        with pytest.raises(socket.timeout):
+            clients[2].recv(1)
+        assert len(server.matching("^accept ")) == 2
+        clients[2].settimeout(IO_TIMEOUT)
+        clients[0].close()
+        assert receive(clients[2], 4) == b"mine"
+        assert len(server.matching("^accept ")) == 3
+        clients[1].close()
+        assert receive(clients[3], 4) == b"mine"
+    server.wait_for("^close ", count=4)
+    assert all(int(fields(line)["live"]) <= 2
+               for line in server.matching("^accept "))
+    assert server.stop()["connections"] == 4
+
+
+def test_limit_of_one_serves_many_in_turn(start_server):
+    server = start_server("--max-connections", 1)
+
+    def talk():
+        for _ in range(10):
+            server.check_serves()
+    with together([talk] * 10):
+        pass
+    assert server.stop()["connections"] == 100
+
+
+def test_a_reset_client_gives_its_place_back(start_server):
+    server = start_server("--max-connections", 1)
+    for _ in range(3):
+        with server.connect(receive_buffer=4096) as client:
+            offer(server, [client])
+            reset(client)
+        server.check_serves()
+    server.stop()
+
+
+# ----------------------------------- time ----------------------------------
+
+IDLE = 2  # seconds
+
+
+def test_an_idle_connection_is_closed(start_server):
+    server = start_server("--idle-timeout", IDLE, "-v")
+    with server.connect() as silent, server.connect() as once:
+        assert echo(once, b"hello") == b"hello"
+        started = time.monotonic()
+        assert silent.recv(1) == b"" and once.recv(1) == b""
+        assert IDLE - 0.5 <= time.monotonic() - started <= IDLE + 1
+    server.wait_for("^close conn=.* reason=idle", count=2)
+    assert server.stop()["failed"] == 0
+
+
+def test_an_active_connection_is_never_closed(start_server):
+    server = start_server("--idle-timeout", IDLE, "-v")
+    with server.connect() as client, server.connect() as other:
+        pause = threading.Event()
+        deadline = time.monotonic() + 3 * IDLE
+        while time.monotonic() < deadline:
+            assert echo(client, b"tick") == b"tick"
+            pause.wait(IDLE / 4)  # the pace of the client, not a wait for it
+        assert other.recv(1) == b""  # which the other did not keep alive
+        assert echo(client, b"still here") == b"still here"
+        lines = server.matching("^close ")
+        assert len(lines) == 1 and "reason=idle" in lines[0]
+    server.wait_for("^close conn=.* reason=eof")
+    server.stop()
+
+
+def test_a_busy_stream_is_not_idle(start_server):
+    """Nor is one whose every pause is shorter than the sweep's step."""
+    server = start_server("--idle-timeout", 1)
+    data = bytes(range(256)) * 64
+    with server.connect() as client:
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            assert echo(client, data) == data
+    assert server.stop()["failed"] == 0
+
+
+def test_a_client_that_never_reads_is_idle_too(start_server):
+    """Its pending WRITE is cancelled: it would hold its place for ever."""
+    server = start_server("--idle-timeout", IDLE, "--max-connections", 1, "-v")
+    with server.connect(receive_buffer=4096) as client:
+        offer(server, [client])
+        with server.connect() as patient:
+            patient.settimeout(IDLE + 2)
+            assert echo(patient, b"my turn") == b"my turn"
+        server.wait_for("^close conn=1 reason=idle")
+    server.wait_for("^close conn=2 reason=eof")
+    server.stop()
+
+
+TIMEOUT_BYTES = 65536  # a send is given the timeout for each so many, or part
+
+
+def test_a_client_that_reads_slowly_is_not_idle(start_server):
+    """A large WRITE takes longer than the timeout, though the client takes all
+    the time."""
+    server = start_server("--idle-timeout", 1, "--buffer", 1 << 20, "-v")
+    data = bytes(range(256)) * (6 << 12)  # more than the sockets hold
+    pace = threading.Event()
+    with server.connect(receive_buffer=4096) as client:
+        def send():
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+        with together([send]):
+            received = bytearray()
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                received += receive(client, 10_000)
+                pace.wait(0.04)  # 250 KB/s at most
+            received += receive_all(client)
+    assert received == data
+    server.wait_for("^close conn=1 reason=eof")
+    assert server.stop()["failed"] == 0
+
+
+def test_a_large_send_is_idle_later(start_server):
+    """But it is: its client reads nothing at all."""
+    server = start_server("--idle-timeout", 1, "--buffer", 4 * TIMEOUT_BYTES,
+                          "-v")
+    started = time.monotonic()
+    with server.connect(receive_buffer=4096) as client:
+        offer(server, [client])
+        server.wait_for("^close conn=1 reason=idle")
+    took = time.monotonic() - started
+    size = int(fields(server.matching("^read ")[-1])["bytes"])
+    timeouts = -(-size // TIMEOUT_BYTES)
+    assert timeouts > 1
+    assert took >= timeouts - 0.1  # the clock of Windows has steps
+    assert server.stop()["failed"] == 0
+
+
+def test_never_idle_by_default(server):
+    with server.connect() as client:
+        client.settimeout(3)
+        with pytest.raises(socket.timeout):
+            client.recv(1)
+        client.settimeout(IO_TIMEOUT)
+        assert echo(client, b"still here") == b"still here"

@@ -1,0 +1,230 @@
+"""The guides: links lead somewhere, what they name is there, and they are
+written in plain words."""
+
+import os
+import pathlib
+import posixpath
+import re
+from urllib.parse import unquote
+
+import pytest
+
+import demo
+from support import ROOT, run_server
+
+NOT_OURS = {"build", "__pycache__"}  # and whatever begins with a dot
+SHOWN = {".ci", ".github"}           # but for these
+
+
+# ------------------------------ what there is -------------------------------
+
+def files(root):
+    """Every file and folder below `root`, as seen from there."""
+    found = set()
+    for folder, folders, names in os.walk(root):
+        here = pathlib.Path(folder).relative_to(root)
+        folders[:] = [name for name in folders if name in SHOWN
+                      or name not in NOT_OURS and name[0] != "."]
+        found |= {(here / name).as_posix() for name in folders + names}
+    return found
+
+
+def documents(root):
+    return sorted(name for name in files(root) if name.endswith(".md"))
+
+
+def read(root, name):
+    return (root / name).read_text(encoding="utf-8")
+
+
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"^    .*$", re.MULTILINE)
+SPAN = re.compile(r"`([^`]+)`")
+
+
+def prose(text):
+    """All but code."""
+    for code in FENCED, INDENTED, SPAN:
+        text = code.sub(" ", text)
+    return text
+
+
+def code(text):
+    """The pieces of code: each line of a block, each span."""
+    blocks = FENCED.findall(text) + INDENTED.findall(FENCED.sub("", text))
+    return ([line for block in blocks for line in block.split("\n")]
+            + SPAN.findall(INDENTED.sub("", FENCED.sub("", text))))
+
+
+# ---------------------------------- links -----------------------------------
+
+def links(text):
+    """What [a link](so written) or ![a picture](like this) leads to."""
+    return re.findall(r"\]\(([^)\s]+)\)|^\[[^]]+\]: (\S+)", prose(text),
+                      re.MULTILINE)
+
+
+def anchors(text):
+    """What a heading can be reached by: GitHub's rule."""
+    found = set()
+    for heading in re.findall(r"^#+ (.+)$", FENCED.sub("", text),
+                              re.MULTILINE):
+        words = re.sub(r"[^\w -]", "", heading.strip().lower())
+        name = base = words.replace(" ", "-")
+        number = 0
+        while name in found:  # the second of one name
+            number += 1
+            name = f"{base}-{number}"
+        found.add(name)
+    return found
+
+
+def broken_links(root):
+    """All relative links that lead nowhere."""
+    there, broken = files(root), []
+    for document in documents(root):
+        text = read(root, document)
+        for link in map("".join, links(text)):
+            if re.match(r"[a-z]+:", link):
+                continue  # on the web
+            path, _, anchor = unquote(link).partition("#")
+            target = posixpath.normpath(posixpath.join(
+                posixpath.dirname(document), path)) if path else document
+            if target not in there or anchor and anchor not in anchors(
+                    read(root, target)):
+                broken.append(f"{document}: {link}")
+    return broken
+
+
+def test_links():
+    assert documents(ROOT)[0] == "README.md"
+    assert broken_links(ROOT) == []
+
+
+@pytest.mark.parametrize("link, good", [
+    ("(#two-words)", True), ("(#Two-Words)", False), ("(#two)", False),
+    ("(#한국어-안내)", True), ("(#한국어)", False), ("(#twice-1)", True),
+    ("(#twice-2)", False), ("(#c-and-pool_c)", True), ("(#no-heading)", False),
+    ("(other.md)", False), ("(sub/other.md)", True), ("(sub)", True),
+    ("(Sub/other.md)", False), ("(sub/other.md#here)", True),
+    ("(sub/other.md#there)", False), ("(sub/../README.md#twice)", True),
+    ("(../outside.md)", False), ("(build/made.md)", False),
+    ("(https://example.org/none#x)", True)])
+def test_broken_links_are_found(tmp_path, link, good):
+    readme = ("# Two words\n\n## 한국어 안내\n\n## Twice\n\n## Twice\n\n"
+              "## C, and `pool_c`\n\n```\n# no heading\n```\n\n"
+              "    [code](none.md)\n\n`[code](none.md)`\n")
+    for name, text in {"README.md": readme, "sub/other.md": "# Here\n",
+                       "build/made.md": ""}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert broken_links(tmp_path) == []
+    for form in f"[a link\nto it]{link}", f"![a picture]{link}":
+        (tmp_path / "README.md").write_text(f"{readme}\n{form}\n",
+                                            encoding="utf-8")
+        assert broken_links(tmp_path) == ([] if good
+                                          else [f"README.md: {link[1:-1]}"])
+
+
+# ---------------------------------- names -----------------------------------
+
+def sources():
+    """The text of all that is compiled or run, but for this file."""
+    return "\n".join(
+        read(ROOT, name) for name in files(ROOT)
+        if re.search(r"^(src|scripts|tests)/.*\.(c|h|py)$", name)
+        and name != pathlib.Path(__file__).relative_to(ROOT).as_posix())
+
+
+def targets(makefile):
+    lines = re.findall(r"^(\w[\w -]*):(?!=)", read(ROOT, makefile),
+                       re.MULTILINE)
+    return set(" ".join(lines).split())
+
+
+# What of a piece of code is a name.
+FILE = re.compile(r"[\w./\\-]+\.(?:c|h|py|cmd|sh|yml)\b")
+OPTION = re.compile(r"(?<!\S)--([a-z][\w-]*)")
+IDENTIFIER = re.compile(r"^[a-z]\w*_\w+$")
+MAKE = re.compile(r"(?<!n)make(?: [A-Z]+=(?:\"[^\"]*\"|\S+))* ([a-z][\w-]*)")
+NMAKE = re.compile(r"nmake /f NMakefile ([a-z]\w*)")
+LESSON = re.compile(r"(?:LESSON=|demo )([a-z]\w*)$")
+
+
+def unknown_names(text, source):
+    """What a document's code names, and is not there."""
+    there = files(ROOT)
+    known = {
+        FILE: lambda name: any(f"/{path}".endswith(
+            "/" + name.replace("\\", "/")) for path in there),
+        OPTION: lambda name: re.search(rf"[-\"]{name}\b", source),
+        IDENTIFIER: lambda name: re.search(rf"\b{name}\b", source),
+        MAKE: targets("Makefile").__contains__,
+        NMAKE: targets("NMakefile").__contains__,
+        LESSON: demo.LESSONS.__contains__}
+    return sorted({name for piece in code(text) for kind in known
+                   for name in kind.findall(piece) if not known[kind](name)})
+
+
+@pytest.mark.parametrize("document", documents(ROOT))
+def test_names(document):
+    assert unknown_names(read(ROOT, document), sources()) == []
+
+
+@pytest.mark.parametrize("piece, unknown", [
+    ("`main.c` `src/main.c` `EchoThreadMain`", []),
+    ("`nain.c` `tests/main.c`", ["nain.c", "tests/main.c"]),
+    ("    scripts\\run.cmd 9190\n    scripts\\walk.cmd",
+     ["scripts\\walk.cmd"]),
+    ("`connection_open`, `connection_opened`", ["connection_opened"]),
+    ("`--batch 64 --bunch 3`", ["bunch"]), ("`make test-guarded`", []),
+    ("`make TESTS=\"-k x\" best`", ["best"]),
+    ("    make ARCH=i686 teps", ["teps"]),
+    ("`nmake /f NMakefile run PORT=9190` `nmake /f NMakefile ran`", ["ran"]),
+    ("`demo cycle` `demo bicycle` `make demo LESSON=none`",
+     ["bicycle", "none"])])
+def test_unknown_names_are_found(piece, unknown):
+    assert unknown_names(piece + "\n", sources()) == unknown
+
+
+def test_options_are_those_of_the_server():
+    shown = re.findall(r"^\| (?:`(-\w)`, )?`(--[\w-]+)",
+                       read(ROOT, "README.md"), re.MULTILINE)
+    told = re.findall(r"^  (-\w)? +(--[\w-]+)", run_server("--help").stdout,
+                      re.MULTILINE)
+    assert len(told) > 10 and shown == told
+
+
+# ---------------------------------- words -----------------------------------
+
+# Of another century, or of another language.
+STIFF = re.compile(r"\b(shall|anew|so many|so long(?! as)|is told of|for who|"
+                   r"as it was meant|nobody will ever)\b")
+
+# Korean ends a sentence politely, in tables too, and says one word for one
+# thing: the chapter's.
+PLAIN_ENDING = re.compile(r"[\uac00-\ud7a3]*(?!니)[\uac00-\ud7a3]다"
+                          r"(?=[.)]?\s*(?:\||$)|\. )", re.MULTILINE)
+OTHER_WORDS = re.compile("스레드|컴플리션")
+
+
+def badly_said(text):
+    text = prose(text)
+    return [found[0] for rule in (STIFF, PLAIN_ENDING, OTHER_WORDS)
+            for found in rule.finditer(text)]
+
+
+@pytest.mark.parametrize("document", documents(ROOT))
+def test_words(document):
+    assert badly_said(read(ROOT, document)) == []
+
+
+@pytest.mark.parametrize("text, found", [
+    ("It is started anew. `anew`", ["anew"]),
+    ("so long as it lasts; it waits so long", ["so long"]),
+    ("빌려 씁니다. 돌려줍니다(기본입니다). 다음 수신을 기다립니다", []),
+    ("| 빌려 쓴다 | 돌려준다. |\n한다. 그리고 받는다",
+     ["쓴다", "돌려준다", "한다", "받는다"]),
+    ("작업자 스레드", ["스레드"])])
+def test_stiff_words_are_found(text, found):
+    assert badly_said(text) == found

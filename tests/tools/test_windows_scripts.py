@@ -50,7 +50,8 @@ static char *utf8(const wchar_t *text)
 {
     char *result = malloc(4 * MAX_PATH);
 
-    WideCharToMultiByte(CP_UTF8, 0, text, -1, result, 4 * MAX_PATH, NULL, NULL);
+    WideCharToMultiByte(CP_UTF8, 0, text, -1, result, 4 * MAX_PATH, NULL,
+                        NULL);
     return result;
 }
 

@@ -177,18 +177,18 @@ setup-msvc:
 	@$(if $(SETUP),$(SETUP) msvc,)
 
 $(MSVC_PROGRAM): $(MSVC_OBJECTS)
-	$(PYTHON) scripts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $^ $(MSVC_LIBS)
+	$(PYTHON) scripts/parts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $^ $(MSVC_LIBS)
 
-$(MSVC_OBJDIR)/%.obj: src/%.c $(wildcard src/*.h) scripts/msvc.py Makefile \
-                      | setup-msvc $(MSVC_OBJDIR) $(MSVC_STEPDIR)
-	$(PYTHON) scripts/msvc.py cl $(MSVC_WARNINGS) $(MSVC_CFLAGS) /c /Fo$@ $<
+$(MSVC_OBJDIR)/%.obj: src/%.c $(wildcard src/*.h) scripts/parts/msvc.py \
+                      Makefile | setup-msvc $(MSVC_OBJDIR) $(MSVC_STEPDIR)
+	$(PYTHON) scripts/parts/msvc.py cl $(MSVC_WARNINGS) $(MSVC_CFLAGS) /c /Fo$@ $<
 
 $(MSVC_STEP_PROGRAMS): %.exe: %.obj
-	$(PYTHON) scripts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $< $(MSVC_LIBS)
+	$(PYTHON) scripts/parts/msvc.py link $(MSVC_LDFLAGS) /out:$@ $< $(MSVC_LIBS)
 
-$(MSVC_OBJDIR)/%.res: src/%.rc $(RESOURCES) scripts/msvc.py Makefile \
+$(MSVC_OBJDIR)/%.res: src/%.rc $(RESOURCES) scripts/parts/msvc.py Makefile \
                       | setup-msvc $(MSVC_OBJDIR)
-	$(PYTHON) scripts/msvc.py rc $(MSVC_RCFLAGS) /fo$@ $<
+	$(PYTHON) scripts/parts/msvc.py rc $(MSVC_RCFLAGS) /fo$@ $<
 
 run: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
@@ -204,7 +204,7 @@ bench: $(PROGRAM) steps
 
 test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser analysis,)
-	@$(PYTHON) scripts/run_tests.py $(TESTS)
+	@$(PYTHON) scripts/parts/run_tests.py $(TESTS)
 
 soak: $(PROGRAM) checked
 	@$(if $(SETUP),$(SETUP) wine,)
@@ -216,14 +216,13 @@ soak: $(PROGRAM) checked
 BLACK_BOX = tests/server -m "not own_build"
 NO_STEPS  = -k "not (step1 or step2 or test_steps)"
 
-
 # The server's tests, twice: on the guarded build (and those of that build), and
 # on the usual one with Wine's heap checking on. On Linux only.
 test-guarded: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)
-	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/run_tests.py \
+	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/parts/run_tests.py \
 	    $(or $(TESTS),-q tests/server $(NO_STEPS))
-	CHECKS=heap $(PYTHON) scripts/run_tests.py \
+	CHECKS=heap $(PYTHON) scripts/parts/run_tests.py \
 	    $(or $(TESTS),-q $(BLACK_BOX) $(NO_STEPS))
 
 # The 32-bit programs, under the Wine of Debian's architecture i386, which this
@@ -233,13 +232,13 @@ test-i686: i686
 	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] \
 	    || rm -f build/wine/.made
 	SERVER=$(BUILD)/i686/iocp_echo_server.exe STEPS=$(BUILD)/i686/steps \
-	    $(PYTHON) scripts/run_tests.py $(or $(TESTS),-q $(BLACK_BOX))
+	    $(PYTHON) scripts/parts/run_tests.py $(or $(TESTS),-q $(BLACK_BOX))
 
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.
 analyze:
 	@$(if $(SETUP),$(SETUP) x86_64 analysis,)
-	@$(PYTHON) scripts/analyze.py $(TOOLS)
+	@$(PYTHON) scripts/parts/analyze.py $(TOOLS)
 
 clean:
 	@$(call remove_directory,$(BUILD)/x86_64)

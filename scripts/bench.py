@@ -39,16 +39,14 @@ import tempfile
 import threading
 import time
 
-import bench_load
-import bench_report
 import launch
-import process_info
-from parts import descriptors, files, program
+from parts import (bench_load, bench_report, descriptors, files, process_info,
+                   program)
 from parts.words import Failure, one_line, reason
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 STEPS = launch.ROOT / "build" / "steps"
-LOAD = pathlib.Path(__file__).resolve().with_name("bench_load.py")
+LOAD = pathlib.Path(bench_load.__file__).resolve()
 
 PLAIN, NATIVE = "plain", "native"
 MODES = {

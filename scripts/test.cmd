@@ -18,9 +18,10 @@ pushd "%~dp0.."
 cmd /d /c scripts\build.cmd
 if errorlevel 1 exit /b 1
 popd
+set "tests=%~dp0parts\run_tests.py"
 
 rem run.cmd says what the goto is for.
-endlocal & goto #none# 2>nul || title %ComSpec% & %found% "%~dp0run_tests.py" %*
+endlocal & goto #none# 2>nul || title %ComSpec% & %found% "%tests%" %*
 exit /b %errorlevel%
 
 rem Status 0: it runs. A Windows without Python has a python.exe too, which

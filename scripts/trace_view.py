@@ -7,8 +7,8 @@ TRACE is what `iocp_echo_server --trace FILE` has written. The page is one file
 that needs nothing else: no network, no server. Its texts are in English and
 Korean. --svg writes a still picture too, of all or of the beginning.
 
-What the page shows is computed here (the model); trace_view_page.html, which
-lies beside this file, draws it.
+What the page shows is computed here (the model); parts/trace_view_page.html
+draws it.
 """
 
 import os
@@ -31,7 +31,8 @@ import webbrowser
 from parts import files, program
 from parts.words import Failure
 
-PAGE = pathlib.Path(__file__).resolve().with_name("trace_view_page.html")
+PAGE = pathlib.Path(__file__).resolve().with_name("parts") / (
+    "trace_view_page.html")
 
 KINDS = ("READ", "WRITE", "failed READ", "failed WRITE", "sentinel", "posted")
 OPERATIONS = KINDS[:4]  # what the server counts as completions
@@ -679,17 +680,17 @@ def draw_legend(picture, y):
     items += [("q0", "R: kernel has the READ"),
               ("q1", "W: kernel has the WRITE"), ("", "a worker has it")]
     x = 20
-    for pattern, words in items:
+    for pattern, label in items:
         under = "#0072B2" if pattern == "work" else "#222"
         for fill in [under] + ([f"url(#{pattern})"] if pattern else []):
             picture.add(f'<rect x="{x}" y="{y}" width="26" height="16" '
                         f'fill="{fill}" stroke="#1B1B1B" stroke-width=".8"/>')
-        picture.text(x + 33, y + 13, words, "s")
-        x += 52 + 7 * len(words)
-    for mark, words in (("accept", "accept"), ("cancel", "cancel"),
+        picture.text(x + 33, y + 13, label, "s")
+        x += 52 + 7 * len(label)
+    for mark, label in (("accept", "accept"), ("cancel", "cancel"),
                         ("close", "close")):
         draw_mark(picture, mark, x, y - 7)
-        picture.text(x + 14, y + 13, words, "s")
+        picture.text(x + 14, y + 13, label, "s")
         x += 72
 
 

@@ -28,9 +28,10 @@ static BOOL has_ifs_handles(SOCKET sock)
     getsockopt(sock, SOL_SOCKET, SO_PROTOCOL_INFOW, (char *)&info, &size);
     if ((info.dwServiceFlags1 & XP1_IFS_HANDLES) != 0)
         return TRUE;
-    log_failure("--inline", WSAEOPNOTSUPP,
-                "the sockets may not be IFS handles: a layered service provider "
-                "can be the cause ('netsh winsock show catalog' lists them)");
+    log_failure(
+        "--inline", WSAEOPNOTSUPP,
+        "the sockets may not be IFS handles: a layered service provider "
+        "can be the cause ('netsh winsock show catalog' lists them)");
     return FALSE;
 }
 

@@ -18,7 +18,11 @@
 
 #define BUF_SIZE 4096u  /* bytes of a small buffer */
 
-typedef enum { BUFFER_SMALL, BUFFER_LARGE, BUFFER_KINDS } BUFFER_KIND;
+typedef enum {
+    BUFFER_SMALL,
+    BUFFER_LARGE,
+    BUFFER_KINDS
+} BUFFER_KIND;
 
 /* What is kept for the next that borrows. */
 typedef struct {

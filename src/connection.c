@@ -203,7 +203,8 @@ void connection_finish(LPPER_HANDLE_DATA handleInfo)
      * what was received and sent would be lost all the same. So this reads on
      * as long as the drain lasts. That is asked each time: where data never runs
      * out, every READ is done at once, and no sweep finds one to cancel. */
-    if ((again || send_fin(handleInfo)) && registry_discard(&handleInfo->entry))
+    if ((again || send_fin(handleInfo))
+        && registry_discard(&handleInfo->entry))
         connection_read(handleInfo, FALSE);
     else
         connection_close(handleInfo, CLOSE_STOPPED);

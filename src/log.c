@@ -25,7 +25,10 @@ static const struct {
     const char *name;
     const char *meaning;
 } knownCodes[] = {
-#define KNOWN(code, meaning) {code, #code, meaning}
+#define KNOWN(code, meaning) \
+    {                        \
+        code, #code, meaning \
+    }
     KNOWN(ERROR_FILE_NOT_FOUND, "no such file"),
     KNOWN(ERROR_PATH_NOT_FOUND, "no such directory"),
     KNOWN(ERROR_ACCESS_DENIED, "access is denied"),

@@ -270,10 +270,11 @@ static void print_help(void)
              PROGRAM_NAME);
     for (option = table; option < TABLE_END; ++option)
         print_option(option);
-    log_text("\nA connection is idle when no operation on it has finished for\n"
-             "SECONDS; a send gets that for each 64 KiB.\n\n"
-             "exit status: 0 stopped cleanly, 1 could not run, 2 wrong "
-             "command line\n");
+    log_text(
+        "\nA connection is idle when no operation on it has finished for\n"
+        "SECONDS; a send gets that for each 64 KiB.\n\n"
+        "exit status: 0 stopped cleanly, 1 could not run, 2 wrong "
+        "command line\n");
 }
 
 /* -------------------------------- parsing -------------------------------- */

@@ -203,7 +203,8 @@ void registry_drain(REGISTRY *registry, DWORD milliseconds)
         /* No connection ends while a sweep holds the lock. With many thousands
          * a sweep takes long: then they get as long to end. */
         took = (DWORD)(GetTickCount64() - now);
-        fatal_unless(WaitForSingleObject(registry->fewer, DRAIN_INTERVAL + took)
+        fatal_unless(WaitForSingleObject(registry->fewer,
+                                         DRAIN_INTERVAL + took)
                          != WAIT_FAILED,
                      "WaitForSingleObject (drain)");
     }

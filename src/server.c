@@ -152,8 +152,7 @@ static void accept_failed(SERVER *server, int code)
         fail(server, "listener-lost");
         return;
     }
-    log_failure("accept", code,
-                "clients wait until connections have ended");
+    log_failure("accept", code, "clients wait until connections have ended");
     stop_wait(&server->stop, ACCEPT_PAUSE);
 }
 

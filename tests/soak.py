@@ -37,7 +37,7 @@ import tempfile
 import time
 
 import command_lines
-import process_info
+from parts import process_info
 import support
 from parts import descriptors, program, words
 from soak_clients import CYCLES, MIXED, STOPS, Crowd, Wrong

@@ -9,7 +9,6 @@ wait, write all of it, or end the script in one line: see Failure.
 import codecs
 import errno
 import io
-import os
 import select
 import sys
 import time

@@ -59,19 +59,15 @@
 #define FAULT_CALLS(X)                                                       \
     X(WSAStartup) X(WSACleanup) X(WSASocketW) X(setsockopt) X(bind)          \
     X(listen) X(accept) X(getsockname) X(getnameinfo) X(getaddrinfo)         \
-    X(shutdown) X(closesocket) X(WSARecv) X(WSASend)                         \
-    X(getsockopt) X(WSAGetOverlappedResult)                                  \
-    X(SetFileCompletionNotificationModes)                                    \
+    X(shutdown) X(closesocket) X(WSARecv) X(WSASend) X(getsockopt)           \
+    X(WSAGetOverlappedResult) X(SetFileCompletionNotificationModes)          \
     X(CreateIoCompletionPort) X(GetQueuedCompletionStatus)                   \
     X(GetQueuedCompletionStatusEx) X(PostQueuedCompletionStatus)             \
     X(CancelIoEx) X(_beginthreadex) X(WaitForSingleObject) X(CloseHandle)    \
-    X(DuplicateHandle)                                                       \
-    X(SetConsoleCtrlHandler) X(GetActiveProcessorCount)                      \
-    X(SleepConditionVariableSRW) X(WriteFile) X(malloc) X(calloc)            \
-    X(CreateFileA) X(SetFilePointerEx) X(TlsAlloc) X(TlsSetValue)            \
-    X(CreateTimerQueueTimer) X(DeleteTimerQueueTimer) X(GetProcAddress)      \
-    X(VirtualAlloc) X(VirtualFree)                                           \
-    X(CreateEventW) X(SetEvent) X(ResetEvent) X(WaitForMultipleObjects)      \
+    X(SetConsoleCtrlHandler) X(GetActiveProcessorCount) X(WriteFile)         \
+    X(malloc) X(calloc) X(CreateFileA) X(CreateTimerQueueTimer)              \
+    X(DeleteTimerQueueTimer) X(GetProcAddress) X(VirtualAlloc)               \
+    X(VirtualFree) X(CreateEventW) X(SetEvent) X(WaitForMultipleObjects)     \
     X(GetFileType) X(GetConsoleMode) X(SetConsoleMode)
 /* These can't fail; they are counted, and have to be where the others are. */
 #define SURE_CALLS(X)                                                        \
@@ -126,23 +122,13 @@ uintptr_t fault__beginthreadex(void *security, unsigned stack,
                                unsigned flags, unsigned *id);
 DWORD WINAPI fault_WaitForSingleObject(HANDLE handle, DWORD milliseconds);
 BOOL WINAPI fault_CloseHandle(HANDLE handle);
-BOOL WINAPI fault_DuplicateHandle(HANDLE fromProcess, HANDLE from,
-                                  HANDLE toProcess, HANDLE *to, DWORD access,
-                                  BOOL inherit, DWORD options);
 BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add);
 DWORD WINAPI fault_GetActiveProcessorCount(WORD group);
-BOOL WINAPI fault_SleepConditionVariableSRW(CONDITION_VARIABLE *variable,
-                                            SRWLOCK *lock, DWORD milliseconds,
-                                            ULONG flags);
 BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
                             DWORD *written, OVERLAPPED *overlapped);
 HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
                                 SECURITY_ATTRIBUTES *security, DWORD creation,
                                 DWORD flags, HANDLE model);
-BOOL WINAPI fault_SetFilePointerEx(HANDLE file, LARGE_INTEGER distance,
-                                   LARGE_INTEGER *position, DWORD method);
-DWORD WINAPI fault_TlsAlloc(void);
-BOOL WINAPI fault_TlsSetValue(DWORD index, void *value);
 BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
                                         WAITORTIMERCALLBACK callback,
                                         void *parameter, DWORD due,
@@ -156,7 +142,6 @@ BOOL WINAPI fault_VirtualFree(LPVOID address, SIZE_T size, DWORD type);
 HANDLE WINAPI fault_CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual,
                                  BOOL set, const wchar_t *name);
 BOOL WINAPI fault_SetEvent(HANDLE event);
-BOOL WINAPI fault_ResetEvent(HANDLE event);
 DWORD WINAPI fault_WaitForMultipleObjects(DWORD count, const HANDLE *handles,
                                           BOOL all, DWORD milliseconds);
 DWORD WINAPI fault_GetFileType(HANDLE file);
@@ -220,17 +205,12 @@ void delay(void);
 #define _beginthreadex              fault__beginthreadex
 #define WaitForSingleObject         fault_WaitForSingleObject
 #define CloseHandle                 fault_CloseHandle
-#define DuplicateHandle             fault_DuplicateHandle
 #define SetConsoleCtrlHandler       fault_SetConsoleCtrlHandler
 #define GetActiveProcessorCount     fault_GetActiveProcessorCount
-#define SleepConditionVariableSRW   fault_SleepConditionVariableSRW
 #define WriteFile                   fault_WriteFile
 #define AcquireSRWLockExclusive     fault_AcquireSRWLockExclusive
 #define ReleaseSRWLockExclusive     fault_ReleaseSRWLockExclusive
 #define CreateFileA                 fault_CreateFileA
-#define SetFilePointerEx            fault_SetFilePointerEx
-#define TlsAlloc                    fault_TlsAlloc
-#define TlsSetValue                 fault_TlsSetValue
 #define CreateTimerQueueTimer       fault_CreateTimerQueueTimer
 #define DeleteTimerQueueTimer       fault_DeleteTimerQueueTimer
 #define GetProcAddress              fault_GetProcAddress
@@ -238,7 +218,6 @@ void delay(void);
 #define VirtualFree                 fault_VirtualFree
 #define CreateEventW                fault_CreateEventW
 #define SetEvent                    fault_SetEvent
-#define ResetEvent                  fault_ResetEvent
 #define WaitForMultipleObjects      fault_WaitForMultipleObjects
 #define GetFileType                 fault_GetFileType
 #define GetConsoleMode              fault_GetConsoleMode

@@ -584,28 +584,11 @@ BOOL WINAPI fault_SetEvent(HANDLE event)
     return !fails(CALL_SetEvent) && SetEvent(event);
 }
 
-BOOL WINAPI fault_ResetEvent(HANDLE event)
-{
-    return !fails(CALL_ResetEvent) && ResetEvent(event);
-}
-
 BOOL WINAPI fault_CloseHandle(HANDLE handle)
 {
     BOOL result = CloseHandle(guard_closing(handle));
 
     return !fails(CALL_CloseHandle) && result;
-}
-
-BOOL WINAPI fault_DuplicateHandle(HANDLE fromProcess, HANDLE from,
-                                  HANDLE toProcess, HANDLE *to, DWORD access,
-                                  BOOL inherit, DWORD options)
-{
-    if (fails(CALL_DuplicateHandle)
-        || !DuplicateHandle(fromProcess, from, toProcess, to, access, inherit,
-                            options))
-        return FALSE;
-    guard_opened(*to);
-    return TRUE;
 }
 
 static BOOL WINAPI on_console_control(DWORD event)
@@ -627,15 +610,6 @@ DWORD WINAPI fault_GetActiveProcessorCount(WORD group)
     return fails(CALL_GetActiveProcessorCount)
                ? 0
                : GetActiveProcessorCount(group);
-}
-
-BOOL WINAPI fault_SleepConditionVariableSRW(CONDITION_VARIABLE *variable,
-                                            SRWLOCK *lock, DWORD milliseconds,
-                                            ULONG flags)
-{
-    asked(CALL_SleepConditionVariableSRW, " ms=%lu", milliseconds);
-    return !fails(CALL_SleepConditionVariableSRW)
-           && SleepConditionVariableSRW(variable, lock, milliseconds, flags);
 }
 
 BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
@@ -676,23 +650,6 @@ HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
                ? INVALID_HANDLE_VALUE
                : guard_opened(CreateFileA(name, access, share, security,
                                           creation, flags, model));
-}
-
-BOOL WINAPI fault_SetFilePointerEx(HANDLE file, LARGE_INTEGER distance,
-                                   LARGE_INTEGER *position, DWORD method)
-{
-    return !fails(CALL_SetFilePointerEx)
-           && SetFilePointerEx(file, distance, position, method);
-}
-
-DWORD WINAPI fault_TlsAlloc(void)
-{
-    return fails(CALL_TlsAlloc) ? TLS_OUT_OF_INDEXES : TlsAlloc();
-}
-
-BOOL WINAPI fault_TlsSetValue(DWORD index, void *value)
-{
-    return !fails(CALL_TlsSetValue) && TlsSetValue(index, value);
 }
 
 BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,

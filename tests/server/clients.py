@@ -2,7 +2,7 @@
 
 import threading
 
-import process_info
+from parts import process_info
 from support import IO_TIMEOUT, echo, exchange, reset, together, wait_until
 
 OFFERED = 100 << 20  # bytes, to a server, by each client that never reads

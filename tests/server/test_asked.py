@@ -17,8 +17,7 @@ if WINDOWS and not CHECKED.exists():
 SOL_SOCKET, IPPROTO_TCP = 0xFFFF, 6
 SO_REUSEADDR, SO_EXCLUSIVEADDRUSE, SO_KEEPALIVE, TCP_NODELAY = 4, ~4, 8, 1
 
-WAITS = ("Sleep", "SleepConditionVariableSRW", "WaitForSingleObject",
-         "WaitForMultipleObjects")
+WAITS = ("Sleep", "WaitForSingleObject", "WaitForMultipleObjects")
 HANDLER = "SetConsoleCtrlHandler"  # a line when the system calls it
 
 

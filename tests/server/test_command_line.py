@@ -56,6 +56,16 @@ WRONG = {
     "bind to nothing": (["9190", "--bind", ""], "''"),
     "bind out of range": (["9190", "--bind", "300.1.1.1"], "'300.1.1.1'"),
     "bind to half": (["9190", "--bind", "::1::2"], "'::1::2'"),
+    "bind to a group": (["9190", "--bind", "224.0.0.1"],
+                        "'224.0.0.1' is a multicast address; a server can't "
+                        "listen on it"),
+    "bind to the last group": (["9190", "-b", "239.255.255.255"],
+                               "'239.255.255.255' is a multicast address"),
+    "bind to a group of IPv6": (["9190", "--bind", "ff02::1"],
+                                "'ff02::1' is a multicast address"),
+    "bind to all hosts": (["9190", "--bind=255.255.255.255"],
+                          "'255.255.255.255' is the broadcast address; a "
+                          "server can't listen on it"),
     "not ASCII": (["9190", "--bind", "\u9999\u6e2f"], "not an IPv4 or IPv6"),
     "a newline": (["91\n90"], "'91?90'"),
     "very long": (["9" * 5000], "port"),

@@ -14,10 +14,10 @@ import time
 
 import pytest
 
-from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, ROOT, STOP_TIMEOUT,
-                     WINDOWS, Server, check_nothing_left, closing_all, echo,
-                     exchange, fields, one_takes_both, receive_all, run_server,
-                     wait_until, windows_path)
+from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, ROOT, WINDOWS, Server,
+                     check_nothing_left, closing_all, echo, exchange, fields,
+                     one_takes_both, receive_all, run_server, wait_until,
+                     windows_path)
 from test_fault_sweep import CODES
 
 NO_RESOURCES = 1450  # ERROR_NO_SYSTEM_RESOURCES
@@ -622,17 +622,17 @@ CANNOT_FAIL = {
     # Windows documents no failure for these, or the server does not depend
     # on it.
     "AcquireSRWLockExclusive", "AcquireSRWLockShared", "InitializeSRWLock",
-    "ReleaseSRWLockExclusive", "ReleaseSRWLockShared",
-    "GetTickCount", "GetTickCount64",
-    "GetSystemInfo", "GetSystemTime", "QueryPerformanceCounter",
-    "QueryPerformanceFrequency", "GetModuleHandleW",
-    "GetLastError", "WSAGetLastError", "GetCurrentProcess",
-    "GetCurrentThreadId", "GetStdHandle", "Sleep", "TerminateProcess",
-    "FormatMessageA", "freeaddrinfo", "htons", "ntohs", "InitializeSListHead",
-    "InterlockedPushEntrySList", "InterlockedPopEntrySList", "QueryDepthSList",
+    "ReleaseSRWLockExclusive", "ReleaseSRWLockShared", "GetTickCount",
+    "GetTickCount64", "GetSystemInfo", "GetSystemTime",
+    "QueryPerformanceCounter", "QueryPerformanceFrequency",
+    "GetModuleHandleW", "GetLastError", "WSAGetLastError",
+    "GetCurrentProcess", "GetCurrentThreadId", "GetStdHandle", "Sleep",
+    "TerminateProcess", "FormatMessageA", "freeaddrinfo", "htons", "ntohl",
+    "ntohs", "InitializeSListHead", "InterlockedPushEntrySList",
+    "InterlockedPopEntrySList", "QueryDepthSList",
     # C runtime, on memory of the caller's
-    "exit", "free", "memcmp", "memcpy", "memset", "strchr", "strcmp", "strcspn",
-    "strlen", "strncmp", "__mingw_vsnprintf", "__mingw_snprintf",
+    "exit", "free", "memcmp", "memcpy", "memset", "strchr", "strcmp",
+    "strcspn", "strlen", "strncmp", "__mingw_vsnprintf", "__mingw_snprintf",
     "__doserrno", "_vsnprintf", "vsnprintf", "snprintf", "__main",
     "___chkstk_ms",
 }

@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-import process_info
 from clients import OFFERED, all_kinds_at_once, offer
 from kinds import KINDS, MODES, PLAIN, STEPS, Step, takes_long
+from parts import process_info
 from support import (BUF_SIZE, IO_TIMEOUT, closing_all, echo, exchange,
                      receive, reset, wait_until)
 

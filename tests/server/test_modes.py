@@ -14,7 +14,7 @@ import threading
 
 import pytest
 
-import process_info
+from parts import process_info
 import support
 from clients import Load
 from kinds import MODES

@@ -14,7 +14,7 @@ import threading
 
 import pytest
 
-import process_info
+from parts import process_info
 import support
 from clients import all_kinds_at_once, offer
 from kinds import STEPS

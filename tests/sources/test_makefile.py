@@ -44,8 +44,8 @@ def test_other_flags_leave_the_warnings(tree):
     status, output = make(tree, "-n", "CFLAGS=-O0", "MSVC_CFLAGS=/Od", "all",
                           "steps", "checked", "msvc")
     assert status == 0, output
-    gcc = [x for x in compiling(output) if "scripts/msvc.py" not in x]
-    clang = [x for x in compiling(output) if "scripts/msvc.py" in x]
+    gcc = [x for x in compiling(output) if "scripts/parts/msvc.py" not in x]
+    clang = [x for x in compiling(output) if "scripts/parts/msvc.py" in x]
     assert gcc and clang
     for words in gcc:
         assert WARNINGS | {"-O0"} <= set(words), words

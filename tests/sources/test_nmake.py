@@ -354,7 +354,7 @@ LINK_FLAGS = {"/nologo", "/guard:cf", "/dynamicbase", "/nxcompat",
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory):
     """cl, rc and link for PATH; and a python that tells what it was asked."""
-    script = ROOT / "scripts" / "msvc.py"
+    script = ROOT / "scripts" / "parts" / "msvc.py"
     return write_commands(tmp_path_factory.mktemp("tools") / "bin", {
         "cl": f'exec "{sys.executable}" "{script}" cl "$@"',
         "rc": f'exec "{sys.executable}" "{script}" rc "$@"',
@@ -592,7 +592,7 @@ def test_run_and_test(built, tools):
             "--steps build\\steps --quick SERVER= STEPS=\n") in output
     status, _, output = run_nmake(built, tools, "test", "TESTS=-k stop")
     assert status == 0
-    assert ("python -E scripts\\run_tests.py -k stop SERVER=build\\"
+    assert ("python -E scripts\\parts\\run_tests.py -k stop SERVER=build\\"
             "iocp_echo_server.exe STEPS=build\\steps\n") in output
     status, _, output = run_nmake(built, tools, "soak", "SECONDS=5",
                                   "PARTS=mixed cycles", "ARGS=-w 4")

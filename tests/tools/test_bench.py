@@ -18,7 +18,7 @@ import pytest
 
 import browser
 import support
-from parts import program
+from parts import bench_load, bench_report, program
 from support import (PROGRAM, ROOT, TEXT, WINDOWS, load_script, start_process,
                      wait_until)
 
@@ -52,8 +52,7 @@ with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
     server.serve_forever()
 """
 
-bench, bench_load = load_script("bench"), load_script("bench_load")
-bench_report = load_script("bench_report")
+bench = load_script("bench")
 
 
 def start_bench(*arguments, mark="", **options):
@@ -324,9 +323,8 @@ def test_modes():
 def test_load(monkeypatch, poll):
     """Also with select, which is all there is on Windows."""
     monkeypatch.setattr(bench_load, "new_poll", getattr(bench_load, poll))
-    echo = start_process([sys.executable, str(ROOT / "scripts/bench_load.py"),
-                          "echo", "2"], stdin=subprocess.PIPE,
-                         stdout=subprocess.PIPE, **TEXT)
+    echo = start_process([sys.executable, bench_load.__file__, "echo", "2"],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, **TEXT)
     port = int(support.fields(echo.stdout.readline())["port"])
     client = bench_load.Client()
     where = {"hosts": ["127.0.0.1"], "port": port}

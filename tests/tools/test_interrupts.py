@@ -53,8 +53,10 @@ def run(line, **options):
 IMPORTS = {"scripts/launch.py": "contextlib", "scripts/demo.py": "argparse",
            "scripts/trace_view.py": "argparse", "scripts/bench.py": "argparse",
            "scripts/echo_client.py": "asyncio",
-           "scripts/run_tests.py": "pathlib", "scripts/msvc.py": "pathlib",
-           "scripts/analyze.py": "argparse", "scripts/bench_load.py": "json",
+           "scripts/parts/run_tests.py": "pathlib",
+           "scripts/parts/msvc.py": "pathlib",
+           "scripts/parts/analyze.py": "argparse",
+           "scripts/parts/bench_load.py": "json",
            "tests/soak.py": "argparse"}
 SLOW = """
 import sys, time
@@ -109,7 +111,7 @@ exec sleep 50
 STARTS_WINE = [
     ["scripts/launch.py", "build/" + PROGRAM.name, "0"],
     ["scripts/demo.py", "cycle", "--server", "build/" + PROGRAM.name],
-    ["scripts/bench.py", "--quick"], ["scripts/run_tests.py"],
+    ["scripts/bench.py", "--quick"], ["scripts/parts/run_tests.py"],
     ["tests/soak.py", "--parts", "mixed"]]
 
 
@@ -149,7 +151,8 @@ def test_while_wine_is_prepared(copy, slow_wine, line, times):
     assert re.fullmatch("[a-z_]+(.py)?: interrupted\n", err), err
     assert list((copy / "build").glob("wine*")) == [
         copy / "build" / "wine.lock"]
-    assert wait_until(lambda: not runs(pid.read_text(encoding="ascii").strip()))
+    child = pid.read_text(encoding="ascii").strip()
+    assert wait_until(lambda: not runs(child))
 
 
 # ------------------------------- while it runs ------------------------------
@@ -207,12 +210,12 @@ import pytest
 
 @pytest.fixture
 def resource():
-    print("begun", flush=True)
     yield
     time.sleep(1)
     pathlib.Path("ended").touch()
 
 def test(resource):
+    print("begun", flush=True)
     time.sleep(60)
 """
 
@@ -227,7 +230,7 @@ def test_while_tests_run(copy, number, group):
     (copy / "tests" / "test_it.py").write_text(TEARDOWN, encoding="ascii")
     (copy / "build" / "wine").mkdir()
     (copy / "build" / "wine" / ".made").touch()
-    process = start([copy / "scripts" / "run_tests.py", "-s"], cwd=copy,
+    process = start(["scripts/parts/run_tests.py", "-s"], cwd=copy,
                     start_new_session=True)
     while not process.stdout.readline().endswith("begun\n"):
         assert process.poll() is None

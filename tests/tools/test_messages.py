@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from support import IO_TIMEOUT, PROGRAM, ROOT, load_script
-from parts.clients import NO_PORT  # where support finds the scripts
+from support import IO_TIMEOUT, PROGRAM, ROOT
+from parts import bench_load  # where support finds the scripts
+from parts.clients import NO_PORT
 from parts.words import one_line
 
 NONE = "\uc5c6\ub294"  # Korean for "that is not there"
@@ -137,8 +138,6 @@ def test_no_port_for_a_load(server, ports, said, code):
 
 
 def test_no_port_for_the_benchmark(monkeypatch):
-    bench_load = load_script("bench_load")
-
     class Socket(socket.socket):
         def connect(self, address):
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign")

@@ -130,12 +130,12 @@ def test_the_one_that_prepares_is_killed(machine):
     assert machine.is_clean()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_set_up_is_mended(machine, number):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_an_interrupted_set_up_is_mended(machine, name):
     first = machine.start(preexec_fn=lambda: signal.signal(
         signal.SIGINT, signal.SIG_DFL))
     assert machine.booted()
-    first.send_signal(number)
+    first.send_signal(getattr(signal, name))
     first.communicate(timeout=IO_TIMEOUT)
     assert not machine.prefix.exists()
     machine.go()
@@ -228,7 +228,7 @@ def test_the_server_with_another_wine_set():
 @pytest.mark.parametrize("line", [
     ["scripts/demo.py", "--list"], ["scripts/bench.py", "--help"],
     ["scripts/echo_client.py", "--help"], ["scripts/trace_view.py", "--help"],
-    ["scripts/analyze.py", "--help"], ["tests/soak.py", "--help"]],
+    ["scripts/parts/analyze.py", "--help"], ["tests/soak.py", "--help"]],
     ids=lambda x: x[0])
 def test_what_is_set_for_python(line):
     """A script finds its parts, and none of it complains."""

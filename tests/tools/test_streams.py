@@ -164,7 +164,7 @@ def test_a_disk_that_takes_a_part(port, tmp_path, unbuffered):
 PRINTING = {  # what a script can print without a server
     "echo_client.py": ["--help"], "demo.py": ["--list"],
     "bench.py": ["--help"], "trace_view.py": ["--help"],
-    "analyze.py": ["--help"], "../tests/soak.py": ["--help"]}
+    "parts/analyze.py": ["--help"], "../tests/soak.py": ["--help"]}
 
 
 @on_posix

@@ -12,16 +12,14 @@ import sys
 
 import pytest
 
-import launch
-import process_info
-import run_tests
 import support
-from support import ROOT, WINDOWS, windows_path
+from parts import process_info, run_tests
+from support import ROOT, WINDOWS, launch, windows_path
 
 pytestmark = pytest.mark.skipif(WINDOWS, reason="there it is what is run")
 
 SOURCES = sorted([*(ROOT / "tests").rglob("*.py"),
-                  *(ROOT / "scripts").glob("*.py")])
+                  *(ROOT / "scripts").rglob("*.py")])
 TREES = {path: ast.parse(path.read_text(encoding="utf-8"))
          for path in SOURCES}
 BOOL = ctypes.c_int
@@ -375,7 +373,8 @@ for name in sys.argv[1:]:
 
 
 def test_no_module_needs_posix():
-    names = [path.stem for path in SOURCES]
+    names = [f"parts.{path.stem}" if path.parent.name == "parts" else path.stem
+             for path in SOURCES]
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, *names], stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(

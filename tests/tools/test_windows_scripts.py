@@ -50,7 +50,8 @@ static char *utf8(const wchar_t *text)
 {
     char *result = malloc(4 * MAX_PATH);
 
-    WideCharToMultiByte(CP_UTF8, 0, text, -1, result, 4 * MAX_PATH, NULL, NULL);
+    WideCharToMultiByte(CP_UTF8, 0, text, -1, result, 4 * MAX_PATH, NULL,
+                        NULL);
     return result;
 }
 
@@ -378,7 +379,7 @@ def test_python_is_found(desk, tools, statuses, expected):
     assert desk.calls() == [
         built_by(desk, *NMAKE),
         [expected[0], windows_path(desk.elsewhere), *expected[1:],
-         windows_path(desk.tree) + "\\scripts\\run_tests.py",
+         windows_path(desk.tree) + "\\scripts\\parts\\run_tests.py",
          "-q", "-k", "stop and not idle", "--x=y"]]
 
 

@@ -19,7 +19,8 @@ import os
 import sys
 
 if __name__ == "__main__":  # first: the other imports take their time
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(
+        __file__))))
     from parts import words
     words.begin("bench_load.py")
 

@@ -15,7 +15,8 @@ import os
 import sys
 
 if __name__ == "__main__":  # first: the other imports take their time
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(
+        __file__))))
     from parts import words
     words.begin("analyze.py")
 
@@ -29,7 +30,7 @@ import subprocess
 
 from parts import program
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TIMEOUT = 600  # seconds, for each file
 COMPILER = "x86_64-w64-mingw32-gcc"
 LANGUAGE = "-std=c11"

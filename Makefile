@@ -21,8 +21,8 @@ make test-guarded       the server's tests where memory is guarded
 make soak               load it for half an hour, and say if it held
 make soak SECONDS=60 PARTS=mixed ARGS="--workers 4"
                         a part of that: tests/soak.py --help lists them
-make analyze            clang-format, clang-tidy, cppcheck, gcc, flake8
-make analyze TOOLS=gcc  one of them: format, cppcheck, gcc, tidy, flake8
+make analyze            what tools find without running it; limits of size
+make analyze TOOLS=gcc  one of format, cppcheck, gcc, tidy, flake8, count
 make clean              remove what was built
 make distclean          remove Wine's prefix too
 endef

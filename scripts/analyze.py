@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """What tools find in the sources without running them.
 
-usage: analyze.py [--fix] [format] [cppcheck] [gcc] [tidy] [flake8]
+usage: analyze.py [--fix] [format] [cppcheck] [gcc] [tidy] [flake8] [count]
 
-Without a name all of them. The first four read C, flake8 reads Python. What
-each looks for, and what not and why, is in .clang-format, .clang-tidy, .flake8
-and below; a finding that is none is marked where it is, with its reason.
---fix reformats the C files. Exit status: 0 nothing found, 1 something is, 2 a
-tool is not there.
+Without a name all of them. The first four read C, flake8 reads Python; count
+prints how large the server's source is, and minds its limits. What each looks
+for, and what not and why, is in .clang-format, .clang-tidy, .flake8,
+tests/sources/count.py and below; a finding that is none is marked where it is,
+with its reason. --fix reformats the C files. Exit status: 0 nothing found,
+1 something is, 2 a tool is not there.
 """
 
 import argparse
@@ -131,12 +132,20 @@ def check_flake8():
     return run(["flake8", "scripts", "tests"])
 
 
+def check_count():
+    """It prints its figures by itself, also where all is within the limits."""
+    done = subprocess.run([sys.executable, "tests/sources/count.py"], cwd=ROOT,
+                          stdin=subprocess.DEVNULL, timeout=TIMEOUT)
+    return "" if done.returncode == 0 else "count.py: a limit is passed\n"
+
+
 TOOLS = {  # name: the program, the check, what is said
     "format": ("clang-format", check_format, "is it formatted?"),
     "cppcheck": ("cppcheck", check_cppcheck, "all checks"),
     "gcc": (COMPILER, check_gcc, "-fanalyzer, and all warnings"),
     "tidy": ("clang-tidy", check_tidy, "the checks of .clang-tidy"),
     "flake8": ("flake8", check_flake8, "Python: is it right, and in style?"),
+    "count": (COMPILER, check_count, "is it small? tests/sources/count.py"),
 }
 
 

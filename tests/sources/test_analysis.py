@@ -3,6 +3,7 @@
 In a copy with two small sources, as the tools take half a minute for all.
 """
 
+import re
 import shutil
 import subprocess
 
@@ -14,6 +15,8 @@ pytestmark = pytest.mark.skipif(
     WINDOWS or not all(map(shutil.which, ("clang-format", "clang-tidy",
                                           "cppcheck", "flake8"))),
     reason="needs Linux' tools: sh scripts/setup.sh analysis")
+
+COMPILER = "x86_64-w64-mingw32-gcc"
 
 CLEAN = """\
 #include <stdlib.h>
@@ -48,6 +51,8 @@ PLANTED = {
             "[-Werror=analyzer-use-after-free]"),
     "tidy": ("return i;", "return i == atoi(\"1\");", "[cert-err34-c"),
     "flake8": ("print(sys.argv)", "print()", "F401 'sys' imported but unused"),
+    "count": ("int i = 0;", "int i = 0;" + "\n" * 28,
+              "main.c: main has 41\ncount.py: a limit is passed"),
 }
 
 
@@ -60,7 +65,9 @@ def analyze(tmp_path):
     for name in ("Makefile", ".clang-format", ".clang-tidy", ".flake8"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "src").mkdir()
-    (tmp_path / "tests").mkdir()
+    counts = tmp_path / "tests" / "sources"
+    counts.mkdir(parents=True)
+    shutil.copy(ROOT / "tests" / "sources" / "count.py", counts)
 
     def run(change, *tools):
         for path, text in (("src/main.c", CLEAN),
@@ -78,9 +85,11 @@ def analyze(tmp_path):
 def test_a_clean_source_passes(analyze):
     status, output = analyze(str)
     assert status == 0, output
-    assert [line.split(":")[0] for line in output.splitlines()] == [
-        "clang-format", "cppcheck", "x86_64-w64-mingw32-gcc", "clang-tidy",
-        "flake8"]
+    *tools, figures = re.split(r"^(\S+): .*\n", output, flags=re.MULTILINE)
+    assert tools == ["", "clang-format", "", "cppcheck", "", COMPILER, "",
+                     "clang-tidy", "", "flake8", "", COMPILER]
+    assert re.search(r"^lines of the longest function +13 of ", figures,
+                     re.MULTILINE)
 
 
 @pytest.mark.parametrize("tool", PLANTED)

@@ -29,8 +29,9 @@ def tree(tmp_path):
     for name in ("src", "tests/checked"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "msvc.py", tmp_path / "scripts")
+    parts = tmp_path / "scripts" / "parts"
+    parts.mkdir(parents=True)
+    shutil.copy(ROOT / "scripts" / "parts" / "msvc.py", parts)
     return tmp_path
 
 
@@ -54,7 +55,7 @@ def test_other_flags_leave_the_warnings(tree):
 
 
 def test_the_analysis_warns_of_the_same():
-    analyze = load_script("analyze")
+    analyze = load_script("parts/analyze")
     assert WARNINGS == {analyze.LANGUAGE, *analyze.WARNINGS, "-Werror"}
 
 

@@ -42,6 +42,7 @@ void work_post(const OPTIONS *options, HANDLE hComPort)
     /* A packet need not come from an operation: whoever has the port can post
      * one, with any key and any number of bytes. */
     for (bytes = 1; bytes <= options->posted; ++bytes)
-        log_unless(PostQueuedCompletionStatus(hComPort, bytes, POSTED_KEY, NULL),
+        log_unless(PostQueuedCompletionStatus(hComPort, bytes, POSTED_KEY,
+                                              NULL),
                    "PostQueuedCompletionStatus (--post)");
 }

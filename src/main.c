@@ -47,11 +47,13 @@ typedef struct {
 } PROGRAM;
 
 /* Stops the server as usual, but with exit status 1. If it stops already this
- * does not cut the drain. */
+ * does not cut the drain, and waits until the listener is closed: by then
+ * nothing of Winsock's is left to a thread of the console. */
 static void fail(PROGRAM *program, const char *reason)
 {
     program->exitStatus = 1;
-    stop_begin(&program->server.stop, reason);
+    if (!stop_begin(&program->server.stop, reason))
+        stop_wait(&program->server.stop, INFINITE);
 }
 
 /* -------------------------------- starting ------------------------------- */

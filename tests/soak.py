@@ -41,8 +41,7 @@ from parts import process_info
 import support
 from parts import descriptors, program, words
 from soak_clients import CYCLES, MIXED, STOPS, Crowd, Wrong
-from support import (CHECKED, STOP_TIMEOUT, Server, launch, wait_until,
-                     windows_path)
+from support import CHECKED, Server, launch, wait_until, windows_path
 
 STEP = 0.1    # seconds between two samples
 EVERY = 30    # seconds between two lines of progress, where it is no terminal
@@ -204,11 +203,7 @@ def stop(server):
     """Ctrl+C. Returns the totals, and the line for the report."""
     began = time.monotonic()
     server.signal_stop()
-    try:
-        status = server.wait_end(STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        raise Wrong("the server still runs, "
-                    f"{STOP_TIMEOUT} seconds after Ctrl+C") from None
+    status = server.wait_end()
     seconds = time.monotonic() - began
     # A client that is gone before it is accepted is worth a line, no more.
     errors = [x for x in server.errors if "this client only" not in x]
@@ -432,7 +427,7 @@ def run_parts(soak):
     for part in soak.options.parts:
         try:
             PARTS[part](soak)
-        except (Wrong, AssertionError, OSError, MemoryError,
+        except (words.Failure, AssertionError, OSError, MemoryError,
                 subprocess.SubprocessError) as error:
             failures.append(f"{part}: {one_line(error)}")
         finally:

@@ -149,7 +149,7 @@ def test_sentinels_that_are_kept_are_missed(tmp_path):
     server = one_takes_both(Server, program=program)
     server.signal_stop()
     with pytest.raises(subprocess.TimeoutExpired):
-        server.wait_end(2)
+        server.process.wait(2)
     server.kill()
 
 

@@ -41,8 +41,8 @@ typedef struct {
     SERVER server;
     WORKER workers[MAX_WORKERS];
     BATCH *batches;  /* one for each worker, or NULL                        */
-    POOL pool;      /* the workers' threads                                */
-    POOL sweeper;           /* one thread, or none                          */
+    POOL pool;       /* the workers' threads                                */
+    POOL sweeper;    /* one thread, or none                                 */
     int exitStatus;
 } PROGRAM;
 

@@ -140,7 +140,7 @@ BOOL batch_take(void *pBatch, DWORD *bytes, ULONG_PTR *key,
     *key = entry->lpCompletionKey;
     *bytes = entry->dwNumberOfBytesTransferred;
     *overlapped = entry->lpOverlapped;
-    if (*key == SENTINEL_KEY) {
+    if (*overlapped == NULL && *key == SENTINEL_KEY) {
         /* Behind a sentinel are only others: for the other workers. */
         pool_post_sentinels(batch->server->hComPort,
                             batch->count - batch->next);

@@ -56,13 +56,13 @@ static LPPER_HANDLE_DATA *done_list(BATCH *batch,
 
 /* Queues the packet of an operation that is done and has none, behind those of
  * all others. Returns FALSE if that failed: the caller still owns it. */
-static BOOL queue(BATCH *batch, LPPER_HANDLE_DATA handleInfo)
+static BOOL queue(BATCH *batch, LPPER_HANDLE_DATA handleInfo,
+                  OVERLAPPED *overlapped)
 {
-    OVERLAPPED *overlapped = &handleInfo->doneIo->overlapped;
-
     /* For whoever takes it this is the operation's own packet: the same key,
      * the same OVERLAPPED, with the status that the system has left there. */
-    if (PostQueuedCompletionStatus(batch->server->hComPort, 0,
+    if (PostQueuedCompletionStatus(batch->server->hComPort,
+                                   (DWORD)overlapped->InternalHigh,
                                    (ULONG_PTR)handleInfo, overlapped))
         return TRUE;  /* and as after every post: no touching it here */
     log_failure((int)GetLastError(), "a connection does not wait for its turn",
@@ -82,15 +82,20 @@ static void take_done(BATCH *batch)
 
     while (batch->done != NULL) {
         LPPER_HANDLE_DATA handleInfo = batch->done;
+        OVERLAPPED *overlapped = &handleInfo->doneIo->overlapped;
+        OVERLAPPED_ENTRY *entry;
 
         batch->done = handleInfo->nextDone;
-        if (last && queue(batch, handleInfo))
+        if (last && queue(batch, handleInfo, overlapped))
             continue;
         ++batch->inlined;
-        /* There is room: each was in an entry before. */
-        batch->entries[batch->count].lpCompletionKey = (ULONG_PTR)handleInfo;
-        batch->entries[batch->count++].lpOverlapped =
-            &handleInfo->doneIo->overlapped;
+        /* There is room: each was in an entry before. InternalHigh holds the
+         * bytes transferred where the sockets are the system's own handles,
+         * and only there this is done. */
+        entry = &batch->entries[batch->count++];
+        entry->lpCompletionKey = (ULONG_PTR)handleInfo;
+        entry->lpOverlapped = overlapped;
+        entry->dwNumberOfBytesTransferred = (DWORD)overlapped->InternalHigh;
     }
 }
 
@@ -135,7 +140,7 @@ BOOL batch_take(void *pBatch, DWORD *bytes, ULONG_PTR *key,
     *key = entry->lpCompletionKey;
     *bytes = entry->dwNumberOfBytesTransferred;
     *overlapped = entry->lpOverlapped;
-    if (*key == SENTINEL_KEY) {
+    if (*overlapped == NULL && *key == SENTINEL_KEY) {
         /* Behind a sentinel are only others: for the other workers. */
         pool_post_sentinels(batch->server->hComPort,
                             batch->count - batch->next);
@@ -145,8 +150,9 @@ BOOL batch_take(void *pBatch, DWORD *bytes, ULONG_PTR *key,
         return TRUE;
     handleInfo = (LPPER_HANDLE_DATA)*key;
     handleInfo->done = done_list(batch, handleInfo);
-    /* That the call has succeeded says nothing of each operation, and only the
-     * provider knows where the status is kept. */
-    return WSAGetOverlappedResult(handleInfo->hClntSock, *overlapped, bytes,
-                                  FALSE, &flags);
+    /* That the call for the packets has succeeded says nothing of each, and only
+     * the provider knows where the status is kept. */
+    return batch->rounds > 0
+           || WSAGetOverlappedResult(handleInfo->hClntSock, *overlapped, bytes,
+                                     FALSE, &flags);
 }

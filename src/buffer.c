@@ -117,11 +117,11 @@ void buffer_received(const BUFFERS *buffers, BUFFER *buffer, DWORD bytes)
 {
     BOOL isLarge = buffer->from == &buffers->large;
 
-    buffer->smallReads = isLarge && bytes < BUF_SIZE ? buffer->smallReads + 1
-                                                     : 0;
-    if (bytes == buffer->size)
-        /* It is full: most likely more is waiting. */
-        buffer->wantsLarge = buffers->large.size > BUF_SIZE;
-    else if (buffer->smallReads == SMALL_READS)
+    if (!isLarge || bytes >= BUF_SIZE)
+        buffer->smallReads = 0;
+    else if (++buffer->smallReads == SMALL_READS)
         buffer->wantsLarge = FALSE;
+    /* It is full: most likely more is waiting. */
+    if (bytes == buffer->size)
+        buffer->wantsLarge = buffers->large.size > BUF_SIZE;
 }

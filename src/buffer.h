@@ -32,11 +32,11 @@ typedef struct {
 typedef struct {
     char *data;
     DWORD size;              /* bytes; 0: it has none at present            */
+    BYTE wantsLarge;         /* TRUE or FALSE: for the next READ            */
+    BYTE smallReads;         /* in a row, into a large one                  */
     char *own;               /* its own small one, which it goes back to, or
                                 NULL; the connection frees it               */
     BUFFER_LIST *from;       /* it is borrowed from there; NULL: it is not  */
-    BOOL wantsLarge;         /* for the next READ                           */
-    DWORD smallReads;        /* in a row, into a large one                  */
 } BUFFER;
 
 /* Opens the lists; a large buffer has `largest` bytes (BUF_SIZE: there are no

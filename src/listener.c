@@ -92,7 +92,6 @@ SOCKET listener_open(SOCKADDR_INET *address)
 {
     u_short port = address->Ipv4.sin_port;  /* the same place in either */
     BOOL any = address->si_family == AF_UNSPEC;
-    char text[ADDRESS_TEXT];
     const char *call;
     SOCKET sock;
     int code;
@@ -106,9 +105,12 @@ SOCKET listener_open(SOCKADDR_INET *address)
         address->Ipv4.sin_port = port;
         sock = open_socket(address, &call, &code);
     }
-    if (sock == INVALID_SOCKET)
+    if (sock == INVALID_SOCKET) {
+        char text[ADDRESS_TEXT];
+
         log_failure(code, advice_for(code), "%s %s", call,
                     log_address(address, text));
+    }
     return sock;
 }
 

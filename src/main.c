@@ -41,8 +41,8 @@ typedef struct {
     SERVER server;
     WORKER workers[MAX_WORKERS];
     BATCH *batches;  /* one for each worker, or NULL                        */
-    POOL pool;      /* the workers' threads                                */
-    POOL sweeper;           /* one thread, or none                          */
+    POOL pool;       /* the workers' threads                                */
+    POOL sweeper;    /* one thread, or none                                 */
     int exitStatus;
 } PROGRAM;
 
@@ -119,38 +119,33 @@ static unsigned WINAPI SweepThreadMain(LPVOID pServer)
     return 0;
 }
 
-static BOOL start_sweeper(PROGRAM *program)
-{
-    const OPTIONS *options = &program->server.options;
-
-    return (options->idleTimeout == 0 && !options->zeroByteRecv)
-           || pool_start(&program->sweeper, 1, SweepThreadMain,
-                         &program->server, 0);
-}
-
 /* Prints the ready line once everything is there. */
 static BOOL start(PROGRAM *program)
 {
     SERVER *server = &program->server;
-    SOCKADDR_INET address = server->options.address;
+    const OPTIONS *options = &server->options;
+    BOOL sweeps = options->idleTimeout != 0 || options->zeroByteRecv;
+    SOCKADDR_INET address = options->address;
     char text[ADDRESS_TEXT];
     SOCKET listener;
 
     server->hComPort = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0,
-                                              server->options.concurrency);
+                                              options->concurrency);
     if (!log_unless(server->hComPort != NULL, "CreateIoCompletionPort"))
         return FALSE;
     listener = listener_open(&address);
     if (listener == INVALID_SOCKET)
         return FALSE;
     stop_takes(&server->stop, listener);
-    if (!start_workers(program) || !start_sweeper(program))
+    if (!start_workers(program)
+        || !pool_start(&program->sweeper, sweeps ? 1 : 0, SweepThreadMain,
+                       server, 0))
         return FALSE;
     log_address(&address, text);
     *strrchr(text, ':') = '\0';  /* the port has a key of its own */
     log_event("ready port=%u address=%s workers=%lu concurrency=%lu",
-              ntohs(address.Ipv4.sin_port), text, server->options.workers,
-              server->options.concurrency);
+              ntohs(address.Ipv4.sin_port), text, options->workers,
+              options->concurrency);
     return TRUE;
 }
 

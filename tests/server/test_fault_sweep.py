@@ -310,7 +310,8 @@ BROKEN = {
         "    if (is_about_the_client(code)) {\n"
         '        fail(server, "accept");\n', "accept", "it has ended"),
     "a file is left": (
-        "trace_file.c", "                  name);\n        CloseHandle(handle);\n",
+        "trace_file.c",
+        "                  name);\n        CloseHandle(handle);\n",
         "                  name);\n", "GetFileType", "opened"),
 }
 

@@ -35,7 +35,8 @@ BUF_SIZE = 4096        # src/buffer.h
 LARGE_BUFFER = 65536   # --buffer, the server's default
 DRAIN_TIMEOUT = 5      # seconds, the server's default
 START_TIMEOUT = 60     # Wine's first start is slow
-STOP_TIMEOUT = DRAIN_TIMEOUT + 2
+SLACK = 20             # what a busy machine may add: a limit is for what hangs
+STOP_TIMEOUT = DRAIN_TIMEOUT + SLACK
 
 STOP_REASON = "ctrl-break" if WINDOWS else "ctrl-c"
 NEW_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP if WINDOWS else 0

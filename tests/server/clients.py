@@ -57,8 +57,12 @@ class Load:
             assert self._busy.wait_for(lambda: self.rounds >= 3 * clients,
                                        IO_TIMEOUT)
 
+    def _goes_on(self):
+        """Until end(), or until the test fails: that kills the server."""
+        return not self._stop.is_set() and self.server.alive()
+
     def _run(self, behaviour):
-        while not self._stop.is_set():
+        while self._goes_on():
             try:
                 behaviour(self._count)
             except OSError:
@@ -68,7 +72,7 @@ class Load:
         with self._busy:
             self.rounds += 1
             self._busy.notify_all()
-        return not self._stop.is_set()
+        return self._goes_on()
 
     def end(self):
         self._stop.set()

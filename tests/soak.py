@@ -164,7 +164,11 @@ class Soak:
         end = time.monotonic() + seconds
         pause = crowd.ending
         while True:
-            samples.take()
+            try:
+                samples.take()
+            except OSError:  # there is nothing to be measured any more
+                server.wait_end()
+                check(crowd, server)
             self.screen.progress(f"{part} {done()}, {samples.last()}")
             check(crowd, server)
             if not crowd.busy() or time.monotonic() >= end:

@@ -40,7 +40,7 @@ TOOLS =
 BUILD = build
 
 SOURCES = main console options log stop server pool listener address registry \
-          connection buffer worker batch echo work trace
+          connection buffer worker batch echo work trace trace_file
 STEPS   = step1_completion_routine step2_iocp
 # Version and manifest: the .rc file says with what else it is made.
 RESOURCE  = iocp_echo_server
@@ -57,7 +57,7 @@ MSVC_WARNINGS = /W4 /WX
 MSVC_CFLAGS   = /nologo /std:c11 /O2 /guard:cf
 MSVC_RCFLAGS  = /nologo /i src
 MSVC_LDFLAGS  = /nologo /guard:cf /dynamicbase /nxcompat /highentropyva \
-                /manifest:no
+                /largeaddressaware /manifest:no
 MSVC_LIBS     = ws2_32.lib
 
 # ------------------------------ where this is -------------------------------
@@ -99,7 +99,7 @@ ifeq ($(ARCH),x86_64)
 else
   PROGRAM = $(OBJDIR)/iocp_echo_server.exe
   STEPDIR = $(OBJDIR)/steps
-  HARDEN  = -Wl,--dynamicbase,--nxcompat
+  HARDEN  = -Wl,--dynamicbase,--nxcompat,--large-address-aware
 endif
 OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o) $(OBJDIR)/$(RESOURCE).res.o
 STEP_PROGRAMS = $(STEPS:%=$(STEPDIR)/%.exe)
@@ -211,30 +211,28 @@ soak: $(PROGRAM) checked
 	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
 	    --parts "$(PARTS)" -- $(ARGS)
 
-# The black box: the tests that ask how the server at SERVER behaves, whatever
-# build that is. Not those that make or need a build of their own.
-STEPS_TESTS   = step1 or step2
-OWN_BUILD     = test_fault or test_memory or sentinels or calls_of_one_echo
-BLACK_BOX     = not ($(OWN_BUILD))
+# The black box: the tests that ask how the programs at SERVER and STEPS behave,
+# whatever build they are. Not those that need another build (own_build).
+BLACK_BOX = tests/server -m "not own_build"
+NO_STEPS  = -k "not (step1 or step2 or test_steps)"
 
-# Twice: on the guarded build (its own tests too), and on the usual one with
-# Wine's heap checking on. On Linux only.
+# The server's tests, twice: on the guarded build (and those of that build), and
+# on the usual one with Wine's heap checking on. On Linux only.
 test-guarded: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest,)
 	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/parts/run_tests.py \
-	    $(or $(TESTS),-q tests/server -k "not ($(STEPS_TESTS))")
+	    $(or $(TESTS),-q tests/server $(NO_STEPS))
 	CHECKS=heap $(PYTHON) scripts/parts/run_tests.py \
-	    $(or $(TESTS),-q tests/server -k "$(BLACK_BOX) and not ($(STEPS_TESTS))")
+	    $(or $(TESTS),-q $(BLACK_BOX) $(NO_STEPS))
 
 # The 32-bit programs, under the Wine of Debian's architecture i386, which this
-# adds. Wine's prefix is made again if it was made without.
+# adds. Wine's prefix is made again if it was made without. On Linux only.
 test-i686: i686
 	@$(if $(SETUP),$(SETUP) wine wine32 pytest,)
 	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] \
 	    || rm -f build/wine/.made
 	SERVER=$(BUILD)/i686/iocp_echo_server.exe STEPS=$(BUILD)/i686/steps \
-	    $(PYTHON) scripts/parts/run_tests.py \
-	    $(or $(TESTS),-q tests/server -k "$(BLACK_BOX)")
+	    $(PYTHON) scripts/parts/run_tests.py $(or $(TESTS),-q $(BLACK_BOX))
 
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.

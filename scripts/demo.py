@@ -41,7 +41,7 @@ PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 DIRECTORY = launch.ROOT / "build" / "demo"
 
 IO_TIMEOUT = 10     # seconds, of a client: far more than any echo takes
-STUCK = 0.4         # a send that waits so long has nobody who reads
+STUCK = 0.4         # a send that waits this long has nobody who reads
 LIMIT = 60          # for all of it, from the server's ready line on
 
 
@@ -676,41 +676,41 @@ def run(name, lesson, program, directory):
 
 
 def tell(name, lesson, model, clients, reported):
-    """What there is to say: [heading, text], ..."""
+    """What there is to say: a title, and [heading, text], ..."""
     info = model["info"]
     observed = lesson.observed(model, clients)
     observed += (f" The server reports {reported} completions in all, the "
                  f"trace has {len(operations(model))}.")
-    parts = [[f"{name}: {lesson.about}", ""],
-             [f"Observed on {info['system']} ({info['cpus']} CPUs; "
+    parts = [[f"Observed on {info['system']} ({info['cpus']} CPUs; "
               f"{info['workers']} workers, limit {info['concurrency']})",
               observed],
              [f'Windows documents ("{lesson.page}", Microsoft)',
               lesson.documented]]
     if info["wine"] and lesson.wine:
         parts.append(["Wine is not Windows", lesson.wine])
-    return parts
+    return f"{name}: {lesson.about}", parts
 
 
-def make_page(model, parts):
+def make_page(model, title, parts):
     """The page of trace_view, with the lesson's name and words on it."""
-    lesson = "".join(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}"
-                     "</p>" for heading, text in parts)
+    title = html.escape(title)
+    lesson = f"<h2>{title}</h2>" + "".join(
+        f"<div><h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p></div>"
+        for heading, text in parts)
     page = trace_view.make_page(model)
-    for old, new in (("<title>", f"<title>{html.escape(parts[0][0])} - "),
+    for old, new in (("<title>", f"<title>{title} - "),
                      ('<div id="below">', '<div id="below"><section id="lesson'
                       f'">{lesson}</section>')):
         page = page.replace(old, new, 1)
     return page
 
 
-def show(parts):
+def show(title, parts):
+    print(title + "\n")
     for heading, text in parts:
         print(heading)
-        if text:
-            print(textwrap.fill(text, 76, initial_indent="    ",
-                                subsequent_indent="    "))
-        print()
+        print(textwrap.fill(text, 76, initial_indent="    ",
+                            subsequent_indent="    ") + "\n")
 
 
 def demonstrate(name, program, directory):
@@ -721,10 +721,10 @@ def demonstrate(name, program, directory):
     launch.prepare()
     clients, reported = run(name, lesson, program.resolve(), directory)
     model = trace_view.load(directory / f"{name}.json")
-    parts = tell(name, lesson, model, clients, reported)
+    title, parts = tell(name, lesson, model, clients, reported)
     page = directory / f"{name}.html"
-    files.write(page, make_page(model, parts))
-    show(parts)
+    files.write(page, make_page(model, title, parts))
+    show(title, parts)
     print(f"Picture: {shown_path(page)}")
     return page
 

@@ -126,13 +126,17 @@ def timed(events):
     """The events that have a time, in its order."""
     good = [event for event in events
             if event["ph"] != "M" and number(event.get("ts"), None) is not None
-            and 0 <= event["ts"] < MAX_TIME
-            and 0 <= number(event.get("dur")) < MAX_TIME]
+            and 0 <= event["ts"] < MAX_TIME]
     return sorted(good, key=lambda event: event["ts"])
 
 
+def kind_of(event):
+    """("B", "packet") and the like: what the functions below look for."""
+    return event["ph"], event.get("cat")
+
+
 def worker_number(name):
-    """3 of "worker 3"; 0 of anything else, which is the main thread."""
+    """3 of "worker 3"; 0 of anything else."""
     match = re.fullmatch(r"worker (\d{1,9})", name)
     return int(match[1]) if match else 0
 
@@ -150,46 +154,50 @@ def read_lanes(events):
 
 
 def read_info(info):
+    system, work = text_of(info.get("system")), count(info.get("work"))
     return {
-        "system": text_of(info.get("system")),
-        "wine": info.get("wine") is True,
-        "version": text_of(info.get("version")),
+        "system": system,
+        "wine": system.startswith("Wine"),
         "workers": count(info.get("workers")),
         "concurrency": max(count(info.get("concurrency")), 0),
         "cpus": count(info.get("cpus")),
-        "work": text_of(info.get("work")),
+        "work": (f"{work}:{'spin' if info.get('spins') else 'sleep'}"
+                 if work else ""),
         "started": text_of(info.get("started")),
     }
 
 
-def read_packets(events, worker_of):
-    """One for every packet a worker has taken: what, whose, and how long."""
-    packets = [{
-        "start": event["ts"], "end": event["ts"] + number(event.get("dur")),
-        "worker": worker_of(event), "kind": KINDS.index(event["name"]),
-        "conn": count(arguments(event).get("conn")),
-        "bytes": count(arguments(event).get("bytes")),
-        "error": count(arguments(event).get("error")),
-        "work": 0, "work_start": 0, "work_end": 0,
-        "then": "", "then_error": 0, "offered": 0,
-    } for event in events
-        if event["ph"] == "X" and event.get("cat") == "packet"
-        and event.get("name") in KINDS]
-    add_work(packets, events, worker_of)
-    return packets
-
-
-def add_work(packets, events, worker_of):
-    """The part of a packet's time that was --work."""
-    by_worker = group(packets, "worker")
+def read_packets(events, worker_of, end):
+    """One for every packet a worker has taken: what, whose, and how long; and
+    the part of that time that was --work. One that is not done ends with the
+    trace."""
+    packets, at_hand = [], {}
     for event in events:
-        if event["ph"] == "X" and event.get("cat") == "work":
-            packet = last_before(by_worker.get(worker_of(event), []),
-                                 event["ts"])
+        kind, time, worker = kind_of(event), event["ts"], worker_of(event)
+        packet = at_hand.get(worker)
+        if kind == ("B", "packet") and event.get("name") in KINDS:
             if packet is not None:
-                packet["work"] = 2 if "sleep" in name_of(event) else 1
-                packet["work_start"] = event["ts"]
-                packet["work_end"] = event["ts"] + number(event.get("dur"))
+                packet["end"] = time
+            args = arguments(event)
+            at_hand[worker] = {
+                "start": time, "end": end, "worker": worker,
+                "kind": KINDS.index(event["name"]),
+                "conn": count(args.get("conn")),
+                "bytes": count(args.get("bytes")),
+                "error": count(args.get("error")),
+                "work": 0, "work_start": 0, "work_end": 0,
+                "then": "", "then_error": 0, "offered": 0}
+            packets.append(at_hand[worker])
+        elif packet is None:
+            continue
+        elif kind == ("E", "packet"):
+            at_hand.pop(worker)["end"] = time
+        elif kind == ("B", "work"):
+            packet["work"] = 2 if "sleep" in name_of(event) else 1
+            packet["work_start"], packet["work_end"] = time, end
+        elif kind == ("E", "work"):
+            packet["work_end"] = time
+    return packets
 
 
 def group(rows, column):
@@ -197,12 +205,6 @@ def group(rows, column):
     for row in rows:
         groups.setdefault(row[column], []).append(row)
     return groups
-
-
-def last_before(rows, time):
-    """The last of these rows, sorted by start, that has started by then."""
-    index = bisect.bisect_right(Starts(rows), time)
-    return rows[index - 1] if index else None
 
 
 class Starts:
@@ -219,57 +221,63 @@ class Starts:
 
 
 def read_spans(events, worker_of, end):
-    """Who owns a connection, and from when to when.
+    """Who has a connection, and from when to when.
 
-    Kernel spans have an operation ("READ", "WRITE"), worker spans have none
-    and the worker's number. A span that is still open ends with the trace.
+    The kernel has it from each post to the packet; that span has an operation
+    ("READ", "WRITE"). Before and after it is a worker's, or main's (0): of
+    the thread that has accepted it, or taken the packet. What is still open
+    ends with the trace.
     """
-    spans, open_spans = [], {}
-
-    def close(key, time):
-        span = open_spans.pop(key, None)
-        if span is not None:
-            span["end"] = max(time, span["start"])
-        return span
-
+    spans, latest = [], {}
     for event in events:
-        if (event["ph"] not in ("b", "e")
-                or event.get("cat") not in ("kernel", "worker")):
+        kind, name, time = kind_of(event), name_of(event), event["ts"]
+        if kind not in (("b", "kernel"), ("e", "kernel")) and not (
+                kind == ("i", "life") and name in ("accept", "close")):
             continue
-        args, kernel = arguments(event), event["cat"] == "kernel"
+        args = arguments(event)
         conn = count(args.get("conn"))
-        key = (conn, kernel)
-        if event["ph"] == "b":
-            close(key, event["ts"])
-            open_spans[key] = span = {
-                "conn": conn, "start": event["ts"], "end": end,
-                "operation": name_of(event) if kernel else "",
-                "worker": (worker_of(event) if kernel
-                           else worker_number(name_of(event))),
-                "bytes": count(args.get("bytes")), "error": 0, "ended_by": 0}
-            spans.append(span)
-        else:
-            span = close(key, event["ts"])
-            if span is not None and kernel:
-                span["error"] = count(args.get("error"))
-                span["ended_by"] = worker_of(event)
+        before = latest.pop(conn, None)
+        if before is not None:
+            before["end"] = time
+            if event["ph"] == "e" and before["operation"]:
+                before["error"] = count(args.get("error"))
+                before["ended_by"] = worker_of(event)
+        if name != "close":
+            kernel = event["ph"] == "b"
+            latest[conn] = {
+                "conn": conn, "start": time, "end": end,
+                "operation": name if kernel else "",
+                "worker": worker_of(event),
+                "bytes": count(args.get("bytes")) if kernel else 0,
+                "error": 0, "ended_by": 0}
+            spans.append(latest[conn])
     return spans
 
 
-MOMENT_FIELDS = ((count, ("live", "received", "sent", "worker")),
+MOMENT_FIELDS = ((count, ("received", "sent")),
                  (text_of, ("peer", "reason", "what", "why")))
 
 
 def read_moments(events, lanes):
-    """Accept, close, cancel, stop, ...: what takes no time."""
-    return [{
+    """Accept, close, cancel, stop, ...: what takes no time. Accepts and closes
+    say how many connections are left, main's sentinels which of them it is."""
+    moments = [{
         "start": event["ts"], "name": name_of(event),
         "lane": lanes.get(count(event.get("tid")), ""),
         "conn": count(arguments(event).get("conn")),
         **{key: read(arguments(event)[key]) for read, keys in MOMENT_FIELDS
            for key in keys if key in arguments(event)},
-    } for event in events
-        if event["ph"] == "i" and event.get("cat") == "life"]
+    } for event in events if kind_of(event) == ("i", "life")]
+    live = sentinels = 0
+    for moment in moments:
+        if moment["name"] in ("accept", "close"):
+            live = max(live + (1 if moment["name"] == "accept" else -1), 0)
+            moment["live"] = live
+        elif (moment["name"] == "sentinel posted"
+              and not worker_number(moment["lane"])):
+            sentinels += 1
+            moment["number"] = sentinels
+    return moments
 
 
 def add_consequences(packets, spans, moments):
@@ -315,19 +323,16 @@ def read_connections(spans, moments, end):
     return sorted(found.values(), key=lambda one: one["conn"])
 
 
-def read_busy(events, packets):
+def count_busy(packets):
     """How many workers are busy, at each change."""
-    changes = [(event["ts"], count(arguments(event).get("busy")))
-               for event in events if event["ph"] == "C"
-               and event.get("name") == "busy workers"]
-    if not changes:
-        edges = sorted([(p["end"], -1) for p in packets]
-                       + [(p["start"], 1) for p in packets])
-        busy = 0
-        for time, change in edges:
-            busy += change
-            changes.append((time, busy))
-    return [[round(time, 3), busy] for time, busy in changes]
+    some = [p for p in packets if p["start"] < p["end"]]
+    edges = sorted([(p["end"], -1) for p in some]
+                   + [(p["start"], 1) for p in some])
+    changes, busy = [], 0
+    for time, change in edges:
+        busy += change
+        changes.append([round(time, 3), busy])
+    return changes
 
 
 def worker_table(numbers, packets, end):
@@ -404,11 +409,10 @@ def make_model(events, remarks):
         tid = count(event.get("tid"))
         return numbers.get(tid, tid)
 
-    packets = read_packets(ordered, worker_of)
+    end = max((event["ts"] for event in ordered), default=0)
+    packets = read_packets(ordered, worker_of, end)
     if not info and not packets:
         raise NotATrace("it has no event of an iocp_echo_server")
-    end = max((event["ts"] + number(event.get("dur")) for event in ordered),
-              default=0)
     spans = read_spans(ordered, worker_of, end)
     moments = read_moments(ordered, lanes)
     add_consequences(packets, spans, moments)
@@ -421,7 +425,7 @@ def make_model(events, remarks):
         "workers": worker_table(workers, packets, end),
         "packets": packets, "spans": spans, "moments": moments,
         "connections": read_connections(spans, moments, end),
-        "busy": read_busy(ordered, packets),
+        "busy": count_busy(packets),
         "clock": corners, "folds": folds,
         "steps": make_steps(packets, moments)}
 
@@ -491,8 +495,8 @@ def make_page(model):
 # ------------------------------- the picture ------------------------------
 
 WIDTH, LEFT, LANE = 1200, 120, 30
-PICTURE_ALL = 45       # packets: so many and the picture shows all of them
-PICTURE_SOME = 30      # else so many
+PICTURE_ALL = 45       # packets: a trace with no more is shown whole
+PICTURE_SOME = 30      # packets shown of a longer one
 PICTURE_LANES = 8      # connections, and workers twice as many
 
 STYLE = """

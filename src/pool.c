@@ -42,12 +42,12 @@ static void post_sentinel(HANDLE hComPort)
 {
     int tries = 1;
 
+    TRACE(trace_moment("sentinel posted"));
     while (!PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL)) {
         fatal_unless(tries++ < POST_TRIES,
                      "PostQueuedCompletionStatus (sentinel)");
         Sleep(POST_PAUSE);
     }
-    TRACE(trace_moment("sentinel posted"));
 }
 
 void pool_post_sentinels(HANDLE hComPort, DWORD count)

@@ -1,26 +1,62 @@
-#ifndef TRACE_H
-#define TRACE_H
+/*
+ * trace.h - what the server does, as a file for a viewer (--trace).
+ *
+ * The file is in Chrome's Trace Event format: chrome://tracing and
+ * ui.perfetto.dev show it, trace_view.py makes a page of it. It says when
+ * which worker had which packet, and when the kernel had an operation. The
+ * rest follows from that: who owns a connection, how many workers are busy.
+ *
+ * A call is written TRACE(trace_...(...)): without a trace it costs one look
+ * at a flag, with one a lock and a few microseconds, which are in the times
+ * shown. Each is about the thread that makes it. What belongs to an operation
+ * is passed by value and told before the post: after it the connection may be
+ * gone.
+ */
+#pragma once
+
 #include "options.h"
 #include "platform.h"
+
+/* Written by trace.c alone. A call after the trace has ended does nothing. */
 extern volatile LONG traceOn;
-#define TRACE(call)      (traceOn ? (call) : (void)0)
+
+#define TRACE(call) (traceOn ? (call) : (void)0)
+
+/* Declares a variable: the time, for what is told after it began. */
 #define TRACE_TIME(name) LONGLONG name = traceOn ? trace_clock() : 0
+
+LONGLONG trace_clock(void);
+
+/* Main, before it starts another thread; and after all have ended. If the file
+ * can't be made or written, one line says so, and the server goes on. */
 void trace_open(const OPTIONS *options, DWORD workers, DWORD concurrency,
                 DWORD cpus);
 void trace_close(void);
-LONGLONG trace_clock(void);
+
+/* Names the calling thread: "worker" and 3, or "sweep" and 0 for the name
+ * alone. Main has its name from trace_open. */
 void trace_thread(const char *name, DWORD number);
+
+/* A worker has taken a packet: of an operation (or of one that was done at
+ * once, without a packet), which failed if code is not 0; or one that was
+ * posted by hand. It works on it (--work). It is done with it. */
 void trace_packet(ULONGLONG conn, BOOL write, DWORD bytes, DWORD code);
 void trace_posted(BOOL sentinel, DWORD bytes);
-void trace_waiting(void);
 void trace_work(BOOL begins, BOOL spins);
+void trace_waiting(void);
+
+/* A connection begins; its owner gives an operation to the kernel; gets it
+ * back, because the post failed; is about to close the connection. */
+void trace_accepted(ULONGLONG conn, const SOCKADDR_INET *peer);
 void trace_post(ULONGLONG conn, BOOL write, DWORD bytes);
 void trace_post_failed(ULONGLONG conn, BOOL write, DWORD code);
-void trace_accepted(ULONGLONG conn, const SOCKADDR_INET *peer);
 void trace_closing(ULONGLONG conn, const char *reason, ULONGLONG received,
                    ULONGLONG sent);
+
+/* The stop. Main reports it when it notices: nothing that writes may run on
+ * the console's thread. trace_moment: "listener closed", "cut", "drain over",
+ * "sentinel posted" (before each post). */
+void trace_stop(const char *reason);
 void trace_cancel(LONGLONG began, ULONGLONG conn, BOOL everything,
                   const char *why);
-void trace_stop(const char *reason);
 void trace_moment(const char *name);
-#endif

@@ -124,7 +124,7 @@ def test_the_console_s_thread_waits_for_nobody_who_writes(start_server, asked,
         "ReleaseSRWLockExclusive"}
     taken = {arguments.get("lock") for _, arguments in calls}
     assert not taken & written_under(asked)
-    threads = {event["tid"] for event in
+    threads = {event.get("tid") for event in
                json.loads(trace.read_text(encoding="ascii"))}
     assert int(thread) not in threads
 

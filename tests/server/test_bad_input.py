@@ -37,6 +37,7 @@ def driver(tmp_path_factory):
     return command_lines.build_driver(tmp_path_factory.mktemp("driver"))
 
 
+@pytest.mark.own_build
 def test_twenty_thousand_command_lines(driver, options):
     """Each runs, prints what it was asked for, or is wrong, in one line."""
     print(f"seed {SEED}")
@@ -48,6 +49,7 @@ def test_twenty_thousand_command_lines(driver, options):
     assert min(command_lines.count_results(outcomes)) > LINES / 20
 
 
+@pytest.mark.own_build
 def test_hundreds_of_command_lines_through_the_executable(driver, options):
     """The same options with a process, its C runtime and its status."""
     print(f"seed {SEED + 1}")
@@ -57,6 +59,7 @@ def test_hundreds_of_command_lines_through_the_executable(driver, options):
     assert sum(counts) > STARTS / 2 and min(counts) > 0
 
 
+@pytest.mark.own_build
 def test_the_longest_of_all(driver):
     """As long as an argument can be, of one byte, in each place."""
     long = [bytes([byte]) * 65535 for byte in b"9-=a%\x80\xff"]
@@ -70,6 +73,7 @@ def test_the_longest_of_all(driver):
         command_lines.check(line, outcome)
 
 
+@pytest.mark.own_build
 @pytest.mark.parametrize("line, expected", [
     ([b"9190"], RUN), ([b"-v", b"9190", b"-q", b"-v"], RUN),
     ([b"0"], RUN), ([b"00065535"], RUN), ([b"65536"], WRONG),

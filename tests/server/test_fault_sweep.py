@@ -29,6 +29,7 @@ from support import (CHECKED, ROOT, WINDOWS, build_broken,
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the server with faults: make checked",
                 allow_module_level=True)
+pytestmark = pytest.mark.own_build
 
 WHENS = ["1", "2", "3", "/2", "/3", "1+"]
 AT_ONCE = 3          # servers at a time
@@ -292,9 +293,9 @@ BROKEN = {
         "    if (is_about_the_client(code)) {\n"
         '        fail(server, "accept");\n', "accept", "it has ended"),
     "a file is left": (
-        "trace.c", "    close_file();\n}\n\nstatic void flush",
-        "    file = INVALID_HANDLE_VALUE;\n}\n\nstatic void flush",
-        "SetFilePointerEx", "opened"),
+        "trace_file.c",
+        "                  name);\n        CloseHandle(handle);\n",
+        "                  name);\n", "GetFileType", "opened"),
 }
 
 

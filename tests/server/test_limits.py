@@ -61,10 +61,12 @@ def test_at_the_limit_the_next_one_waits(start_server):
         clients[2].settimeout(0.5)
         with pytest.raises(socket.timeout):
             clients[2].recv(1)
+        server.wait_for("^accept ", count=2)
         assert len(server.matching("^accept ")) == 2
         clients[2].settimeout(IO_TIMEOUT)
         clients[0].close()
         assert receive(clients[2], 4) == b"mine"
+        server.wait_for("^accept ", count=3)
         assert len(server.matching("^accept ")) == 3
         clients[1].close()
         assert receive(clients[3], 4) == b"mine"
@@ -121,8 +123,8 @@ def test_an_active_connection_is_never_closed(start_server):
             pause.wait(IDLE / 4)  # the pace of the client, not a wait for it
         assert other.recv(1) == b""  # which the other did not keep alive
         assert echo(client, b"still here") == b"still here"
-        lines = server.matching("^close ")
-        assert len(lines) == 1 and "reason=idle" in lines[0]
+        assert "reason=idle" in server.wait_for("^close ")
+        assert len(server.matching("^close ")) == 1
     server.wait_for("^close conn=.* reason=eof")
     server.stop()
 

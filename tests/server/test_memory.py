@@ -21,6 +21,7 @@ from support import (BUF_SIZE, CHECKED, WINDOWS, Server, build_broken,
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the checked server: make checked",
                 allow_module_level=True)
+pytestmark = pytest.mark.own_build
 
 
 @pytest.fixture
@@ -65,11 +66,12 @@ def test_every_block_is_freed(guarded, arguments):
         offer(server, clients[:3])  # cancelled in the middle of a WRITE
         totals = server.stop()
     report = server.report()
-    # One block a connection, one for the array of workers; and buffers.
+    # One block a connection, two for the workers and their threads; and
+    # buffers.
     if arguments == ["--buffer", BUF_SIZE]:
-        assert report["allocated"] == totals["connections"] + 1
+        assert report["allocated"] == totals["connections"] + 2
     else:
-        assert report["allocated"] > totals["connections"] + 1
+        assert report["allocated"] > totals["connections"] + 2
 
 
 @pytest.mark.parametrize("round", range(10))
@@ -123,15 +125,15 @@ def test_idle_sweep_with_delays(guarded):
 
 # ------------------------- servers broken on purpose ------------------------
 
-ECHO = "    return connection_write(handleInfo, handleInfo->buffer, bytes);\n}"
+ECHO = "        connection_write(handleInfo, buffer->data, length);\n"
+CLOSE = ("    log_unless(closesocket(handleInfo->hClntSock) == 0, "
+         '"closesocket");\n')
 
 BROKEN = {
     # the file, what is changed into what, the server's arguments
     "touched after the post": (
         "worker.c", ECHO,
-        "    {\n        LPPER_IO_DATA done = connection_write(\n"
-        "            handleInfo, handleInfo->buffer, bytes);\n"
-        "        handleInfo->lastActive = 0;\n        return done;\n    }\n}"),
+        "    {\n" + ECHO + "        handleInfo->sent = 0;\n    }\n"),
     "touched after the close": (
         "connection.c", "    free(handleInfo);\n",
         "    free(handleInfo);\n    handleInfo->id = 0;\n"),
@@ -139,37 +141,29 @@ BROKEN = {
         "connection.c", "    free(handleInfo);\n",
         "    free(handleInfo);\n    free(handleInfo);\n"),
     "one byte too many": (
-        "connection.c",
+        "worker.c",
         "    handleInfo->received += bytes;\n",
         "    handleInfo->received += bytes;\n"
         "    ((char *)handleInfo)[sizeof *handleInfo + BUF_SIZE] = 0;\n"),
     "not freed": ("connection.c", "    free(handleInfo);\n", ""),
     "not given back": (
         "connection.c",
-        "    return_buffer(handleInfo);\n    free(handleInfo);",
-        "    free(handleInfo);", "--zero-byte-recv"),
-    "not closed": (
-        "connection.c",
-        "    if (closesocket(handleInfo->hClntSock) != 0)\n",
-        "    if (FALSE)\n"),
-    "closed twice": (
-        "connection.c",
-        "    if (closesocket(handleInfo->hClntSock) != 0)\n",
-        "    closesocket(handleInfo->hClntSock);\n"
-        "    if (closesocket(handleInfo->hClntSock) != 0)\n"),
+        "    buffer_return(handleInfo->buffers, &handleInfo->buffer);\n"
+        "    free(handleInfo);", "    free(handleInfo);", "--zero-byte-recv"),
+    "not closed": ("connection.c", CLOSE, ""),
+    "closed twice": ("connection.c", CLOSE, CLOSE + CLOSE),
     "half a pointer as key": (  # the chapter's (DWORD) cast
         "connection.c", "(ULONG_PTR)handleInfo, 0)",
         "(DWORD)(ULONG_PTR)handleInfo, 0)"),
     "freed while the kernel owns it": (
-        "worker.c", ECHO,
-        "    connection_write(handleInfo, handleInfo->buffer, bytes);\n"
-        "    return connection_read(handleInfo);\n}"),
+        "worker.c", ECHO, "    {\n" + ECHO
+        + "        connection_read(handleInfo, FALSE);\n    }\n"),
     "done at once, and a packet all the same": (
-        "connection.c", "skipsPackets && skip_packets(hClntSock)",
-        "skipsPackets", "--inline", 4),
+        "batch.c", " FILE_SKIP_COMPLETION_PORT_ON_SUCCESS)", " 0)",
+        "--inline", 4),
     "queued, and handled all the same": (
-        "worker.c", "                continue;\n",
-        "                (void)0;\n", "--inline", 1),
+        "batch.c", "                continue;\n", "                (void)0;\n",
+        "--inline", 1),
 }
 
 

@@ -126,6 +126,7 @@ def test_no_mode_no_word_of_it():
     assert set(completions(server)) == {"completions"}
 
 
+@pytest.mark.own_build
 @pytest.mark.skipif(WINDOWS and not CHECKED.exists(),
                     reason="GNU make builds the checked server: make checked")
 def test_sentinels_of_others_are_returned(traced):
@@ -137,6 +138,7 @@ def test_sentinels_of_others_are_returned(traced):
     assert names.count("sentinel") == names.count("sentinel posted") == 3
 
 
+@pytest.mark.own_build
 def test_sentinels_that_are_kept_are_missed(tmp_path):
     """The same with a server that does not return them: it does not end, or
     the test above would prove nothing."""
@@ -299,6 +301,7 @@ def calls_of(program, directory, arguments, echoes):
         fields(counts.read_text(encoding="ascii")).items()})
 
 
+@pytest.mark.own_build
 @pytest.mark.skipif(WINDOWS and shutil.which("gcc") is None,
                     reason="builds a server of its own, with gcc")
 @pytest.mark.parametrize("mode", COSTS)

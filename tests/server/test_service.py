@@ -17,7 +17,8 @@ from support import (IO_TIMEOUT, ROOT, closing_all, exchange, receive,
                      reset)
 
 # The other modes call a service as the plain server does.
-pytestmark = pytest.mark.servers(PLAIN, "zero-byte", "together")
+pytestmark = [pytest.mark.servers(PLAIN, "zero-byte", "together"),
+              pytest.mark.own_build]
 
 
 def upper(data):

@@ -195,17 +195,22 @@ def test_a_stream_without_a_pause(server, program):
             started.set()
             receive_all(client)
             sender.join(IO_TIMEOUT)
+
+    def held_up():
+        with server.connect(timeout=2) as client:
+            try:
+                assert echo(client, b"hello") == b"hello"
+            except socket.timeout:
+                return True
+        return False
     started = threading.Event()
     streaming = threading.Thread(target=stream, daemon=True)
     streaming.start()
     try:
         assert started.wait(IO_TIMEOUT)
-        with server.connect(timeout=2) as client:
-            if program.stem == STEP1 and not WINDOWS:
-                with pytest.raises(socket.timeout):
-                    echo(client, b"hello")
-            else:
-                assert echo(client, b"hello") == b"hello"
+        # On a busy machine the stream has a pause now and then after all.
+        assert any(held_up() for _ in range(5)) == (
+            program.stem == STEP1 and not WINDOWS)
     finally:
         enough.set()
         streaming.join(IO_TIMEOUT)

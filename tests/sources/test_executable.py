@@ -11,7 +11,7 @@ import support
 BUILD = support.ROOT / "build"
 X86, X64, ARM64 = 0x14C, 0x8664, 0xAA64  # machines
 CONSOLE = 3                              # subsystem
-RELOCS_STRIPPED = 0x0001                 # characteristics of the file
+RELOCS_STRIPPED, LARGE_ADDRESSES = 0x0001, 0x0020  # characteristics
 HIGH_ENTROPY_VA, DYNAMIC_BASE, NX_COMPAT = 0x0020, 0x0040, 0x0100
 IMPORTS, RESOURCES, RELOCATIONS = 1, 2, 5  # data directories
 VERSION, MANIFEST = 16, 24               # types of resources
@@ -246,6 +246,9 @@ def check(data, machine=None, function="CreateIoCompletionPort",
     assert exe.flags & HIGH_ENTROPY_VA or not exe.wide
     # Without relocations the system could not use any of that.
     assert not exe.characteristics & RELOCS_STRIPPED
+    # A 32-bit one has four gigabytes, not two, where the system has 64 bits:
+    # a thousand workers under Wine do not fit in two.
+    assert exe.characteristics & LARGE_ADDRESSES
     address, size = exe.directories[RELOCATIONS]
     if relocations or size > 0:
         assert size > 0 and exe.read("<II", exe.offset(address))[1] > 8
@@ -345,6 +348,7 @@ MISTAKES = {
     "no DEP": flip(70, NX_COMPAT),
     "low entropy": flip(70, HIGH_ENTROPY_VA),
     "relocations stripped": flip(-2, RELOCS_STRIPPED),
+    "two gigabytes": flip(-2, LARGE_ADDRESSES),
     "another DLL": rename(b"KERNEL32.dll\0", b"KERNEL33.dll\0"),
     "another runtime": rename(b"msvcrt.dll\0", b"libgcc.dll\0"),
     "another function": rename(b"\0CreateIoCompletionPort\0",

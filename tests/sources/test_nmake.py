@@ -348,7 +348,7 @@ def test_commands_of_the_shell(make):
 
 COMPILE_FLAGS = {"/nologo", "/W4", "/WX", "/std:c11", "/guard:cf", "/c"}
 LINK_FLAGS = {"/nologo", "/guard:cf", "/dynamicbase", "/nxcompat",
-              "/manifest:no", "ws2_32.lib"}
+              "/largeaddressaware", "/manifest:no", "ws2_32.lib"}
 
 
 @pytest.fixture(scope="module")
@@ -643,7 +643,7 @@ MISTAKES = [
     ("PYTHON  = python", "PYTHON := python", "not a name"),
     ("mkdir $(OBJDIR)", "mkdir build/msvc", "not known here: mkdir"),
     ("log.obj \\", "log.obj \\ ", "blanks after the backslash"),
-    ("trace.obj\n", "trace.obj \\\n", "the line before goes on"),
+    ("trace_file.obj\n", "trace_file.obj \\\n", "the line before goes on"),
     # What the build then shows.
     ("all: $(PROGRAM)", "all:", r"assert \[\] =="),
     ("    $(OBJDIR)\\log.obj \\\n", "", "undefined symbol"),

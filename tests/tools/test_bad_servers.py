@@ -177,8 +177,9 @@ def test_a_trace_without_what_the_lesson_is_about(lesson, packets):
     """It is told in one line, or as zeros."""
     model = demo.trace_view.make_model([
         {"ph": "M", "name": "trace_info", "args": {"workers": 4}},
-        *packets * [{"ph": "X", "cat": "packet", "name": "READ", "ts": 5,
-                     "dur": 1, "tid": 1, "args": {"conn": 1}}]], {})
+        *packets * [{"ph": "B", "cat": "packet", "name": "READ", "ts": 5,
+                     "tid": 1, "args": {"conn": 1}},
+                    {"ph": "E", "cat": "packet", "ts": 6, "tid": 1}]], {})
     clients = dict.fromkeys(["clients", "sent", "got", "same", "right"], 0)
     try:
         assert demo.LESSONS[lesson]().observed(model, clients)

@@ -16,6 +16,7 @@ import xml.etree.ElementTree
 
 import pytest
 
+import browser
 import support
 from parts import bench_load, bench_report, program
 from support import (PROGRAM, ROOT, TEXT, WINDOWS, load_script, start_process,
@@ -177,6 +178,8 @@ def test_quick(tmp_path, other, step_alone, mark):
     page = (tmp_path / "b.html").read_text(encoding="utf-8")
     assert len(check_page(page)) == len(WORKLOADS) + len(SERVERS)
     assert ("figures of Wine" in page) != WINDOWS
+    for size in browser.SIZES if browser.BROWSER else []:
+        browser.check_layout(tmp_path / "b.html", size)
 
 
 @pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from browser import SIZES, check_layout, in_browser
 from support import PROGRAM, ROOT, TEXT, load_script
 
 DEMO = ROOT / "scripts" / "demo.py"
@@ -142,6 +143,15 @@ def test_posted(lesson):
     # Queued in this order; who returns first with one is another matter.
     assert sorted(p["bytes"] for p in posted) == [1, 2, 3, 4, 5]
     assert "5 packets that no operation had caused" in text
+
+
+@in_browser
+@pytest.mark.parametrize("name", ["limit", "reset"])
+def test_layout_of_the_page(lesson, tmp_path, name):
+    """The lesson's words are on the viewer's page: it still fits."""
+    lesson(name)
+    for size in SIZES:
+        check_layout(tmp_path / f"{name}.html", size)
 
 
 # ---------------------------------- parts ----------------------------------

@@ -23,7 +23,7 @@ case $1 in
 wineboot)
     echo "boot $WINEPREFIX" >>log
     mkdir "$WINEPREFIX/dosdevices" "$WINEPREFIX/drive_c"
-    until [ -e go ]; do sleep 0.05; done
+    until [ -e go ]; do sleep 0.05 || exit; done
     echo registry >"$WINEPREFIX/system.reg" ;;
 *)  [ -e "$WINEPREFIX/system.reg" ] || exit 9
     echo "run $WINEPREFIX" >>log
@@ -157,7 +157,7 @@ def test_half_a_prefix_is_mended(machine):
 APT = """#!/bin/sh
 echo "$1" >>'{log}'
 [ "$1" = install ] || exit 0
-until [ -e '{go}' ]; do sleep 0.05; done
+until [ -e '{go}' ]; do sleep 0.05 || exit; done
 ln -s /bin/true '{tools}/wine'
 """
 

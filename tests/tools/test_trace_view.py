@@ -1,12 +1,8 @@
 """scripts/trace_view.py: from a trace to a page, and the page in a browser."""
 
-import html
 import json
-import os
 import random
 import re
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,88 +11,76 @@ import xml.etree.ElementTree
 import pytest
 
 import trace_view
+from browser import SIZES, check_layout, in_browser, use
 from support import ROOT
 
 SCRIPT = ROOT / "scripts" / "trace_view.py"
 
 RUN_TIMEOUT = 60      # seconds, of the script: a large trace takes about two
-BROWSER_TIMEOUT = 90  # of a browser, which may start for the first time
 EVENTS = 100_000      # a large trace
 
 
 # ----------------------------- made-up traces -----------------------------
 
 class Trace:
-    """A trace as the server writes one, event by event (microseconds)."""
+    """A trace as the server writes one, event by event (microseconds). Threads
+    are given as the worker's number, 0 is main."""
 
-    def __init__(self, workers=2, concurrency=1, system="Wine 8.0 on Linux 6",
-                 work=""):
+    def __init__(self, workers=2, concurrency=1, system="Wine 8.0", work=0):
         self.events = []
         self.meta("process_name", 0, name="iocp_echo_server 1.0.0")
+        self.meta("trace_info", 0, system=system, workers=workers,
+                  concurrency=concurrency, cpus=2, work=work, spins=False,
+                  started="2026-11-22T10:00:00Z")
         self.meta("thread_name", 0, name="main")
         for worker in range(1, workers + 1):
             self.meta("thread_name", worker, name=f"worker {worker}")
-        self.meta("thread_name", workers + 2, name="console control")
-        self.meta("trace_info", 0, system=system, wine=True, version="1.0.0",
-                  workers=workers, concurrency=concurrency, cpus=2, work=work,
-                  max_connections=0, started="2026-11-22T10:00:00Z")
 
-    def event(self, ph, tid, ts, name, args, **more):
-        self.events.append({"ph": ph, "pid": 1, "tid": tid,
-                            "ts": round(ts, 3), "name": name, **more,
-                            "args": args})
+    def event(self, ph, thread, ts, **more):
+        self.events.append({"ph": ph, "pid": 1, "tid": 4000 + 4 * thread,
+                            "ts": round(ts, 3), **more})
 
-    def meta(self, kind, tid, **args):
-        self.event("M", tid, 0, kind, args)
+    def meta(self, kind, thread, **args):
+        self.event("M", thread, 0, name=kind, args=args)
 
-    def life(self, ts, name, tid=0, **args):
-        self.event("i", tid, ts, name, args, s="t", cat="life")
+    def life(self, ts, name, thread=0, **args):
+        self.event("i", thread, ts, s="t", cat="life", name=name, args=args)
 
-    def own(self, ph, ts, tid, conn):
-        name = f"worker {tid}" if tid else "main"
-        self.event(ph, tid, ts, name, {"conn": conn}, cat="worker",
-                   id=str(conn))
+    def kernel(self, ph, ts, thread, operation, conn, size, **error):
+        self.event(ph, thread, ts, cat="kernel", name=operation, id=str(conn),
+                   args={"conn": conn, "bytes": size, **error})
 
-    def kernel(self, ph, ts, tid, operation, conn, size, **error):
-        self.event(ph, tid, ts, operation,
-                   {"conn": conn, "bytes": size, **error}, cat="kernel",
-                   id=str(conn))
-
-    def accept(self, ts, conn, peer="127.0.0.1:50123", live=1):
-        self.life(ts, "accept", conn=conn, peer=peer, live=live)
-        self.own("b", ts, 0, conn)
-        self.own("e", ts + 5, 0, conn)
+    def accept(self, ts, conn, peer="127.0.0.1:50123"):
+        self.life(ts, "accept", conn=conn, peer=peer)
         self.kernel("b", ts + 5, 0, "READ", conn, 4096)
 
-    def slice(self, ts, worker, name, length, conn=0, size=0, error=0):
-        self.event("X", worker, ts, name,
-                   {"conn": conn, "bytes": size, "error": error},
-                   dur=round(length, 3), cat="packet")
+    def take(self, ts, worker, name, **args):
+        self.event("B", worker, ts, cat="packet", name=name, args=args)
+
+    def done(self, ts, worker):
+        self.event("E", worker, ts, cat="packet")
+
+    def posted(self, ts, worker, name, length=5):
+        self.take(ts, worker, name, bytes=0)
+        self.done(ts + length, worker)
 
     def packet(self, ts, worker, name, conn, size, then, length=20, error=0,
-               reason="eof", hold=5):
+               reason="eof", hold=5, work=None):
         """A packet of an operation, and the post or close that it leads to.
 
-        `then` is ("WRITE", bytes) or "close", and comes after `hold`."""
+        `then` is ("WRITE", bytes) or "close", and comes after `hold`; `work`
+        is a kind of --work and its begin and end."""
         self.kernel("e", ts, worker, name.split()[-1], conn, size, error=error)
-        self.own("b", ts, worker, conn)
-        self.own("e", ts + hold, worker, conn)
+        self.take(ts, worker, name, conn=conn, bytes=size, error=error)
+        if work:
+            self.event("B", worker, work[1], cat="work", name=work[0])
+            self.event("E", worker, work[2], cat="work", name=work[0])
         if then == "close":
             self.life(ts + hold, "close", worker, conn=conn, reason=reason,
-                      received=64, sent=64, live=0)
+                      received=64, sent=64)
         else:
             self.kernel("b", ts + hold, worker, then[0], conn, then[1])
-        self.slice(ts, worker, name, length, conn, size, error)
-
-    def count_busy(self):
-        """The counter of busy workers, for the slices so far."""
-        slices = [e for e in self.events if e.get("cat") == "packet"]
-        edges = sorted([(e["ts"] + e["dur"], -1) for e in slices]
-                       + [(e["ts"], 1) for e in slices])
-        busy = 0
-        for ts, change in edges:
-            busy += change
-            self.event("C", 0, ts, "busy workers", {"busy": busy})
+        self.done(ts + length, worker)
 
     def text(self):
         return "[\n" + ",\n".join(map(json.dumps, self.events)) + "\n]\n"
@@ -112,19 +96,18 @@ def small_trace(**options):
     trace.accept(100, 1)
     trace.packet(200, 2, "READ", 1, 64, ("WRITE", 64), length=30)
     trace.packet(240, 1, "WRITE", 1, 64, ("READ", 4096))
-    trace.accept(300, 2, live=2)
+    trace.accept(300, 2)
     trace.packet(400, 1, "READ", 1, 0, "close", hold=10)
-    trace.life(500, "stop", 4, reason="ctrl-c")
+    trace.life(500, "stop", reason="ctrl-c")
     trace.life(505, "listener closed")
     trace.life(510, "cancel", conn=2, what="READ", why="stop")
     trace.packet(520, 2, "failed READ", 2, 0, "close", length=30, error=995,
                  reason="stopped", hold=20)
     trace.life(560, "drain over")
-    trace.life(561, "sentinel posted", worker=1)
-    trace.life(562, "sentinel posted", worker=2)
-    trace.slice(570, 1, "sentinel", 5)
-    trace.slice(575, 2, "sentinel", 5)
-    trace.count_busy()
+    trace.life(561, "sentinel posted")
+    trace.life(562, "sentinel posted")
+    trace.posted(570, 1, "sentinel")
+    trace.posted(575, 2, "sentinel")
     return trace
 
 
@@ -150,7 +133,17 @@ def large_trace(events=EVENTS, workers=8, conns=40):
         ready[conn] = now + length + dice.expovariate(1 / 200)
         pending[conn] = (then[0], size if then[0] == "WRITE"
                          else dice.randrange(1, 4096))
-    trace.count_busy()
+    return trace
+
+
+def slow_trace(packets=100):
+    """One client that waits for some milliseconds again and again."""
+    trace = Trace()
+    trace.accept(100, 1)
+    for i in range(packets):
+        trace.packet(5000 * i + 700 * (i % 5) + 5000, 1 + i % 2,
+                     *(("WRITE", 1, 64, ("READ", 4096)) if i % 2 else
+                       ("READ", 1, 64, ("WRITE", 64))))
     return trace
 
 
@@ -187,7 +180,7 @@ def test_page_beside_the_trace(tmp_path):
     page = make_page(tmp_path, small_trace().text())
     data = data_of(page)
     assert len(rows_of(data["packets"])) == 6
-    assert data["info"]["system"] == "Wine 8.0 on Linux 6"
+    assert data["info"]["system"] == "Wine 8.0"
     assert data["info"]["concurrency"] == 1
 
 
@@ -365,12 +358,11 @@ def test_workers():
 
 def test_worker_without_a_packet_is_parked_all_the_time():
     trace = small_trace(workers=3)
-    trace.events = [event for event in trace.events
-                    if event["name"] != "sentinel"]
+    del trace.events[-4:]  # the sentinels
     workers = {row["worker"]: row for row in trace.model()["workers"]}
-    assert workers[3] == {"worker": 3, "packets": 0, "busy": 0, "park": 580,
+    assert workers[3] == {"worker": 3, "packets": 0, "busy": 0, "park": 562,
                           "share": 0, "gone": None}
-    assert workers[1]["park"] == 240  # to the end of the trace: 160
+    assert workers[1]["park"] == 240  # to the end of the trace: 142
 
 
 def test_ownership_alternates():
@@ -422,12 +414,12 @@ def test_a_failed_packet_is_no_post_that_failed():
 
 
 def test_work_belongs_to_its_packet():
-    trace = Trace(work="20:sleep")
+    trace = Trace(work=20)
     trace.accept(10, 1)
     trace.packet(20, 1, "READ", 1, 5, ("WRITE", 5), length=5, hold=1)
     trace.packet(26, 2, "WRITE", 1, 5, ("READ", 4096), length=2, hold=1)
-    trace.packet(30, 1, "READ", 1, 5, ("WRITE", 5), length=90, hold=80)
-    trace.event("X", 1, 31, "work sleep", {"conn": 1}, dur=70, cat="work")
+    trace.packet(30, 1, "READ", 1, 5, ("WRITE", 5), length=90, hold=80,
+                 work=("work sleep", 31, 101))
     trace.packet(200, 1, "WRITE", 1, 5, ("READ", 4096))
     packets = trace.model()["packets"]
     assert [(packet["work"], packet["work_start"], packet["work_end"])
@@ -436,13 +428,50 @@ def test_work_belongs_to_its_packet():
 
 
 def test_busy_workers():
+    assert small_trace().model()["busy"] == [
+        [200, 1], [230, 0], [240, 1], [260, 0], [400, 1], [420, 0],
+        [520, 1], [550, 0], [570, 1], [575, 0], [575, 1], [580, 0]]
+
+
+def test_a_packet_that_takes_no_time():
+    """By a coarse clock: its worker was never busy, not even for less."""
+    trace = Trace()
+    trace.accept(10, 1)
+    trace.packet(50, 1, "READ", 1, 0, "close", length=0, hold=0)
+    model = trace.model()
+    assert model["busy"] == []
+    assert [(p["start"], p["end"]) for p in model["packets"]] == [(50, 50)]
+
+
+def test_a_packet_that_is_not_done_ends_with_the_trace():
+    """The server was killed, or the trace is damaged: a line is missing."""
+    trace = Trace(work=20)
+    trace.accept(10, 1)
+    trace.packet(30, 1, "READ", 1, 5, ("WRITE", 5))
+    del trace.events[-1]
+    trace.packet(60, 1, "WRITE", 1, 5, ("READ", 4096))
+    trace.packet(90, 2, "READ", 1, 5, ("WRITE", 5),
+                 work=("work sleep", 91, 92))
+    del trace.events[-3:]
+    trace.life(200, "stop")
+    assert [(p["start"], p["end"], p["work"], p["work_end"])
+            for p in trace.model()["packets"]] == [
+        (30, 60, 0, 0), (60, 80, 0, 0), (90, 200, 2, 200)]
+
+
+def test_connections_are_counted():
+    moments = small_trace().model()["moments"]
+    assert [(m["name"], m["live"]) for m in moments if "live" in m] == [
+        ("accept", 1), ("accept", 2), ("close", 1), ("close", 0)]
+
+
+def test_sentinels_are_counted():
+    """Those that main posts: a worker may return one that it did not need."""
     trace = small_trace()
-    expected = [[200, 1], [230, 0], [240, 1], [260, 0], [400, 1], [420, 0],
-                [520, 1], [550, 0], [570, 1], [575, 0], [575, 1], [580, 0]]
-    assert trace.model()["busy"] == expected
-    # A trace without the counters has the slices.
-    trace.events = [e for e in trace.events if e["ph"] != "C"]
-    assert trace.model()["busy"] == expected
+    trace.life(572, "sentinel posted", 1)
+    moments = trace.model()["moments"]
+    assert [m.get("number") for m in moments
+            if m["name"] == "sentinel posted"] == [1, 2, None]
 
 
 def test_steps_are_in_the_order_of_time():
@@ -484,7 +513,7 @@ def test_picture(tmp_path):
         words = [node.text for node in root.iter()
                  if node.tag.endswith("text")]
         assert "Worker 1" in words and "Conn. 1" in words
-        assert any("Wine 8.0 on Linux 6" in word for word in words)
+        assert any("Wine 8.0" in word for word in words)
         assert not re.search(r"<script|<image|href|@import", text)
         if packets is None:
             assert re.search(r": \d\d of [\d,]+ packets", text)
@@ -511,7 +540,7 @@ def evil_trace():
     trace.packet(30, 1, "READ", 1, 0, "close", reason=EVIL)
     trace.life(60, EVIL)
     trace.life(61, "cancel", conn=1, what=EVIL, why=EVIL)
-    trace.life(62, "stop", 4, reason="__proto__")
+    trace.life(62, "stop", reason="__proto__")
     trace.life(63, "constructor")
     return trace
 
@@ -551,94 +580,16 @@ def test_large_trace(large_page):
 
 # ------------------------------ in a browser ------------------------------
 
-BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
-    "chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-in_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium: install it, or name it in CHROMIUM")
-
-# Before the page's own script: everything the browser complains of.
-WATCH = """<script>
-window.complaints = [];
-addEventListener("error", e => complaints.push(String(e.message)));
-addEventListener("unhandledrejection", e => complaints.push(String(e.reason)));
-document.addEventListener("securitypolicyviolation",
-                          e => complaints.push("policy: " + e.blockedURI));
-console.error = console.warn = (...words) => complaints.push(words.join(" "));
-Element.prototype.setPointerCapture = () => {};  // for made-up pointers
-</script>"""
-
-# After it: what a user does and sees. The test's own lines come last.
-HANDS = """<script>
-const see = id => document.querySelector(id).textContent.trim();
-const press = id => document.querySelector(id).click();
-const all = selector => [...document.querySelectorAll(selector)];
-const texts = selector => all(selector).map(node => node.textContent);
-const type = (key, on = document.body, more = {}) => on.dispatchEvent(
-  new KeyboardEvent("keydown",
-                    {key, bubbles: true, cancelable: true, ...more}));
-const wait = ms => new Promise(done => setTimeout(done, ms));
-const point = (kind, on, x, y) => on.dispatchEvent(new PointerEvent(kind,
-  {clientX: x, clientY: y, button: 0, pointerId: 1, bubbles: true}));
-const middle = on => { const box = on.getBoundingClientRect();
-  return [box.left + box.width / 2, box.top + box.height / 2]; };
-(async () => {
-  const seen = {};
-  try { %s } catch (error) { complaints.push("test: " + error); }
-  seen.complaints = complaints;
-  const node = document.createElement("pre");
-  node.id = "seen";
-  node.textContent = JSON.stringify(seen);
-  document.body.append(node);
-})();
-</script>"""
-
-
-def use(page, actions, address="#lang=en", size="1280,720"):
-    """Load the page, do this (JavaScript that fills `seen`), return that."""
-    text = page.read_text(encoding="utf-8")
-    text = text.replace("<title>", WATCH + "<title>")
-    copy = page.with_name("watched.html")
-    copy.write_text(text.replace("</body>", HANDS % actions + "</body>"),
-                    encoding="utf-8")
-    dom = browse(page.parent / "profile", copy.as_uri() + address, size)
-    found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.S)
-    assert found, "the page did not get through its script"
-    seen = json.loads(html.unescape(found[1]))
-    assert seen.pop("complaints") == []
-    return seen
-
-
-def browse(profile, address, size):
-    """What a page has become after some seconds (of the browser's clock)."""
-    process = subprocess.Popen(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
-         "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync",
-         f"--user-data-dir={profile}", f"--window-size={size}",
-         "--virtual-time-budget=15000", "--dump-dom", address],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        out, _ = process.communicate(timeout=BROWSER_TIMEOUT)
-    finally:
-        end_group(process)
-    return out.decode("utf-8")
-
-
-def end_group(process):
-    """A browser is many processes."""
-    if hasattr(os, "killpg"):
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    process.kill()
-    process.wait(10)
-
-
 @pytest.fixture
 def small_page(tmp_path):
     return make_page(tmp_path, small_trace().text())
+
+
+@pytest.fixture(scope="module")
+def crowded_page(tmp_path_factory):
+    """More workers and connections than lanes, and most of them busy."""
+    return make_page(tmp_path_factory.mktemp("crowded"),
+                     large_trace(12_000, workers=64, conns=300).text())
 
 
 @in_browser
@@ -674,7 +625,7 @@ def test_steps(small_page):
         "Worker 1 takes the packet of connection 1's READ: 0 bytes, the end "
         "of file. All is echoed: it closes the connection.",
         "Worker 1 closes connection 1 (end of file): 64 bytes received, 64 "
-        "sent. No connection is left.",
+        "sent. 1 connection is left.",
         "The server is asked to stop (Ctrl+C). It accepts no more clients and "
         "cancels the READs.",
         "The listening socket is closed: accept returns, and nobody is "
@@ -882,7 +833,7 @@ def test_lanes_and_legend(small_page):
     assert seen["table"] == [
         ["Worker 1", "2", "45 µs", "240 µs", "50.0 %"],
         ["Worker 2", "2", "65 µs", "290 µs", "50.0 %"]]
-    assert "Wine 8.0 on Linux 6" in seen["badge"]
+    assert "Wine 8.0" in seen["badge"]
     assert "first in, first out" in seen["badge"]
     assert "Wine 8 wakes the first one (FIFO)" in seen["notes"]
     assert seen["shown"] == "All 6 packets are shown."
@@ -905,24 +856,25 @@ def test_more_workers_than_lanes(tmp_path):
 
 @in_browser
 def test_sentences_about_what_is_rare(tmp_path):
-    trace = Trace(work="20:sleep")
+    trace = Trace(work=20)
     trace.accept(10, 1)
-    trace.packet(50, 1, "READ", 1, 9, ("WRITE", 9), length=90, hold=80)
-    trace.event("X", 1, 51, "work sleep", {"conn": 1}, dur=70, cat="work")
+    trace.packet(50, 1, "READ", 1, 9, ("WRITE", 9), length=90, hold=80,
+                 work=("work sleep", 51, 121))
     trace.packet(200, 2, "WRITE", 1, 4, ("WRITE", 5))
     trace.packet(300, 2, "WRITE", 1, 5, ("READ", 4096))
-    trace.life(330, "stop", 4, reason="ctrl-c")
+    trace.life(330, "stop", reason="ctrl-c")
     trace.packet(400, 1, "failed READ", 1, 0, ("READ", 4096), error=1236)
     trace.packet(500, 1, "READ", 1, 7, ("READ", 4096))
     trace.life(600, "cut")
     trace.packet(700, 1, "READ", 1, 1, ("WRITE", 1))
     trace.kernel("e", 706, 1, "WRITE", 1, 0, error=10054)
-    trace.slice(800, 2, "posted", 5)
+    trace.posted(800, 2, "posted")
+    trace.life(850, "sentinel posted", 1)
     trace.life(900, "something new", 2)
     trace.packet(950, 2, "failed WRITE", 1, 0, "close", error=64)
     seen = use(make_page(tmp_path, trace.text()), """
       seen.sentences = [];
-      for (let i = 0; i < 12; i++) {
+      for (let i = 0; i < 13; i++) {
         press("#next");
         seen.sentences.push(see("#sentence"));
       }
@@ -937,6 +889,7 @@ def test_sentences_about_what_is_rare(tmp_path):
         "cut short",
         "1 byte. The WRITE can't be posted (error 10054): it closes",
         "posted by hand",
+        "Worker 1 has taken more sentinels than one",
         "Worker 2: something new.",
         "failed WRITE (error 64). It closes the connection."]
     for sentence, part in zip(seen["sentences"], expected):
@@ -999,12 +952,40 @@ def test_address_names_language_and_step(small_page):
 def test_fits_the_screen(large_page, size):
     """What a class looks at needs no scrolling, and is large."""
     seen = use(large_page, """
-      const shown = all("#shown")[0].getBoundingClientRect();
-      seen.over = shown.bottom - innerHeight;
-      seen.wide = document.documentElement.scrollWidth - innerWidth;
+      seen.over = all("#shown")[0].getBoundingClientRect().bottom - innerHeight;
       seen.text = parseFloat(getComputedStyle(all("#sentence")[0]).fontSize)
         / innerHeight;
     """, size=size)
     # Old headless Chromium counts its window's frame in the size.
-    assert seen["over"] <= 100 and seen["wide"] <= 0
+    assert seen["over"] <= 100
     assert seen["text"] > 0.03
+
+
+@in_browser
+@pytest.mark.parametrize("size", SIZES)
+def test_layout(crowded_page, tmp_path, size):
+    check_layout(crowded_page, size)
+    words = "w" * trace_view.MAX_TEXT
+    trace = small_trace(system=words, work=words)
+    trace.life(1, words)
+    check_layout(make_page(tmp_path, trace.text()), size)
+    check_layout(make_page(tmp_path, slow_trace().text()), size)
+
+
+@in_browser
+def test_the_threads_are_all_in_one_line(crowded_page):
+    """Also where most are busy, so that two lists are long."""
+    seen = use(crowded_page, """
+      seen.tops = [];
+      type("End");
+      for (let turn = 0; turn < 2; turn++) {
+        for (let i = 0; i < 200; i++) type("ArrowLeft");
+        seen.tops.push(all("#threads span").map(line => line.offsetTop));
+        seen.ends = all("#threads span").map(
+          line => line.getBoundingClientRect().right - innerWidth);
+        press("#language");
+      }
+    """, size=SIZES[0])
+    assert len(seen["tops"][0]) == 2
+    assert all(first == second for first, second in seen["tops"])
+    assert max(seen["ends"]) <= 0

@@ -1,0 +1,151 @@
+"""Pages in a headless Chromium: what a user does there, and sees."""
+
+import html
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+BROWSER_TIMEOUT = 90  # seconds: it may start for the first time
+
+BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
+    "chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+in_browser = pytest.mark.skipif(
+    BROWSER is None, reason="no Chromium: install it, or name it in CHROMIUM")
+
+# From the smallest projector to a common screen.
+SIZES = ["1024,768", "1280,800", "1440,900", "1920,1080"]
+
+# Before the page's own script: everything the browser complains of.
+WATCH = """<script>
+window.complaints = [];
+addEventListener("error", e => complaints.push(String(e.message)));
+addEventListener("unhandledrejection", e => complaints.push(String(e.reason)));
+document.addEventListener("securitypolicyviolation",
+                          e => complaints.push("policy: " + e.blockedURI));
+console.error = console.warn = (...words) => complaints.push(words.join(" "));
+Element.prototype.setPointerCapture = () => {};  // for made-up pointers
+</script>"""
+
+# After it: what a user does and sees. The test's own lines come last.
+HANDS = """<script>
+const see = id => document.querySelector(id).textContent.trim();
+const press = id => document.querySelector(id).click();
+const all = selector => [...document.querySelectorAll(selector)];
+const texts = selector => all(selector).map(node => node.textContent);
+const type = (key, on = document.body, more = {}) => on.dispatchEvent(
+  new KeyboardEvent("keydown",
+                    {key, bubbles: true, cancelable: true, ...more}));
+const wait = ms => new Promise(done => setTimeout(done, ms));
+const point = (kind, on, x, y) => on.dispatchEvent(new PointerEvent(kind,
+  {clientX: x, clientY: y, button: 0, pointerId: 1, bubbles: true}));
+const middle = on => { const box = on.getBoundingClientRect();
+  return [box.left + box.width / 2, box.top + box.height / 2]; };
+/* What is wrong with where things are: how far the page scrolls sideways, text
+ * that lies on other text, text beside the window or its picture. */
+const flaws = () => {
+  const found = [], walker = document.createTreeWalker(document.body,
+                                                       NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode());) {
+    const range = document.createRange(), text = node.textContent.trim();
+    const frame = node.parentElement.closest("svg, body")
+      .getBoundingClientRect();
+    range.selectNodeContents(node);
+    for (const box of text ? range.getClientRects() : [])
+      if (box.width > 1 && box.height > 1) found.push({text, box, frame});
+  }
+  const on = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
+  return {
+    wider: document.documentElement.scrollWidth
+      - document.documentElement.clientWidth,
+    overlapping: found.flatMap((one, i) => found.slice(0, i)
+      .filter(other => on(one.box, other.box))
+      .map(other => [other.text, one.text])),
+    outside: found.filter(({box, frame}) => box.left < frame.left
+      || box.right > Math.min(frame.right, innerWidth)).map(({text}) => text)};
+};
+/* Where there is no Korean font, its letters are to be as wide as in one. */
+{
+  const canvas = document.createElement("canvas").getContext("2d");
+  canvas.font = "100px sans-serif";
+  const missing = (95 - canvas.measureText("\uac00").width) / 100;
+  if (missing > 0.1) document.head.insertAdjacentHTML("beforeend",
+    `<style>html[lang=ko] { letter-spacing: ${missing}em; }
+     svg { letter-spacing: 0; }</style>`);
+}
+(async () => {
+  const seen = {};
+  try { %s } catch (error) { complaints.push("test: " + error); }
+  seen.complaints = complaints;
+  const node = document.createElement("pre");
+  node.id = "seen";
+  node.textContent = JSON.stringify(seen);
+  document.body.append(node);
+})();
+</script>"""
+
+
+def use(page, actions, address="#lang=en", size="1280,720"):
+    """Load the page, do this (JavaScript that fills `seen`), return that."""
+    text = page.read_text(encoding="utf-8")
+    text = text.replace("style-src", "script-src 'unsafe-inline'; style-src")
+    text = text.replace("<title>", WATCH + "<title>")
+    copy = page.with_name("watched.html")
+    copy.write_text(text.replace("</body>", HANDS % actions + "</body>"),
+                    encoding="utf-8")
+    dom = browse(page.parent / "profile", copy.as_uri() + address, size)
+    found = re.search(r'<pre id="seen">(.*?)</pre>', dom, re.S)
+    assert found, "the page did not get through its script"
+    seen = json.loads(html.unescape(found[1]))
+    assert seen.pop("complaints") == []
+    return seen
+
+
+def check_layout(page, size):
+    """Nothing scrolls sideways, no text lies on another or is cut off. The
+    viewer's page: in both languages, both scales, and wherever it is moved."""
+    seen = use(page, """
+      seen.looks = [flaws()];
+      for (const button of ["in", "later", "later", "language", "earlier",
+                            "in", "later", "all", "true"])
+        if (document.getElementById(button)) {
+          press("#" + button);
+          seen.looks.push(flaws());
+        }
+    """, size=size)
+    for problems in seen["looks"]:
+        assert problems == {"wider": 0, "overlapping": [],
+                            "outside": []}, problems
+
+
+def browse(profile, address, size):
+    """What a page has become after some seconds (of the browser's clock)."""
+    process = subprocess.Popen(
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
+         "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync",
+         f"--user-data-dir={profile}", f"--window-size={size}",
+         "--virtual-time-budget=15000", "--dump-dom", address],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        out, _ = process.communicate(timeout=BROWSER_TIMEOUT)
+    finally:
+        end_group(process)
+    return out.decode("utf-8")
+
+
+def end_group(process):
+    """A browser is many processes."""
+    if hasattr(os, "killpg"):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    process.kill()
+    process.wait(10)

@@ -42,6 +42,7 @@ import time
 import launch
 from parts import (bench_load, bench_report, descriptors, files, process_info,
                    program)
+from parts.arguments import within
 from parts.clients import free_port
 from parts.server import OWN_GROUP, Server
 from parts.words import Failure, one_line
@@ -660,20 +661,6 @@ def pair(text):
     return name, value
 
 
-def number(least, most, kind=int):
-    """A validator for argparse."""
-    def check(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(
-                f"'{text}' is not a number from {least} to {most}")
-        return value
-    return check
-
-
 def names(text):
     return [name for name in text.split(",") if name]
 
@@ -700,14 +687,14 @@ def make_parser():
         help="also 10, 100, 1,000 and 10,000 connections")
     add("--quick", action="store_true",
         help="seconds for all of it, to see that it works: no figures")
-    add("--seconds", metavar="S", type=number(0.05, 60, float),
+    add("--seconds", metavar="S", type=within(float, 0.05, 60),
         help="of each measurement (1)")
-    add("--warm-up", metavar="S", type=number(0, 60, float),
+    add("--warm-up", metavar="S", type=within(float, 0, 60),
         help="before it (0.3)")
-    add("--repeat", metavar="N", type=number(1, 100), help="rounds (3)")
-    add("--idle", metavar="N", type=number(1, 60000),
+    add("--repeat", metavar="N", type=within(int, 1, 100), help="rounds (3)")
+    add("--idle", metavar="N", type=within(int, 1, 60000),
         help="idle connections (1000)")
-    add("--load-processes", metavar="N", type=number(1, 64),
+    add("--load-processes", metavar="N", type=within(int, 1, 64),
         default=max(2, min(8, (os.cpu_count() or 1) // 2)),
         help="that share the connections (half the CPUs, 2 to 8)")
     add("--server", metavar="EXE", type=pathlib.Path, default=PROGRAM,

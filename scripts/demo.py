@@ -32,15 +32,16 @@ import webbrowser
 import launch
 import trace_view
 from parts import files, program
+from parts.arguments import Parser
 from parts.clients import connect, receive, receive_all, reset
 from parts.server import Server, fields
-from parts.words import Failure
+from parts.words import Failure, one_line
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 DIRECTORY = launch.ROOT / "build" / "demo"
 
 IO_TIMEOUT = 10     # seconds, of a client: far more than any echo takes
-STUCK = 0.4         # a send that waits so long has nobody who reads
+STUCK = 0.4         # a send that waits this long has nobody who reads
 LIMIT = 60          # for all of it, from the server's ready line on
 
 
@@ -737,7 +738,7 @@ def shown_path(path):
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="demo.py", description="Run a lesson with the echo server.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="lessons:\n" + list_lessons())
@@ -762,8 +763,9 @@ def main(arguments=None):
         print(list_lessons(), end="")
         return 0
     if options.lesson not in LESSONS:
-        print("demo.py: " + (f"no lesson '{options.lesson}'" if options.lesson
-                             else "which lesson?")
+        wrong = (f"no lesson '{one_line(options.lesson)}'" if options.lesson
+                 else "which lesson?")
+        print(f"demo.py: {wrong}"
               + "; there are\n" + list_lessons(), end="", file=sys.stderr)
         return 2
     page = demonstrate(options.lesson, options.server, options.output)

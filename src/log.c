@@ -4,7 +4,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MAX_TEXT 4096  /* bytes; what is longer is cut */
@@ -217,5 +216,5 @@ void fatal_unless(BOOL succeeded, const char *call)
         return;
     if (logLast != NULL)
         logLast();
-    exit(1);
+    ExitProcess(1);
 }

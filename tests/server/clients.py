@@ -9,7 +9,7 @@ OFFERED = 100 << 20  # bytes, to a server, by each client that never reads
 
 
 def offer(server, clients, piece=b"\xa5" * 65536):
-    """Send pieces to all of them, who don't read, until nothing moves any more.
+    """Send pieces to all of them, who don't read, until nothing moves.
 
     Returns how many bytes the sockets took of each; no more than OFFERED.
     """

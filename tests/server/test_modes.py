@@ -18,10 +18,10 @@ from parts import process_info
 import support
 from clients import Load
 from kinds import MODES
-from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, LARGE_BUFFER, ROOT, WINDOWS,
-                     Server, build, build_broken, closing_all, connect, echo,
-                     exchange, fields, one_takes_both, receive, together,
-                     windows_path)
+from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, LARGE_BUFFER, ROOT,
+                     WINDOWS, Server, build, build_broken, closing_all,
+                     connect, echo, exchange, fields, one_takes_both, receive,
+                     together, windows_path)
 
 pytestmark = pytest.mark.servers(*MODES)
 

@@ -289,13 +289,13 @@ BROKEN = {
         '    log_unless(closesocket(sock) == 0, "closesocket");\n', "",
         "bind", "opened"),
     "one failed accept ends it": (
-        "server.c", "    if (is_about_the_client(code)) {\n",
+        "main.c", "    if (is_about_the_client(code)) {\n",
         "    if (is_about_the_client(code)) {\n"
-        '        fail(server, "accept");\n', "accept", "it has ended"),
+        '        fail(program, "accept");\n', "accept", "it has ended"),
     "a file is left": (
-        "trace_file.c",
-        "                  name);\n        CloseHandle(handle);\n",
-        "                  name);\n", "GetFileType", "opened"),
+        "trace.c",
+        '    log_unless(CloseHandle(handle), "CloseHandle (trace)");\n', "",
+        "GetFileType", "opened"),
 }
 
 

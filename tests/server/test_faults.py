@@ -632,8 +632,8 @@ CANNOT_FAIL = {
     "InterlockedPopEntrySList", "QueryDepthSList",
     # C runtime, on memory of the caller's
     "exit", "free", "memcmp", "memcpy", "memset", "strchr", "strcmp",
-    "strcspn", "strlen", "strncmp", "__mingw_vsnprintf", "__mingw_snprintf",
-    "__doserrno", "_vsnprintf", "vsnprintf", "snprintf", "__main",
+    "strcspn", "strlen", "strncmp", "strrchr", "__mingw_vsnprintf",
+    "__mingw_snprintf", "__doserrno", "_vsnprintf", "vsnprintf", "snprintf", "__main",
     "___chkstk_ms",
 }
 

@@ -75,6 +75,7 @@ static BOOL prepare(SERVER *server)
         trace_open(options->traceFile);
     TRACE(trace_info(options->workers, options->concurrency, options->cpus,
                      options->workTime, options->workSpins));
+    TRACE(trace_thread("main", 0));
     return TRUE;
 }
 

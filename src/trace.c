@@ -271,7 +271,6 @@ void trace_open(const char *name)
     traceOn = TRUE;
     startTime = trace_clock();
     add(beginning, strlen(beginning), TRUE);
-    TRACE(trace_thread("main", 0));
     if (traceOn
         && !CreateTimerQueueTimer(&timer, NULL, on_timer, NULL, FLUSH_INTERVAL,
                                   FLUSH_INTERVAL, WT_EXECUTEDEFAULT)) {

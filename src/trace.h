@@ -37,7 +37,7 @@ void trace_info(DWORD workers, DWORD concurrency, DWORD cpus, DWORD work,
 void trace_close(void);
 
 /* Names the calling thread: "worker" and 3, or "sweep" and 0 for the name
- * alone. Main has its name from trace_open. */
+ * alone; "main" and 0 for main, which says so after trace_info. */
 void trace_thread(const char *name, DWORD number);
 
 /* A worker has taken a packet: of an operation (or of one that was done at

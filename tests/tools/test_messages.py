@@ -99,9 +99,8 @@ def test_what_is_printed_as_it_should_be(tmp_path, encoding, shown):
 @pytest.mark.parametrize("option", ["-o", "--svg"])
 def test_a_file_that_cannot_be_written_is_named(tmp_path, option):
     trace = tmp_path / "trace.json"
-    trace.write_text('[{"ph": "X", "cat": "packet", "name": "READ", "ts": 5, '
-                     '"dur": 1, "tid": 1, "args": {"conn": 1}}]',
-                     encoding="ascii")
+    trace.write_text('[{"ph": "M", "name": "trace_info", "args": '
+                     '{"workers": 1}}]', encoding="ascii")
     assert run("scripts/trace_view.py", [trace, option, "/dev/full"],
                "utf-8") == (
         1, "", "trace_view.py: /dev/full: No space left on device\n")

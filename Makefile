@@ -183,7 +183,7 @@ OTHERS = test_nmake.py or test_executable.py or test_client.py or \
          test_trace_view.py or test_windows_branches.py or \
          test_windows_scripts.py or test_analysis.py or test_ci.py or \
          test_model.py or test_demo.py or test_bad_servers.py or \
-         test_bench.py or test_soak.py
+         test_bench.py or test_soak.py or test_wine32.py
 BLACK_BOX = -m "not own_build" -k "not ($(OTHERS)$(1))"
 
 # The server's tests, twice: on the guarded build (and those of that build), and
@@ -199,8 +199,7 @@ test-guarded: $(BUILDS) checked
 # adds. Wine's prefix is made again if it was made without. On Linux only.
 test-i686: i686
 	@$(if $(SETUP),$(SETUP) wine wine32 pytest,)
-	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] \
-	    || rm -f build/wine/.made
+	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] || rm -rf build/wine
 	SERVER=$(BUILD)/i686/iocp_echo_server.exe STEPS=$(BUILD)/i686/steps \
 	    $(PYTHON) scripts/run_tests.py $(or $(TESTS),-q $(BLACK_BOX))
 

@@ -229,8 +229,7 @@ test-guarded: $(BUILDS) checked
 # adds. Wine's prefix is made again if it was made without. On Linux only.
 test-i686: i686
 	@$(if $(SETUP),$(SETUP) wine wine32 pytest,)
-	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] \
-	    || rm -f build/wine/.made
+	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] || rm -rf build/wine
 	SERVER=$(BUILD)/i686/iocp_echo_server.exe STEPS=$(BUILD)/i686/steps \
 	    $(PYTHON) scripts/parts/run_tests.py $(or $(TESTS),-q $(BLACK_BOX))
 

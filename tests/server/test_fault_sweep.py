@@ -25,7 +25,8 @@ import pytest
 
 from support import (CHECKED, ROOT, STOP_SIGNAL, WINDOWS,
                      build_broken, check_nothing_left, exchange, fields,
-                     launch, receive, reset, start_process, windows_path)
+                     launch, receive, reset, start_process, windows_path,
+                     without_wines)
 
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the server with faults: make checked",
@@ -238,7 +239,7 @@ class Run:
             self.problems.append(problem)
 
     def check(self, status):
-        out, err = self.lines("out"), self.lines("err")
+        out, err = self.lines("out"), without_wines(self.lines("err"))
         if status not in (0, 1, 2):
             self.problems.append(f"it crashed: {out[-2:]} {err}")
             return

@@ -39,8 +39,8 @@ PARTS =
 TOOLS =
 BUILD = build
 
-SOURCES = main console options log stop server pool listener address registry \
-          connection buffer worker batch echo work trace trace_file
+SOURCES = main console options log stop pool listener registry connection \
+          buffer worker batch echo work trace trace_file
 STEPS   = step1_completion_routine step2_iocp
 # Version and manifest: the .rc file says with what else it is made.
 RESOURCE  = iocp_echo_server

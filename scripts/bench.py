@@ -42,7 +42,10 @@ import time
 import launch
 from parts import (bench_load, bench_report, descriptors, files, process_info,
                    program)
-from parts.words import Failure, one_line, reason
+from parts.arguments import within
+from parts.clients import free_port
+from parts.server import OWN_GROUP, Server
+from parts.words import Failure, one_line
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 STEPS = launch.ROOT / "build" / "steps"
@@ -68,8 +71,7 @@ HOSTS = ([f"127.0.0.{i}" for i in range(1, 9)]
 EVENT = re.compile("(ready|accept|read|write|close|stopping|worker|stopped) ")
 
 SPARE = 64            # descriptors that are no connection
-START_TIMEOUT = 60    # seconds
-STOP_TIMEOUT = 15
+STOP_TIMEOUT = 15     # seconds, of Wine
 LEAD = 0.05           # from the command to begin until all begin
 GRACE = 15            # of a load process, beyond its own limits
 SETTLE = 0.2          # until memory is what it will be
@@ -78,10 +80,6 @@ STREAMS = 4
 FEW = 10              # connections before the idle ones are counted
 SLOWEST = 5000        # messages/s, for the time of a turn of them all
 SCALES = (10, 100, 1000, 10000)
-
-STOP_SIGNAL = (signal.CTRL_BREAK_EVENT if launch.WINDOWS else signal.SIGINT)
-OWN_GROUP = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-             if launch.WINDOWS else {"start_new_session": True})
 
 
 class Unreached(Exception):
@@ -107,12 +105,6 @@ class Target:
         return not any("{port}" in word for word in self.line)
 
 
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def accepts(host, port):
     try:
         socket.create_connection((host, port), 1).close()
@@ -121,65 +113,33 @@ def accepts(host, port):
     return True
 
 
-class Running:
+class Running(Server):
     """A server of one measurement: start, and then finish or kill."""
 
+    name = ""  # of the target, which is told beside it
+
     def __init__(self, target, directory):
-        self.target, self.log = target, directory / "server.log"
-        self.process = None
+        super().__init__(target.line, directory / "server.log")
+        self.target = target
+        if target.kind == NATIVE:
+            self.options["stdin"] = subprocess.PIPE  # whose end ends it
 
     def start(self):
-        """Returns when it can be used."""
-        for _ in range(launch.START_TRIES):
-            self.start_process()
-            status = self.wait_until_ready()
-            if status is None:
-                break
-            if not launch.never_started(status, self.text()):
-                raise Failure("did not start: "
-                              f"{self.last_line() or f'status {status}'}")
-        else:
-            raise Failure("did not start: Wine gave up each time")
+        super().start()
         if self.target.hosts is None:
             self.target.hosts = [HOSTS[0], *(
                 host for host in HOSTS[1:] if accepts(host, self.port))]
 
-    def start_process(self):
-        self.port = None if self.target.chooses_port else free_port()
-        line = self.target.command(self.port)
-        native = self.target.kind == NATIVE  # it ends with its input
-        # A file: a server whose output nobody reads would stop for it.
-        with open(self.log, "wb") as output, program.interrupts.later():
-            try:
-                self.process = subprocess.Popen(
-                    line, env=launch.environment(), stdout=output,
-                    stdin=subprocess.PIPE if native else subprocess.DEVNULL,
-                    stderr=subprocess.STDOUT, **OWN_GROUP)
-            except OSError as error:
-                raise Failure("could not be started: "
-                              f"{reason(error)}") from None
+    def open(self):
+        if not self.target.chooses_port:
+            self.port = free_port()
+            self.line = self.target.command(self.port)
+        super().open()
 
-    def wait_until_ready(self):
-        """Returns None, or the status it ended with."""
-        end = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < end:
-            status = self.process.poll()
-            if status is not None:
-                return status
-            if self.target.chooses_port:
-                found = re.search(r"^ready port=(\d+).*\n", self.text(), re.M)
-                if found:
-                    self.port = int(found[1])
-                    return None
-            elif accepts(HOSTS[0], self.port):
-                return None
-            time.sleep(0.01)
-        raise Failure(f"not ready after {START_TIMEOUT} seconds" + (
-            ": no line 'ready port=N'" if self.target.chooses_port else ""))
-
-    def text(self):
-        return self.log.read_text(encoding="utf-8",
-                                  errors="backslashreplace")
+    def is_ready(self):
+        if self.target.chooses_port:
+            return super().is_ready()
+        return accepts(HOSTS[0], self.port)
 
     def last_line(self):
         """The last it has said; what is no event of every day, if any is."""
@@ -212,20 +172,6 @@ class Running:
         except OSError:
             raise Failure("is gone" + self.how_it_is()) from None
 
-    def stop(self):
-        """As a user would, where it has a clean end."""
-        try:
-            self.process.send_signal(STOP_SIGNAL)
-        except OSError as error:
-            raise Failure(f"can't be sent Ctrl+C: {reason(error)}") from None
-        try:
-            status = self.process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            raise Failure(f"still runs {STOP_TIMEOUT} seconds after "
-                          "Ctrl+C") from None
-        if status != 0:
-            raise Failure(f"ended with status {status}: {self.last_line()}")
-
     def finish(self):
         """It must not have ended by itself."""
         if self.process.poll() is not None:
@@ -239,9 +185,7 @@ class Running:
             return
         family = [] if self.target.kind == "mode" else (
             process_info.family(self.process.pid))
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        super().kill()
         for pid in set(family) - {self.process.pid}:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -717,20 +661,6 @@ def pair(text):
     return name, value
 
 
-def number(least, most, kind=int):
-    """A validator for argparse."""
-    def check(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(
-                f"'{text}' is not a number from {least} to {most}")
-        return value
-    return check
-
-
 def names(text):
     return [name for name in text.split(",") if name]
 
@@ -757,14 +687,14 @@ def make_parser():
         help="also 10, 100, 1,000 and 10,000 connections")
     add("--quick", action="store_true",
         help="seconds for all of it, to see that it works: no figures")
-    add("--seconds", metavar="S", type=number(0.05, 60, float),
+    add("--seconds", metavar="S", type=within(float, 0.05, 60),
         help="of each measurement (1)")
-    add("--warm-up", metavar="S", type=number(0, 60, float),
+    add("--warm-up", metavar="S", type=within(float, 0, 60),
         help="before it (0.3)")
-    add("--repeat", metavar="N", type=number(1, 100), help="rounds (3)")
-    add("--idle", metavar="N", type=number(1, 60000),
+    add("--repeat", metavar="N", type=within(int, 1, 100), help="rounds (3)")
+    add("--idle", metavar="N", type=within(int, 1, 60000),
         help="idle connections (1000)")
-    add("--load-processes", metavar="N", type=number(1, 64),
+    add("--load-processes", metavar="N", type=within(int, 1, 64),
         default=max(2, min(8, (os.cpu_count() or 1) // 2)),
         help="that share the connections (half the CPUs, 2 to 8)")
     add("--server", metavar="EXE", type=pathlib.Path, default=PROGRAM,

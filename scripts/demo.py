@@ -23,11 +23,7 @@ import argparse
 import contextlib
 import html
 import pathlib
-import re
-import signal
 import socket
-import struct
-import subprocess
 import textwrap
 import threading
 import time
@@ -36,75 +32,38 @@ import webbrowser
 import launch
 import trace_view
 from parts import files, program
-from parts.words import Failure, reason
+from parts.arguments import Parser
+from parts.clients import connect, receive, receive_all, reset
+from parts.server import Server, fields
+from parts.words import Failure, one_line
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 DIRECTORY = launch.ROOT / "build" / "demo"
 
-START_TIMEOUT = 60  # seconds: Wine's first program boots Wine
-STOP_TIMEOUT = 15
-IO_TIMEOUT = 10     # of a client: far more than any echo takes
+IO_TIMEOUT = 10     # seconds, of a client: far more than any echo takes
 STUCK = 0.4         # a send that waits this long has nobody who reads
 LIMIT = 60          # for all of it, from the server's ready line on
-MAX_LOG = 1 << 20   # bytes: more before the ready line is no server of ours
-MAX_SHOWN = 200     # characters of a line it has printed
-
-# A group of its own: the Ctrl+C that ends this program is not the server's.
-# On Windows only Ctrl+Break reaches such a group; it means the same.
-OWN_GROUP = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-             if launch.WINDOWS else {"start_new_session": True})
-STOP_SIGNAL = (signal.CTRL_BREAK_EVENT if launch.WINDOWS else signal.SIGINT)
 
 
 # -------------------------------- the server --------------------------------
 
-class Server:
-    """The server of one lesson, its clients, and what it has printed."""
+class LessonServer(Server):
+    """The server of one lesson, and its clients."""
 
     def __init__(self, program, directory, name, options):
-        self.clients, self.stopped, self.late = [], False, False
-        self.log = directory / f"{name}.log"
         # The trace's name is a relative one: whatever letters the directory's
         # name has, they need not go through a command line.
-        self.line = launch.command(program, 0, "--bind", "127.0.0.1",
-                                   "--trace", f"{name}.json", *options)
+        super().__init__(
+            launch.command(program, 0, "--bind", "127.0.0.1", "--trace",
+                           f"{name}.json", *options),
+            directory / f"{name}.log", cwd=directory)
+        self.clients, self.stopped, self.late = [], False, False
         self.timer = threading.Timer(LIMIT, self.expire)
         self.timer.daemon = True
-        self.tries = 0
-        self.start()
 
     def start(self):
-        self.tries += 1
-        with open(self.log, "wb") as output, program.interrupts.later():
-            self.process = subprocess.Popen(
-                self.line, cwd=self.log.parent, env=launch.environment(),
-                stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, **OWN_GROUP)
-
-    def wait_until_ready(self):
-        end = time.monotonic() + START_TIMEOUT
-        while not self.lines("ready "):
-            if self.process.poll() is not None:
-                self.start_again()
-            if self.log.stat().st_size > MAX_LOG:
-                raise Failure("the server prints on and on, and no ready line")
-            if time.monotonic() > end:
-                raise Failure("the server is not ready after "
-                              f"{START_TIMEOUT} seconds")
-            time.sleep(0.02)
-        ready = self.lines("ready ")[0]
-        port = re.fullmatch("[0-9]{1,5}", fields(ready).get("port", ""))
-        if port is None or not 0 < int(port[0]) < 65536:
-            raise Failure(f"no port in the ready line: {ready[:MAX_SHOWN]}")
-        self.port = int(port[0])
+        super().start()
         self.timer.start()
-
-    def start_again(self):
-        """It has ended: right if the server has not been reached at all."""
-        if (self.tries == launch.START_TRIES or not launch.never_started(
-                self.process.poll(), self.log.read_bytes())):
-            raise Failure(f"the server did not start: {self.last_line()}")
-        self.start()
 
     def expire(self):
         """Without its server no client waits any longer."""
@@ -112,45 +71,17 @@ class Server:
         with contextlib.suppress(OSError):
             self.process.kill()
 
-    # A file and not a pipe: Wine's services inherit the output of the first
-    # program and keep it open, so the end of a pipe could be long in coming.
-    def lines(self, beginning=""):
-        """The whole lines printed so far that begin like this."""
-        text = self.log.read_text(encoding="utf-8",
-                                  errors="backslashreplace")
-        return [line for line in text.split("\n")[:-1]
-                if line.startswith(beginning)]
-
-    def last_line(self):
-        lines = [line for line in self.lines() if line.strip()]
-        return lines[-1].strip()[:MAX_SHOWN] if lines else (
-            f"no message, exit status {self.process.poll()}")
-
-    def ctrl_c(self):
-        """Press it, once: a second would cut the drain short."""
+    def signal_stop(self):
+        """Once: a second Ctrl+C would cut the drain short."""
         if not self.stopped:
             self.stopped = True
-            try:
-                self.process.send_signal(STOP_SIGNAL)
-            except OSError as error:
-                raise Failure("the server can't be sent Ctrl+C: "
-                              f"{reason(error)}") from None
-
-    def wait_end(self):
-        try:
-            status = self.process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            raise Failure(f"the server still runs {STOP_TIMEOUT} seconds "
-                          "after Ctrl+C") from None
-        if status != 0:
-            raise Failure(f"the server ended with status {status}: "
-                          f"{self.last_line()}")
+            super().signal_stop()
 
     def reported(self):
         """The completions the workers count, as they report at the end."""
         try:
             return sum(int(fields(line)["completions"])
-                       for line in self.lines("worker "))
+                       for line in self.printed("worker "))
         except (KeyError, ValueError):
             raise Failure("the server's last lines can't be read") from None
 
@@ -159,56 +90,32 @@ class Server:
         self.timer.cancel()
         for client in self.clients:
             client.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-    # ------------------------------- clients -------------------------------
+        self.kill()
 
     def connect(self, receive_buffer=None):
-        """A client. With a small `receive_buffer` the system takes little
-        that the client does not read. The send buffer is larger than one
-        segment: else each send waits for the acknowledgement, 40 ms."""
-        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.clients.append(client)
-        if receive_buffer:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
-                              receive_buffer)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
-        client.settimeout(IO_TIMEOUT)
-        client.connect(("127.0.0.1", self.port))
-        return client
+        self.clients.append(connect("127.0.0.1", self.port, receive_buffer,
+                                    IO_TIMEOUT))
+        return self.clients[-1]
 
 
-def fields(line):
-    """The key=value pairs of a line the server has printed."""
-    return dict(re.findall(r"(\S+?)=(\S+)", line))
-
-
-def receive(client, size=None):
-    """Return `size` bytes; without a size, all up to the end of file."""
-    data = bytearray()
-    while size is None or len(data) < size:
-        part = client.recv(65536)
-        if not part:
-            if size is None:
-                break
-            raise Failure(f"the echo ended after {len(data)} of {size} bytes")
-        data += part
-    return bytes(data)
+def receive_whole(client, size):
+    data = receive(client, size)
+    if len(data) < size:
+        raise Failure(f"the echo ended after {len(data)} of {size} bytes")
+    return data
 
 
 def echo(client, message):
-    """Send and receive it. Returns whether it came back as it was."""
+    """Sends and receives it. Returns whether it came back as it was."""
     client.sendall(message)
-    return receive(client, len(message)) == message
+    return receive_whole(client, len(message)) == message
 
 
-def leave(*clients):
+def leave(*leaving):
     """End of file both ways: then the server is done with them too."""
-    for client in clients:
+    for client in leaving:
         client.shutdown(socket.SHUT_WR)
-        receive(client)
+        receive_all(client)
         client.close()
 
 
@@ -222,14 +129,6 @@ def send_until_stuck(client, most=1 << 26):
         except socket.timeout:
             return
     raise Failure(f"the server took {sent} bytes of a client that never reads")
-
-
-def reset(client):
-    """Close it with a reset instead of an end of file."""
-    # struct linger: two ints on POSIX, two shorts on Windows.
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                      struct.pack("hh" if launch.WINDOWS else "ii", 1, 0))
-    client.close()
 
 
 # --------------------------- what a trace has to say ------------------------
@@ -460,7 +359,7 @@ class Limit(Lesson):
             for client in clients:
                 client.sendall(message)
             for client in clients:
-                receive(client, len(message))
+                receive_whole(client, len(message))
         leave(*clients)
         return {"clients": len(clients)}
 
@@ -517,7 +416,8 @@ class Order(Lesson):
                 time.sleep(0.005)
             for which, client in enumerate(clients):
                 expected = b"turn %d client %d" % (turn, which)
-                right[which] &= receive(client, len(expected)) == expected
+                got = receive_whole(client, len(expected))
+                right[which] &= got == expected
         leave(*clients)
         return {"clients": len(clients), "right": sum(right)}
 
@@ -598,7 +498,7 @@ class HalfClose(Lesson):
         client = server.connect()
         client.sendall(data)
         client.shutdown(socket.SHUT_WR)
-        got = receive(client)
+        got = receive_all(client)
         client.close()
         return {"sent": len(data), "got": len(got),
                 "same": "the same" if got == data else "NOT THE SAME"}
@@ -684,9 +584,9 @@ class Shutdown(Lesson):
         for client in clients:
             echo(client, b"message")
         time.sleep(0.2)  # until each READ is pending again
-        server.ctrl_c()
+        server.signal_stop()
         for client in clients:
-            receive(client)  # the server's end of file; then answer it
+            receive_all(client)  # the server's end of file; then answer it
             client.close()
         return {"clients": len(clients)}
 
@@ -759,13 +659,12 @@ def run(name, lesson, program, directory):
         path = directory / (name + suffix)
         if path.exists():
             path.unlink()
-    server = Server(program, directory, name, lesson.options)
+    server = LessonServer(program, directory, name, lesson.options)
     try:
-        server.wait_until_ready()
-        clients = lesson.drive(server)
-        server.ctrl_c()
-        server.wait_end()
-        return clients, server.reported()
+        server.start()
+        known = lesson.drive(server)
+        server.stop()
+        return known, server.reported()
     except (OSError, Failure) as error:
         if server.late:
             raise Failure(f"not done after {LIMIT} seconds") from None
@@ -839,7 +738,7 @@ def shown_path(path):
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="demo.py", description="Run a lesson with the echo server.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="lessons:\n" + list_lessons())
@@ -864,8 +763,9 @@ def main(arguments=None):
         print(list_lessons(), end="")
         return 0
     if options.lesson not in LESSONS:
-        print("demo.py: " + (f"no lesson '{options.lesson}'" if options.lesson
-                             else "which lesson?")
+        wrong = (f"no lesson '{one_line(options.lesson)}'" if options.lesson
+                 else "which lesson?")
+        print(f"demo.py: {wrong}"
               + "; there are\n" + list_lessons(), end="", file=sys.stderr)
         return 2
     page = demonstrate(options.lesson, options.server, options.output)

@@ -28,6 +28,7 @@ import time
 from typing import Callable, Iterable, Iterator, List, NoReturn, Optional
 
 from parts import clients, descriptors, program, words
+from parts.arguments import Parser
 from parts.words import Failure
 
 CHUNK = 64 * 1024               # most bytes in one read, send or receive
@@ -600,7 +601,7 @@ def seconds(text: str) -> float:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Sends to an echo server and checks that every byte "
                     "comes back. Without a mode: what you type, line by line.",
         epilog=EPILOG, allow_abbrev=False,

@@ -19,7 +19,6 @@ if __name__ == "__main__":  # first: the other imports take their time
     from parts import words
     words.begin("trace_view.py")
 
-import argparse
 import bisect
 import html
 import json
@@ -29,6 +28,7 @@ import re
 import webbrowser
 
 from parts import files, program
+from parts.arguments import Parser
 from parts.words import Failure
 
 PAGE = pathlib.Path(__file__).resolve().with_name("parts") / (
@@ -725,7 +725,7 @@ def make_picture(model):
 # ------------------------------ command line ------------------------------
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="trace_view.py", description="Make a page that shows a trace of "
         "iocp_echo_server (--trace FILE), packet by packet.")
     parser.add_argument("trace", metavar="TRACE", type=pathlib.Path)

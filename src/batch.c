@@ -29,21 +29,22 @@ static BOOL has_ifs_handles(SOCKET sock)
     if ((info.dwServiceFlags1 & XP1_IFS_HANDLES) != 0)
         return TRUE;
     log_failure(
-        "--inline", WSAEOPNOTSUPP,
+        WSAEOPNOTSUPP,
         "the sockets may not be IFS handles: a layered service provider "
-        "can be the cause ('netsh winsock show catalog' lists them)");
+        "can be the cause ('netsh winsock show catalog' lists them)",
+        "--inline");
     return FALSE;
 }
 
 /* A connection's first packet finds its socket as it was made, with nothing
  * outstanding: from here on it does without the packets of what is done at
  * once. Returns where its owner, this thread, finds that instead. */
-static LPPER_HANDLE_DATA *done_list(BATCH_WORKER *batch,
+static LPPER_HANDLE_DATA *done_list(BATCH *batch,
                                     const PER_HANDLE_DATA *handleInfo)
 {
     if (handleInfo->done != NULL)
         return &batch->done;
-    if (batch->worker.options->inlineLimit == 0 || handleInfo->received > 0
+    if (batch->server->options.inlineLimit == 0 || handleInfo->received > 0
         || !has_ifs_handles(handleInfo->hClntSock)
         || !log_unless(SetFileCompletionNotificationModes(
                            (HANDLE)handleInfo->hClntSock,
@@ -53,126 +54,105 @@ static LPPER_HANDLE_DATA *done_list(BATCH_WORKER *batch,
     return &batch->done;
 }
 
-static void handle(BATCH_WORKER *batch, LPPER_HANDLE_DATA handleInfo,
-                   LPPER_IO_DATA ioInfo, DWORD bytes, DWORD code)
-{
-    handleInfo->done = done_list(batch, handleInfo);
-    worker_operation(&batch->worker, handleInfo, ioInfo, bytes, code);
-}
-
 /* Queues the packet of an operation that is done and has none, behind those of
  * all others. Returns FALSE if that failed: the caller still owns it. */
-static BOOL queue(BATCH_WORKER *batch, LPPER_HANDLE_DATA handleInfo,
-                  LPPER_IO_DATA ioInfo)
+static BOOL queue(BATCH *batch, LPPER_HANDLE_DATA handleInfo,
+                  OVERLAPPED *overlapped)
 {
     /* For whoever takes it this is the operation's own packet: the same key,
      * the same OVERLAPPED, with the status that the system has left there. */
-    if (PostQueuedCompletionStatus(batch->worker.hComPort,
-                                   (DWORD)ioInfo->overlapped.InternalHigh,
-                                   (ULONG_PTR)handleInfo, &ioInfo->overlapped))
+    if (PostQueuedCompletionStatus(batch->server->hComPort,
+                                   (DWORD)overlapped->InternalHigh,
+                                   (ULONG_PTR)handleInfo, overlapped))
         return TRUE;  /* and as after every post: no touching it here */
-    log_failure("PostQueuedCompletionStatus", (int)GetLastError(),
-                "a connection does not wait for its turn");
+    log_failure((int)GetLastError(), "a connection does not wait for its turn",
+                "PostQueuedCompletionStatus");
     return FALSE;
 }
 
 /*
- * Handles the list in rounds of one operation for each connection, until no
- * more is done at once; after --inline rounds the rest goes to the end of the
- * port's queue. Without that limit, clients that always have the next message
- * ready would have this worker for themselves.
+ * Makes entries of the list: a round of one operation for each connection.
+ * After --inline rounds they go to the end of the port's queue instead. Without
+ * that limit, clients that always have the next message ready would have this
+ * worker for themselves.
  */
-static void handle_done(BATCH_WORKER *batch)
+static void take_done(BATCH *batch)
 {
-    DWORD round;
+    BOOL last = batch->rounds++ >= batch->server->options.inlineLimit;
 
-    for (round = 0; batch->done != NULL; ++round) {
-        LPPER_HANDLE_DATA next, handleInfo = batch->done;
-        BOOL last = round >= batch->worker.options->inlineLimit;
+    while (batch->done != NULL) {
+        LPPER_HANDLE_DATA handleInfo = batch->done;
+        OVERLAPPED *overlapped = &handleInfo->doneIo->overlapped;
+        OVERLAPPED_ENTRY *entry;
 
-        batch->done = NULL;  /* the next round's begin here */
-        for (; handleInfo != NULL; handleInfo = next) {
-            LPPER_IO_DATA ioInfo = handleInfo->doneIo;
-
-            next = handleInfo->nextDone;
-            if (last && queue(batch, handleInfo, ioInfo))
-                continue;
-            ++batch->inlined;
-            /* InternalHigh holds the bytes transferred where the sockets are
-             * the system's own handles, and only there this is done. */
-            handle(batch, handleInfo, ioInfo,
-                   (DWORD)ioInfo->overlapped.InternalHigh, NO_ERROR);
-        }
+        batch->done = handleInfo->nextDone;
+        if (last && queue(batch, handleInfo, overlapped))
+            continue;
+        ++batch->inlined;
+        /* There is room: each was in an entry before. InternalHigh holds the
+         * bytes transferred where the sockets are the system's own handles,
+         * and only there this is done. */
+        entry = &batch->entries[batch->count++];
+        entry->lpCompletionKey = (ULONG_PTR)handleInfo;
+        entry->lpOverlapped = overlapped;
+        entry->dwNumberOfBytesTransferred = (DWORD)overlapped->InternalHigh;
     }
-}
-
-/* Returns what became of the operation of a packet in a batch: that the call
- * has succeeded says nothing of each, and only the provider knows where the
- * status is kept. */
-static DWORD operation_code(const PER_HANDLE_DATA *handleInfo,
-                            LPPER_IO_DATA ioInfo)
-{
-    DWORD bytes, flags;
-
-    return WSAGetOverlappedResult(handleInfo->hClntSock, &ioInfo->overlapped,
-                                  &bytes, FALSE, &flags)
-               ? NO_ERROR
-               : (DWORD)WSAGetLastError();
 }
 
 /* Returns how many packets to take: this worker's share, because the others
  * can't help with what it has taken. A connection has one packet at most; if
  * there is no connection, the packets are those that were posted by hand. */
-static DWORD share(const BATCH_WORKER *batch)
+static DWORD share(const BATCH *batch)
 {
-    DWORD most = batch->worker.options->batch;
-    DWORD live = (DWORD)batch->registry->live;
-    DWORD fair = live / batch->workers + 1;
+    DWORD most = batch->server->options.batch;
+    DWORD live = (DWORD)batch->server->registry.live;
+    DWORD fair = live / batch->server->options.workers + 1;
 
     return live == 0 || fair > most ? most : fair;
 }
 
-/* Takes packets and handles all of them, also those behind a sentinel. Of
- * several sentinels this worker needs one; it posts the others again, for the
- * other workers. Returns FALSE if the worker has to end. */
-static BOOL take_packets(BATCH_WORKER *batch)
+static void take_packets(BATCH *batch)
 {
-    OVERLAPPED_ENTRY entries[MAX_BATCH];
-    WORKER *worker = &batch->worker;
-    ULONG i, count = 0;
-    DWORD sentinels = 0;
-
-    fatal_unless(GetQueuedCompletionStatusEx(worker->hComPort, entries,
-                                             share(batch), &count, INFINITE,
-                                             FALSE),
+    fatal_unless(GetQueuedCompletionStatusEx(batch->server->hComPort,
+                                             batch->entries, share(batch),
+                                             &batch->count, INFINITE, FALSE),
                  "GetQueuedCompletionStatusEx");
     ++batch->waits;
-    for (i = 0; i < count; ++i) {
-        ULONG_PTR key = entries[i].lpCompletionKey;
-        LPPER_IO_DATA ioInfo = (LPPER_IO_DATA)entries[i].lpOverlapped;
-        DWORD bytes = entries[i].dwNumberOfBytesTransferred;
-
-        if (ioInfo == NULL) {
-            sentinels += worker_posted(worker, key, bytes) ? 0u : 1u;
-            continue;
-        }
-        ++worker->completions;
-        handle(batch, (LPPER_HANDLE_DATA)key, ioInfo, bytes,
-               operation_code((LPPER_HANDLE_DATA)key, ioInfo));
-    }
-    handle_done(batch);
-    if (sentinels > 1)
-        pool_post_sentinels(worker->hComPort, sentinels - 1);
-    return sentinels == 0;
+    batch->rounds = 0;
 }
 
-unsigned WINAPI BatchThreadMain(LPVOID pWorker)
+BOOL batch_take(void *pBatch, DWORD *bytes, ULONG_PTR *key,
+                OVERLAPPED **overlapped)
 {
-    BATCH_WORKER batch = *(BATCH_WORKER *)pWorker;  /* as in EchoThreadMain */
+    BATCH *batch = pBatch;
+    OVERLAPPED_ENTRY *entry;
+    LPPER_HANDLE_DATA handleInfo;
+    DWORD flags;
 
-    TRACE(trace_thread("worker", batch.worker.id));
-    while (take_packets(&batch))
-        ;
-    *(BATCH_WORKER *)pWorker = batch;
-    return 0;
+    while (batch->next == batch->count) {
+        batch->next = batch->count = 0;
+        if (batch->done != NULL)
+            take_done(batch);
+        else
+            take_packets(batch);
+    }
+    entry = &batch->entries[batch->next++];
+    *key = entry->lpCompletionKey;
+    *bytes = entry->dwNumberOfBytesTransferred;
+    *overlapped = entry->lpOverlapped;
+    if (*overlapped == NULL && *key == SENTINEL_KEY) {
+        /* Behind a sentinel are only others: for the other workers. */
+        pool_post_sentinels(batch->server->hComPort,
+                            batch->count - batch->next);
+        batch->next = batch->count;
+    }
+    if (*overlapped == NULL)
+        return TRUE;
+    handleInfo = (LPPER_HANDLE_DATA)*key;
+    handleInfo->done = done_list(batch, handleInfo);
+    /* That the call for the packets has succeeded says nothing of each, and only
+     * the provider knows where the status is kept. */
+    return batch->rounds > 0
+           || WSAGetOverlappedResult(handleInfo->hClntSock, *overlapped, bytes,
+                                     FALSE, &flags);
 }

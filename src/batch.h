@@ -1,25 +1,28 @@
 /*
- * batch.h - --batch and --inline: workers that take several packets in one
- * call, or do without the packets of what is done at once.
+ * batch.h - --batch and --inline: packets that are taken several in one call,
+ * or that are not needed for what is done at once.
  */
 #pragma once
 
 #include "connection.h"
-#include "platform.h"
-#include "worker.h"
 
-/* A worker of this kind is a WORKER, and what it needs beyond that. */
+/* What a worker of that kind has taken and not handled yet. */
 typedef struct {
-    WORKER worker;           /* must be first                               */
-    const REGISTRY *registry;
-    DWORD workers;           /* how many there are                          */
+    SERVER *server;
     LPPER_HANDLE_DATA done;  /* list of those whose operation is done and
                                 gave no packet                              */
-    /* Set when it ends: */
+    DWORD rounds;            /* of those; 0: the entries are packets        */
+    /* To read when the worker has ended: */
     ULONGLONG waits;         /* calls that took packets                     */
     ULONGLONG inlined;       /* operations that were done without a packet  */
-} BATCH_WORKER;
+    ULONG next, count;       /* in the entries, of those not handled        */
+    OVERLAPPED_ENTRY entries[MAX_BATCH];
+} BATCH;
 
-/* The thread function, in place of EchoThreadMain. The BATCH_WORKER is this
- * thread's alone until it has ended. */
-unsigned WINAPI BatchThreadMain(LPVOID pWorker);
+/*
+ * Takes the next packet from the BATCH or, when it is empty, from the port, as
+ * GetQueuedCompletionStatus does. For WORKER.take: called on the worker's thread
+ * alone, when it has handled the packet before.
+ */
+BOOL batch_take(void *pBatch, DWORD *bytes, ULONG_PTR *key,
+                OVERLAPPED **overlapped);

@@ -14,33 +14,29 @@
  */
 #pragma once
 
-#include "platform.h"
+#include "options.h"
 
-#define BUF_SIZE 4096u  /* bytes of a small buffer */
-
-typedef enum {
-    BUFFER_SMALL,
-    BUFFER_LARGE,
-    BUFFER_KINDS
-} BUFFER_KIND;
-
-/* What is kept for the next that borrows. */
+/* Buffers of one size that are kept for the next that borrows. */
 typedef struct {
-    SLIST_HEADER kept[BUFFER_KINDS];
-    DWORD size[BUFFER_KINDS];  /* bytes                                     */
-    volatile LONG used;        /* one was borrowed since the last trim      */
-    BOOL lendsAll;             /* connections have no buffer of their own   */
+    SLIST_HEADER kept;
+    DWORD size;              /* bytes of each                               */
+} BUFFER_LIST;
+
+typedef struct {
+    BUFFER_LIST small, large;
+    volatile LONG used;      /* one was borrowed since the last trim        */
+    BOOL lendsAll;           /* connections have no buffer of their own     */
 } BUFFERS;
 
 /* One connection's. */
 typedef struct {
     char *data;
-    DWORD size;       /* bytes; 0: it has none at present                   */
-    char *own;        /* its own small one, which it goes back to, or NULL;
-                         the connection frees it                            */
-    BYTE kind;        /* BUFFER_KIND of the one it has                      */
-    BYTE wanted;      /* ... and of the one for the next READ               */
-    BYTE smallReads;  /* in a row, into a large one                         */
+    DWORD size;              /* bytes; 0: it has none at present            */
+    BYTE wantsLarge;         /* TRUE or FALSE: for the next READ            */
+    BYTE smallReads;         /* in a row, into a large one                  */
+    char *own;               /* its own small one, which it goes back to, or
+                                NULL; the connection frees it               */
+    BUFFER_LIST *from;       /* it is borrowed from there; NULL: it is not  */
 } BUFFER;
 
 /* Opens the lists; a large buffer has `largest` bytes (BUF_SIZE: there are no
@@ -64,5 +60,5 @@ void buffers_trim(BUFFERS *buffers);
  * large the next buffer should be.
  */
 BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer, BOOL announced);
-void buffer_return(BUFFERS *buffers, BUFFER *buffer);
+void buffer_return(BUFFER *buffer);
 void buffer_received(const BUFFERS *buffers, BUFFER *buffer, DWORD bytes);

@@ -1,6 +1,5 @@
 /* connection.c - open, read, write, close one client. See connection.h. */
 #include "connection.h"
-#include "address.h"
 #include "log.h"
 #include "trace.h"
 
@@ -18,51 +17,32 @@ static void report_dropped(ULONGLONG id)
     char what[48];
 
     snprintf(what, sizeof what, "conn=%llu was dropped", id);
-    log_failure("allocating memory", ERROR_NOT_ENOUGH_MEMORY, what);
+    log_failure(ERROR_NOT_ENOUGH_MEMORY, what, "allocating memory");
 }
 
-static LPPER_HANDLE_DATA allocate(BUFFERS *buffers)
+static LPPER_HANDLE_DATA allocate(SERVER *server)
 {
     /* Its own small buffer, if it has one, lies behind it. */
-    DWORD own = buffers->lendsAll ? 0 : BUF_SIZE;
+    DWORD own = server->buffers.lendsAll ? 0 : BUF_SIZE;
     LPPER_HANDLE_DATA handleInfo = malloc(sizeof *handleInfo + own);
 
     if (handleInfo == NULL)
         return NULL;
     ZeroMemory(handleInfo, sizeof *handleInfo);
-    handleInfo->buffers = buffers;
+    handleInfo->server = server;
     handleInfo->buffer.own = own != 0 ? (char *)(handleInfo + 1) : NULL;
-    buffer_return(buffers, &handleInfo->buffer);
+    buffer_return(&handleInfo->buffer);
     handleInfo->readIo.rwMode = READ;
     handleInfo->writeIo.rwMode = WRITE;
     return handleInfo;
 }
 
-/* From here on the sweeps see it. */
-static void enlist(LPPER_HANDLE_DATA handleInfo, REGISTRY *registry)
-{
-    char peer[ADDRESS_TEXT];
-    LONG live;
-
-    handleInfo->entry.registry = registry;
-    handleInfo->entry.id = handleInfo->id;
-    handleInfo->entry.sock = handleInfo->hClntSock;
-    handleInfo->entry.receive = &handleInfo->readIo.overlapped;
-    live = registry_add(&handleInfo->entry);
-    TRACE(trace_accepted(handleInfo->id, &handleInfo->clntAdr));
-    if (log_is_verbose()) {
-        u_short port = address_text(&handleInfo->clntAdr, peer);
-
-        log_detail("accept conn=%llu peer=%s:%u live=%ld", handleInfo->id,
-                   peer, port, live);
-    }
-}
-
-LPPER_HANDLE_DATA connection_open(REGISTRY *registry, BUFFERS *buffers,
-                                  HANDLE hComPort, SOCKET hClntSock,
+LPPER_HANDLE_DATA connection_open(SERVER *server, SOCKET hClntSock,
                                   const SOCKADDR_INET *clntAdr, ULONGLONG id)
 {
-    LPPER_HANDLE_DATA handleInfo = allocate(buffers);
+    LPPER_HANDLE_DATA handleInfo = allocate(server);
+    char peer[ADDRESS_TEXT];
+    LONG live;
 
     if (handleInfo == NULL) {
         report_dropped(id);
@@ -72,10 +52,15 @@ LPPER_HANDLE_DATA connection_open(REGISTRY *registry, BUFFERS *buffers,
     handleInfo->hClntSock = hClntSock;
     handleInfo->clntAdr = *clntAdr;
     handleInfo->id = id;
-    enlist(handleInfo, registry);
+    /* From here on the sweeps see it. */
+    live = registry_add(&server->registry, &handleInfo->entry, id, hClntSock,
+                        &handleInfo->readIo.overlapped);
+    TRACE(trace_accepted(id, clntAdr));
+    log_detail("accept conn=%llu peer=%s live=%ld", id,
+               log_address(clntAdr, peer), live);
     /* The key is ULONG_PTR, as wide as a pointer. The chapter's (DWORD) cast
      * cuts a 64-bit address in half. */
-    if (log_unless(CreateIoCompletionPort((HANDLE)hClntSock, hComPort,
+    if (log_unless(CreateIoCompletionPort((HANDLE)hClntSock, server->hComPort,
                                           (ULONG_PTR)handleInfo, 0)
                        != NULL,
                    "CreateIoCompletionPort (associate)"))
@@ -96,29 +81,28 @@ static void add_done(LPPER_HANDLE_DATA *list, LPPER_HANDLE_DATA handleInfo,
     *list = handleInfo;
 }
 
-/* How many idle timeouts an operation is given. */
-static DWORD timeouts(const PER_IO_DATA *ioInfo)
+const char *connection_mode(const PER_IO_DATA *ioInfo)
 {
-    return ioInfo->rwMode == READ
-               ? 1
-               : (ioInfo->wsaBuf.len - 1) / BYTES_PER_TIMEOUT + 1;
+    return ioInfo->rwMode == READ ? "READ" : "WRITE";
 }
 
 /*
- * The one place that posts. Done at once and pending are the same: a packet
+ * The one place that posts. The operation is given `timeouts` idle timeouts.
+ * Done at once and pending are the same: a packet
  * comes, for whichever worker takes it. Any other failure gives no packet, so
  * the connection is closed here.
  */
-static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
+static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
+                 DWORD timeouts)
 {
     LPPER_HANDLE_DATA *done = handleInfo->done;  /* to know it after the post */
+    const char *mode = connection_mode(ioInfo);
     DWORD flags = 0;  /* WSARecv reads it, and writes it only if done at once */
     int result, code;
 
     ZeroMemory(&ioInfo->overlapped, sizeof ioInfo->overlapped);
-    registry_set_deadline(&handleInfo->entry, timeouts(ioInfo));
-    TRACE(trace_post(handleInfo->id, ioInfo->rwMode == WRITE,
-                     ioInfo->wsaBuf.len));
+    registry_set_deadline(&handleInfo->entry, timeouts);
+    TRACE(trace_post(handleInfo->id, mode, ioInfo->wsaBuf.len));
     if (ioInfo->rwMode == READ)
         result = WSARecv(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL,
                          &flags, &ioInfo->overlapped, NULL);
@@ -129,18 +113,17 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
         add_done(done, handleInfo, ioInfo);
     if (result == 0 || (code = WSAGetLastError()) == WSA_IO_PENDING)
         return;  /* handleInfo may be gone already: no touching it here */
-    TRACE(trace_post_failed(handleInfo->id, ioInfo->rwMode == WRITE,
-                            (DWORD)code));
+    TRACE(trace_post_failed(handleInfo->id, mode, (DWORD)code));
     log_detail("failed conn=%llu mode=%s code=%d at-once=1", handleInfo->id,
-               ioInfo->rwMode == READ ? "READ" : "WRITE", code);
-    connection_close(handleInfo, connection_failure(handleInfo));
+               mode, code);
+    connection_close(handleInfo, CLOSE_ERROR);
 }
 
 void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
 {
     BUFFER *buffer = &handleInfo->buffer;
 
-    if (!buffer_prepare(handleInfo->buffers, buffer, announced)) {
+    if (!buffer_prepare(&handleInfo->server->buffers, buffer, announced)) {
         report_dropped(handleInfo->id);
         connection_close(handleInfo, CLOSE_ERROR);
         return;
@@ -148,14 +131,15 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
     /* Always the whole buffer, however short the READ before was. */
     handleInfo->readIo.wsaBuf.buf = buffer->data;
     handleInfo->readIo.wsaBuf.len = buffer->size;
-    post(handleInfo, &handleInfo->readIo);
+    post(handleInfo, &handleInfo->readIo, 1);
 }
 
 void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes)
 {
     handleInfo->writeIo.wsaBuf.buf = data;
     handleInfo->writeIo.wsaBuf.len = bytes;
-    post(handleInfo, &handleInfo->writeIo);
+    post(handleInfo, &handleInfo->writeIo,
+         (bytes - 1) / BYTES_PER_TIMEOUT + 1);
 }
 
 /* -------------------------------- closing -------------------------------- */
@@ -170,6 +154,16 @@ static BOOL send_fin(LPPER_HANDLE_DATA handleInfo)
     return FALSE;
 }
 
+/* By our own state, never by the error code. For a cancelled receive that is
+ * ERROR_OPERATION_ABORTED on one system, ERROR_NETNAME_DELETED or another one
+ * elsewhere. */
+static CLOSE_REASON why_failed(const PER_HANDLE_DATA *handleInfo)
+{
+    if (stop_begun(&handleInfo->server->stop))
+        return CLOSE_STOPPED;
+    return registry_is_idle(&handleInfo->entry) ? CLOSE_IDLE : CLOSE_ERROR;
+}
+
 void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
 {
     static const char *const names[] = {"eof", "error", "idle", "stopped"};
@@ -177,6 +171,8 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
 
     if (reason == CLOSE_EOF)
         send_fin(handleInfo);
+    if (reason == CLOSE_ERROR)
+        reason = why_failed(handleInfo);
     TRACE(trace_closing(handleInfo->id, names[reason], handleInfo->received,
                         handleInfo->sent));
     /* Off the list first: who holds the registry's lock may use the socket of
@@ -190,7 +186,7 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
                handleInfo->id, names[reason], handleInfo->received,
                handleInfo->sent, live);
     echo_closed(&handleInfo->echo);
-    buffer_return(handleInfo->buffers, &handleInfo->buffer);
+    buffer_return(&handleInfo->buffer);
     free(handleInfo);
 }
 
@@ -208,14 +204,4 @@ void connection_finish(LPPER_HANDLE_DATA handleInfo)
         connection_read(handleInfo, FALSE);
     else
         connection_close(handleInfo, CLOSE_STOPPED);
-}
-
-CLOSE_REASON connection_failure(const PER_HANDLE_DATA *handleInfo)
-{
-    /* By our own state, never by the error code. For a cancelled receive that
-     * is ERROR_OPERATION_ABORTED on one system, ERROR_NETNAME_DELETED or
-     * another one elsewhere. */
-    if (stop_begun(handleInfo->entry.registry->stop))
-        return CLOSE_STOPPED;
-    return registry_expired(&handleInfo->entry) ? CLOSE_IDLE : CLOSE_ERROR;
 }

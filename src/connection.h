@@ -23,11 +23,20 @@
 
 #include "buffer.h"
 #include "echo.h"
-#include "platform.h"
+#include "options.h"
 #include "registry.h"
 
 #define READ  3  /* rwMode, with the chapter's values */
 #define WRITE 5
+
+/* What all connections and all threads share. */
+typedef struct {
+    OPTIONS options;        /* only read once there are threads            */
+    STOP stop;
+    HANDLE hComPort;
+    REGISTRY registry;      /* who is here                                 */
+    BUFFERS buffers;        /* what connections borrow                     */
+} SERVER;
 
 /*
  * A connection has two of these, of which at most one is outstanding. They are
@@ -47,8 +56,8 @@ typedef struct PER_HANDLE_DATA {
     SOCKADDR_INET clntAdr;      /* a SOCKADDR_IN or a SOCKADDR_IN6         */
     ULONGLONG id;               /* 1, 2, ... in the order of accept        */
     ULONGLONG received, sent;   /* bytes                                   */
+    SERVER *server;
     BUFFER buffer;              /* READ fills it, WRITE sends from it      */
-    BUFFERS *buffers;           /* from where a buffer is borrowed         */
     ECHO echo;                  /* the service's                           */
     REGISTRY_ENTRY entry;
     PER_IO_DATA readIo, writeIo;
@@ -66,13 +75,12 @@ typedef enum {
 } CLOSE_REASON;
 
 /*
- * Makes a connection of an accepted socket: associates it with the port (its
+ * Makes a connection of an accepted socket: associates it with the port (the
  * key is the address of the PER_HANDLE_DATA) and registers it. Takes over the
  * socket. Returns the connection, which the caller owns until it posts; or NULL
  * after one line that says why, with the socket closed.
  */
-LPPER_HANDLE_DATA connection_open(REGISTRY *registry, BUFFERS *buffers,
-                                  HANDLE hComPort, SOCKET hClntSock,
+LPPER_HANDLE_DATA connection_open(SERVER *server, SOCKET hClntSock,
                                   const SOCKADDR_INET *clntAdr, ULONGLONG id);
 
 /*
@@ -90,7 +98,8 @@ void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes);
 
 /*
  * End a connection; only the owner calls these, and loses it.
- * connection_close closes the socket and frees the connection at once.
+ * connection_close closes the socket and frees the connection at once. After a
+ * failure it finds out itself whether that was the stop or the idle timeout.
  * connection_finish is for a healthy one that the stop ends: it tells the client
  * that nothing more comes, and what the client still sends is thrown away until
  * the client closes too, is silent for a second, or the drain is over. It is
@@ -99,5 +108,5 @@ void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes);
 void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason);
 void connection_finish(LPPER_HANDLE_DATA handleInfo);
 
-/* Returns why an operation of a connection that the caller owns has failed. */
-CLOSE_REASON connection_failure(const PER_HANDLE_DATA *handleInfo);
+/* Returns "READ" or "WRITE". */
+const char *connection_mode(const PER_IO_DATA *ioInfo);

@@ -1,10 +1,24 @@
-/* console.c - the console's input mode. See console.h. */
+/* console.c - Ctrl+C, and the console's input mode. See console.h. */
 #include "console.h"
+#include "log.h"
 
+/* When the console is closed Windows ends the process five seconds later,
+ * wherever it is: the drain is cut short early enough to end in order. */
+#define CLOSE_DRAIN 2500  /* ms */
+
+/* A stop that was cut short and still is not over after this time hangs: most
+ * likely nobody reads what it prints. */
+#define PATIENCE 3000  /* ms */
+
+/* The one pointer that must be global: the system calls the console's handler
+ * on a thread of its own, and gives it nothing. */
+static STOP *stopped;
 static HANDLE console;
 static volatile LONG savedMode;  /* 0: there is nothing to put back */
 
-BOOL console_disable_quick_edit(void)
+/* -------------------------------- QuickEdit ------------------------------ */
+
+static BOOL disable_quick_edit(void)
 {
     DWORD mode;
 
@@ -21,9 +35,62 @@ BOOL console_disable_quick_edit(void)
     return SetConsoleMode(console, mode & ~(DWORD)ENABLE_QUICK_EDIT_MODE);
 }
 
-BOOL console_restore(void)
+static BOOL restore(void)
 {
     LONG mode = InterlockedExchange(&savedMode, 0);
 
     return mode == 0 || SetConsoleMode(console, (DWORD)mode);
+}
+
+void console_close(void) { log_unless(restore(), "SetConsoleMode"); }
+
+/* --------------------------------- Ctrl+C -------------------------------- */
+
+/* The first time the server drains, the second time it cuts that short. If
+ * even then it does not end, the next time ends the process as it is. */
+static void request_stop(const char *reason)
+{
+    LONG cutAt = stopped->cutAt;
+
+    if (!stop_begin(stopped, reason))
+        stop_cut(stopped);
+    if (cutAt != 0 && (LONG)(GetTickCount() - (DWORD)cutAt) > PATIENCE) {
+        restore();
+        TerminateProcess(GetCurrentProcess(), 1);
+    }
+}
+
+/* The system calls this on a thread of its own. TRUE: handled. Nothing in it
+ * prints, or takes a lock under which anyone prints. */
+static BOOL WINAPI on_control(DWORD event)
+{
+    switch (event) {
+    case CTRL_C_EVENT:
+        request_stop("ctrl-c");
+        return TRUE;
+    case CTRL_BREAK_EVENT:
+        request_stop("ctrl-break");
+        return TRUE;
+    case CTRL_CLOSE_EVENT:
+        /* The process ends as soon as this returns. So it does not return:
+         * main ends the process when it is done, and this thread with it. */
+        request_stop("close");
+        Sleep(CLOSE_DRAIN);
+        request_stop("close");
+        Sleep(INFINITE);
+        return TRUE;
+    default:
+        return FALSE;  /* logoff and shutdown reach services only */
+    }
+}
+
+BOOL console_open(STOP *stop)
+{
+    stopped = stop;
+    if (!log_unless(SetConsoleCtrlHandler(on_control, TRUE),
+                    "SetConsoleCtrlHandler"))
+        return FALSE;
+    logLast = console_close;
+    log_unless(disable_quick_edit(), "SetConsoleMode");
+    return TRUE;
 }

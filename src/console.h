@@ -1,15 +1,18 @@
-/* console.h - QuickEdit is off while the server runs. */
+/*
+ * console.h - what the console does to the server.
+ *
+ * Ctrl+C, Ctrl+Break and closing the console stop it. With QuickEdit a click
+ * into a classic console begins a selection, which stops every write to the
+ * console until a key is pressed: with -v every worker. So QuickEdit is off
+ * while the server runs; without a console there is nothing to do.
+ */
 #pragma once
 
-#include "platform.h"
+#include "stop.h"
 
-/*
- * With QuickEdit a click into a classic console begins a selection, which stops
- * every write to the console until a key is pressed: with -v every worker.
- *
- * console_disable_quick_edit turns it off; without a console there is nothing to
- * do. console_restore puts it back, once, and is called wherever the process
- * ends. Both return FALSE if the console refuses, with GetLastError saying why.
- */
-BOOL console_disable_quick_edit(void);
-BOOL console_restore(void);
+/* Begins with that. Keeps `stop`. Returns FALSE after one line that says why
+ * nobody could stop the server. */
+BOOL console_open(STOP *stop);
+
+/* Turns QuickEdit on again, if it was. */
+void console_close(void);

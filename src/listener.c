@@ -1,11 +1,6 @@
-/* listener.c - socket, bind, listen, accept. See listener.h. */
+/* listener.c - socket, bind, listen. See listener.h. */
 #include "listener.h"
-#include "address.h"
 #include "log.h"
-
-#include <stdio.h>
-
-/* -------------------------------- opening -------------------------------- */
 
 static const char *advice_for(int code)
 {
@@ -46,9 +41,12 @@ static const struct {
     {SOL_SOCKET, SO_KEEPALIVE, TRUE, "setsockopt(SO_KEEPALIVE)"},
 };
 
-/* Returns the name of the call that failed, or NULL. */
-static const char *set_options(SOCKET sock, BOOL ipv6)
+/* Makes the socket listen on *address, which becomes the one it listens on.
+ * Returns the name of the call that failed, or NULL. */
+static const char *listen_on(SOCKET sock, SOCKADDR_INET *address)
 {
+    BOOL ipv6 = address->si_family == AF_INET6;
+    socklen_t size = ipv6 ? sizeof address->Ipv6 : sizeof address->Ipv4;
     size_t i;
 
     for (i = ipv6 ? 0 : 1; i < sizeof socketOptions / sizeof *socketOptions;
@@ -57,18 +55,6 @@ static const char *set_options(SOCKET sock, BOOL ipv6)
                        (const char *)&socketOptions[i].value, sizeof(int))
             != 0)
             return socketOptions[i].call;
-    return NULL;
-}
-
-/* Makes the socket listen on *address, which becomes the one it listens on.
- * Returns the name of the call that failed, or NULL. */
-static const char *listen_on(SOCKET sock, SOCKADDR_INET *address)
-{
-    socklen_t size = address_size(address);
-    const char *call = set_options(sock, address->si_family == AF_INET6);
-
-    if (call != NULL)
-        return call;
     if (bind(sock, (const SOCKADDR *)address, size) != 0)
         return "bind";
     /* SOMAXCONN means some 200 waiting clients since Windows 8, and the next
@@ -102,72 +88,39 @@ static BOOL no_ipv6(const char *call, int code)
            || call == socketOptions[0].call;
 }
 
-BOOL listener_open(LISTENER *listener, SOCKADDR_INET *address, BOOL any)
+SOCKET listener_open(SOCKADDR_INET *address)
 {
     u_short port = address->Ipv4.sin_port;  /* the same place in either */
-    char text[ADDRESS_TEXT], what[2 * ADDRESS_TEXT];
+    BOOL any = address->si_family == AF_UNSPEC;
     const char *call;
+    SOCKET sock;
     int code;
 
-    listener->sock = open_socket(address, &call, &code);
-    if (listener->sock == INVALID_SOCKET && any && no_ipv6(call, code)) {
+    if (any)
+        address->si_family = AF_INET6;  /* all zero: in6addr_any */
+    sock = open_socket(address, &call, &code);
+    if (sock == INVALID_SOCKET && any && no_ipv6(call, code)) {
         ZeroMemory(address, sizeof *address);  /* INADDR_ANY */
         address->si_family = AF_INET;
         address->Ipv4.sin_port = port;
-        listener->sock = open_socket(address, &call, &code);
+        sock = open_socket(address, &call, &code);
     }
-    if (listener->sock == INVALID_SOCKET) {
-        port = address_text(address, text);
-        snprintf(what, sizeof what, "%s %s:%u", call, text, port);
-        log_failure(what, code, advice_for(code));
-        return FALSE;
+    if (sock == INVALID_SOCKET) {
+        char text[ADDRESS_TEXT];
+
+        log_failure(code, advice_for(code), "%s %s", call,
+                    log_address(address, text));
     }
-    AcquireSRWLockExclusive(&listener->lock);
-    listener->open = TRUE;
-    ReleaseSRWLockExclusive(&listener->lock);
-    return TRUE;
+    return sock;
 }
 
-int listener_close(LISTENER *listener)
-{
-    int code;
-
-    /* The console's handler and main both come here. The lock is held until the
-     * socket is closed: main goes on to WSACleanup only after that, also where
-     * the handler was the first and is preempted in the middle. */
-    AcquireSRWLockExclusive(&listener->lock);
-    if (listener->open && closesocket(listener->sock) != 0)
-        listener->closeError = WSAGetLastError();
-    listener->open = FALSE;
-    code = listener->closeError;
-    ReleaseSRWLockExclusive(&listener->lock);
-    return code;
-}
-
-/* --------------------------------- using --------------------------------- */
-
-/* The socket may be closed at any moment, and its number given out again before
- * a call gets it. But main alone makes sockets, and main is the one that calls:
- * then it is the handle of something else, and the call fails. */
-
-BOOL listener_listens(const LISTENER *listener)
+BOOL listener_listens(SOCKET listener)
 {
     int listens = FALSE;
     socklen_t size = sizeof listens;
 
-    return getsockopt(listener->sock, SOL_SOCKET, SO_ACCEPTCONN,
-                      (char *)&listens, &size)
+    return getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, (char *)&listens,
+                      &size)
                == 0
            && listens;
-}
-
-SOCKET listener_accept(const LISTENER *listener, SOCKADDR_INET *clntAdr,
-                       int *code)
-{
-    socklen_t size = sizeof *clntAdr;
-    SOCKET sock = accept(listener->sock, (SOCKADDR *)clntAdr, &size);
-
-    if (sock == INVALID_SOCKET)
-        *code = WSAGetLastError();
-    return sock;
 }

@@ -1,11 +1,9 @@
 /* log.c - whole lines, written at once. See log.h. */
 #include "log.h"
-#include "console.h"
 #include "version.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MAX_TEXT 4096  /* bytes; what is longer is cut */
@@ -16,7 +14,8 @@
 #define REPEAT_INTERVAL 60000u
 #endif
 
-static LOG_LEVEL logLevel = LOG_NORMAL;
+LOG_LEVEL logLevel = LOG_NORMAL;
+void (*logLast)(void);
 
 /* The codes that users are likely to meet. Windows has a text for each, but in
  * the user's language: it may not be ASCII, and a search does not find it. */
@@ -53,11 +52,7 @@ static const struct {
     KNOWN(WSAETIMEDOUT, "the peer does not answer"),
 };
 
-void log_set_level(LOG_LEVEL level) { logLevel = level; }
-
-BOOL log_is_verbose(void) { return logLevel == LOG_VERBOSE; }
-
-/* ---------------------------- writing a line ----------------------------- */
+/* -------------------------------- one line ------------------------------- */
 
 /* A message may repeat what a user typed. Only printable ASCII is written, so
  * no argument can move the cursor or break the line. */
@@ -68,103 +63,81 @@ static void make_ascii(char *text)
             *text = '?';
 }
 
-static void write_text(DWORD stream, const char *text, size_t length)
+/* A text too long is cut, not lost. */
+void log_line(LOG_LEVEL level, const char *format, ...)
 {
+    BOOL error = level == LOG_QUIET;
+    char line[MAX_TEXT];
+    size_t start = (size_t)snprintf(line, sizeof line, "%s",
+                                    error ? PROGRAM_NAME ": " : "");
+    va_list args;
     DWORD written;
 
-    /* A failure is ignored: the reader of the pipe has gone, or there is no
-     * console, and no client should suffer from that. */
-    (void)WriteFile(GetStdHandle(stream), text, (DWORD)length, &written, NULL);
-}
-
-/* Prints prefix and text as one line; a text too long is cut, not lost. */
-static void write_line(DWORD stream, const char *prefix, const char *format,
-                       va_list args)
-{
-    char line[MAX_TEXT];
-    size_t start = strlen(prefix);
-
-    memcpy(line, prefix, start);
+    va_start(args, format);
     if (vsnprintf(line + start, sizeof line - start - 1, format, args) < 0)
         line[start] = '\0';
+    va_end(args);
     make_ascii(line);
     start = strlen(line);
     line[start++] = '\n';
-    write_text(stream, line, start);
+    /* A failure is ignored: the reader of the pipe has gone, or there is no
+     * console, and no client should suffer from that. */
+    (void)WriteFile(GetStdHandle(error ? STD_ERROR_HANDLE : STD_OUTPUT_HANDLE),
+                    line, (DWORD)start, &written, NULL);
 }
 
-/* -------------------------------- events --------------------------------- */
-
-void log_event(const char *format, ...)
+const char *log_address(const SOCKADDR_INET *address, char text[ADDRESS_TEXT])
 {
-    va_list args;
+    /* RFC 4291, 2.5.5.2 */
+    static const u_char wrap[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255};
+    const u_char *bytes = address->Ipv6.sin6_addr.s6_addr;
+    SOCKADDR_INET shown = *address;
+    char host[ADDRESS_TEXT - sizeof "[]:65535"];
+    BOOL ipv6 = address->si_family == AF_INET6;
 
-    if (logLevel < LOG_NORMAL)
-        return;
-    va_start(args, format);
-    write_line(STD_OUTPUT_HANDLE, "", format, args);
-    va_end(args);
+    if (ipv6 && memcmp(bytes, wrap, sizeof wrap) == 0) {
+        ipv6 = FALSE;
+        shown.si_family = AF_INET;
+        memcpy(&shown.Ipv4.sin_addr, bytes + sizeof wrap, 4);
+    }
+    if (getnameinfo((const SOCKADDR *)&shown,
+                    ipv6 ? sizeof shown.Ipv6 : sizeof shown.Ipv4, host,
+                    sizeof host, NULL, 0, NI_NUMERICHOST)
+        != 0)
+        snprintf(host, sizeof host, "unknown");
+    /* The port is at the same place in either. */
+    snprintf(text, ADDRESS_TEXT, ipv6 ? "[%s]:%u" : "%s:%u", host,
+             ntohs(address->Ipv4.sin_port));
+    return text;
 }
 
-void log_detail(const char *format, ...)
+/* --------------------------------- errors -------------------------------- */
+
+/* Says what a code means and what it is called: in Windows' own words, in
+ * English or not at all, if it is not one of those above. */
+static void describe(int code, char *text, size_t size)
 {
-    va_list args;
-
-    if (logLevel < LOG_VERBOSE)
-        return;
-    va_start(args, format);
-    write_line(STD_OUTPUT_HANDLE, "", format, args);
-    va_end(args);
-}
-
-void log_text(const char *format, ...)
-{
-    char text[MAX_TEXT];
-    va_list args;
-
-    va_start(args, format);
-    if (vsnprintf(text, sizeof text, format, args) < 0)
-        text[0] = '\0';
-    va_end(args);
-    write_text(STD_OUTPUT_HANDLE, text, strlen(text));
-}
-
-/* -------------------------------- errors --------------------------------- */
-
-void log_error(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    write_line(STD_ERROR_HANDLE, PROGRAM_NAME ": ", format, args);
-    va_end(args);
-}
-
-/* Windows' own text for a code, in English or not at all, without its closing
- * newline and full stop. */
-static void system_meaning(int code, char *text, DWORD size)
-{
-    DWORD length = FormatMessageA(
-        FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS
-            | FORMAT_MESSAGE_MAX_WIDTH_MASK,  /* one line */
-        NULL, (DWORD)code, MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US), text,
-        size, NULL);
-
-    while (length > 0 && strchr("\r\n .", text[length - 1]) != NULL)
-        --length;
-    text[length] = '\0';
-}
-
-static const char *code_name(int code, const char **meaning)
-{
-    size_t i;
+    char meaning[256];
+    DWORD i, length;
 
     for (i = 0; i < sizeof knownCodes / sizeof knownCodes[0]; ++i)
         if (knownCodes[i].code == code) {
-            *meaning = knownCodes[i].meaning;
-            return knownCodes[i].name;
+            snprintf(text, size, "%s (%s %d)", knownCodes[i].meaning,
+                     knownCodes[i].name, code);
+            return;
         }
-    return "error";
+    length = FormatMessageA(FORMAT_MESSAGE_FROM_SYSTEM
+                                | FORMAT_MESSAGE_IGNORE_INSERTS
+                                | FORMAT_MESSAGE_MAX_WIDTH_MASK,  /* one line */
+                            NULL, (DWORD)code,
+                            MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US),
+                            meaning, sizeof meaning, NULL);
+    /* Without its closing newline and full stop. */
+    while (length > 0 && strchr("\r\n .", meaning[length - 1]) != NULL)
+        --length;
+    meaning[length] = '\0';
+    snprintf(text, size, "%s (error %d)",
+             length > 0 ? meaning : "no description", code);
 }
 
 typedef struct {
@@ -174,71 +147,66 @@ typedef struct {
     DWORD leftOut;  /* reports since then */
 } REPORT;
 
-/* The report of this failure; if there was none, the slot of the oldest. The
- * caller holds the lock. */
-static REPORT *find_report(REPORT *reports, const char *call, int code)
-{
-    DWORD now = GetTickCount();
-    REPORT *report, *oldest = reports;
-
-    for (report = reports; report < reports + REPORTS; ++report) {
-        if (report->code == code
-            && strncmp(report->call, call, sizeof report->call - 1) == 0)
-            return report;
-        if (now - report->at > now - oldest->at)
-            oldest = report;
-    }
-    oldest->code = code;
-    oldest->at = now - REPEAT_INTERVAL;
-    oldest->leftOut = 0;
-    snprintf(oldest->call, sizeof oldest->call, "%s", call);
-    return oldest;
-}
-
 /* Returns FALSE if this failure was reported less than a minute ago. Else
  * *leftOut is how many reports were left out since. */
 static BOOL worth_a_line(const char *call, int code, DWORD *leftOut)
 {
     static SRWLOCK lock = SRWLOCK_INIT;  /* nothing is written under it */
     static REPORT reports[REPORTS];
-    REPORT *report;
+    REPORT *report, *oldest = reports;
+    DWORD now;
     BOOL due;
 
     AcquireSRWLockExclusive(&lock);
-    report = find_report(reports, call, code);
-    due = GetTickCount() - report->at >= REPEAT_INTERVAL;
+    now = GetTickCount();
+    for (report = reports; report < reports + REPORTS; ++report) {
+        if (report->code == code
+            && strncmp(report->call, call, sizeof report->call - 1) == 0)
+            break;
+        if (now - report->at > now - oldest->at)
+            oldest = report;
+    }
+    if (report == reports + REPORTS) {
+        report = oldest;
+        report->code = code;
+        report->at = now - REPEAT_INTERVAL;
+        report->leftOut = 0;
+        snprintf(report->call, sizeof report->call, "%s", call);
+    }
+    due = now - report->at >= REPEAT_INTERVAL;
     *leftOut = report->leftOut;
     report->leftOut = due ? 0 : report->leftOut + 1;
     if (due)
-        report->at = GetTickCount();
+        report->at = now;
     ReleaseSRWLockExclusive(&lock);
     return due;
 }
 
-void log_failure(const char *call, int code, const char *advice)
+void log_failure(int code, const char *advice, const char *call, ...)
 {
-    char text[256] = "", more[64] = "";
-    const char *meaning = text;
-    const char *name = code_name(code, &meaning);
+    char what[512], meaning[320], more[64] = "";
     DWORD leftOut;
+    va_list args;
 
-    if (!worth_a_line(call, code, &leftOut))
+    va_start(args, call);
+    if (vsnprintf(what, sizeof what, call, args) < 0)
+        what[0] = '\0';
+    va_end(args);
+    if (!worth_a_line(what, code, &leftOut))
         return;
-    if (meaning == text)
-        system_meaning(code, text, sizeof text);
+    describe(code, meaning, sizeof meaning);
     if (leftOut > 0)
         snprintf(more, sizeof more, "; %lu more like it were left out",
                  leftOut);
-    log_error("%s failed: %s (%s %d)%s%s%s", call,
-              *meaning != '\0' ? meaning : "no description", name, code,
-              advice != NULL ? "; " : "", advice != NULL ? advice : "", more);
+    log_error("%s failed: %s%s%s%s", what, meaning, advice != NULL ? "; " : "",
+              advice != NULL ? advice : "", more);
 }
 
 BOOL log_unless(BOOL succeeded, const char *call)
 {
     /* WSAGetLastError is GetLastError by another name. */
     if (!succeeded)
-        log_failure(call, (int)GetLastError(), NULL);
+        log_failure((int)GetLastError(), NULL, "%s", call);
     return succeeded;
 }
 
@@ -246,6 +214,7 @@ void fatal_unless(BOOL succeeded, const char *call)
 {
     if (log_unless(succeeded, call))
         return;
-    console_restore();
-    exit(1);
+    if (logLast != NULL)
+        logLast();
+    ExitProcess(1);
 }

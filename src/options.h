@@ -4,14 +4,17 @@
 #include "log.h"
 #include "platform.h"
 
-#define MAX_BATCH 256u  /* packets a worker takes in one call, at most */
+#define BUF_SIZE    4096u  /* bytes of a small buffer                      */
+#define MAX_BATCH   256u   /* packets a worker takes in one call, at most  */
+#define MAX_WORKERS 1024u
 
 /* What the user asked for; options_parse puts the defaults in first. */
 typedef struct {
-    SOCKADDR_INET address;   /* where to listen, with the port         */
-    BOOL anyAddress;         /* no --bind: every address of this host  */
-    DWORD workers;           /* threads on the port; 0: one per CPU    */
-    DWORD concurrency;       /* of them running at once; 0: CPU count  */
+    SOCKADDR_INET address;   /* where to listen, with the port;
+                                AF_UNSPEC: every address of this host  */
+    DWORD cpus;              /* of this computer                       */
+    DWORD workers;           /* threads on the port                    */
+    DWORD concurrency;       /* of them running at once                */
     DWORD maxConnections;    /* at once; 0: no limit                   */
     DWORD idleTimeout;       /* seconds; 0: never                      */
     DWORD drainTimeout;      /* seconds                                */

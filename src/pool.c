@@ -4,7 +4,6 @@
 #include "trace.h"
 
 #include <process.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define STACK      (256u * 1024u)  /* bytes reserved; a fraction is used */
@@ -14,22 +13,15 @@
 BOOL pool_start(POOL *pool, DWORD count, THREAD_MAIN threadMain,
                 void *arguments, size_t size)
 {
-    char what[48];
-
-    pool->threads = calloc(count, sizeof *pool->threads);
-    if (pool->threads == NULL) {
-        log_error("no memory for %lu threads", count);
-        return FALSE;
-    }
     for (; pool->count < count; ++pool->count) {
         uintptr_t thread = _beginthreadex(
             NULL, STACK, threadMain, (char *)arguments + pool->count * size,
             STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
 
         if (thread == 0) {
-            snprintf(what, sizeof what, "_beginthreadex (thread %lu of %lu)",
-                     pool->count + 1, count);
-            log_failure(what, (int)_doserrno, "try fewer --workers");
+            log_failure((int)_doserrno, "try fewer --workers",
+                        "_beginthreadex (thread %lu of %lu)", pool->count + 1,
+                        count);
             return FALSE;
         }
         pool->threads[pool->count] = (HANDLE)thread;
@@ -37,23 +29,22 @@ BOOL pool_start(POOL *pool, DWORD count, THREAD_MAIN threadMain,
     return TRUE;
 }
 
-/* Memory may be short for a moment, and no worker ends without its sentinel. */
-static void post_sentinel(HANDLE hComPort)
-{
-    int tries = 1;
-
-    TRACE(trace_moment("sentinel posted"));
-    while (!PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL)) {
-        fatal_unless(tries++ < POST_TRIES,
-                     "PostQueuedCompletionStatus (sentinel)");
-        Sleep(POST_PAUSE);
-    }
-}
-
 void pool_post_sentinels(HANDLE hComPort, DWORD count)
 {
-    while (count-- > 0)
-        post_sentinel(hComPort);
+    int tries;
+
+    for (; count > 0; --count) {
+        TRACE(trace_moment("sentinel posted"));
+        /* Memory may be short for a moment, and no worker ends without its
+         * sentinel. */
+        for (tries = 1;
+             !PostQueuedCompletionStatus(hComPort, 0, SENTINEL_KEY, NULL);
+             ++tries) {
+            fatal_unless(tries < POST_TRIES,
+                         "PostQueuedCompletionStatus (sentinel)");
+            Sleep(POST_PAUSE);
+        }
+    }
 }
 
 void pool_join(POOL *pool)
@@ -67,5 +58,4 @@ void pool_join(POOL *pool)
                      "WaitForSingleObject (thread)");
         log_unless(CloseHandle(pool->threads[i]), "CloseHandle (thread)");
     }
-    free(pool->threads);
 }

@@ -1,7 +1,7 @@
 /* pool.h - threads: started together, ended by one sentinel each, joined. */
 #pragma once
 
-#include "platform.h"
+#include "options.h"
 
 /*
  * The packet that ends one worker: no OVERLAPPED, and a key that no connection
@@ -10,8 +10,8 @@
 #define SENTINEL_KEY ((ULONG_PTR)0)
 
 typedef struct {
-    DWORD count;      /* threads that were started                          */
-    HANDLE *threads;  /* their handles                                      */
+    DWORD count;                  /* threads that were started              */
+    HANDLE threads[MAX_WORKERS];  /* their handles                          */
 } POOL;
 
 typedef unsigned(WINAPI *THREAD_MAIN)(LPVOID argument);

@@ -6,14 +6,15 @@
 #define DRAIN_INTERVAL 20     /* ms between two sweeps of a drain            */
 #define LINGER         1000   /* ms for a client to answer our FIN           */
 #define GIVE_UP        10000  /* ms for cancelled operations to come back    */
-#define NOBODY_WAITS   (-1)
 
-BOOL registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout)
+BOOL registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout,
+                   LONG limit)
 {
     InitializeSRWLock(&registry->lock);
+    registry->head.next = registry->head.previous = &registry->head;
     registry->stop = stop;
     registry->idleTimeout = idleTimeout;
-    registry->wakeAt = NOBODY_WAITS;
+    registry->limit = limit;
     registry->fewer = CreateEventW(NULL, FALSE, FALSE, NULL);
     return log_unless(registry->fewer != NULL, "CreateEvent (registry)");
 }
@@ -25,17 +26,20 @@ void registry_close(REGISTRY *registry)
 
 /* ------------------------- beginning and ending -------------------------- */
 
-LONG registry_add(REGISTRY_ENTRY *entry)
+LONG registry_add(REGISTRY *registry, REGISTRY_ENTRY *entry, ULONGLONG id,
+                  SOCKET sock, OVERLAPPED *receive)
 {
-    REGISTRY *registry = entry->registry;
     LONG live;
 
+    entry->registry = registry;
+    entry->id = id;
+    entry->sock = sock;
+    entry->receive = receive;
     registry_set_deadline(entry, 1);
     AcquireSRWLockExclusive(&registry->lock);
-    entry->next = registry->first;
-    if (entry->next != NULL)
-        entry->next->previous = entry;
-    registry->first = entry;
+    entry->next = registry->head.next;
+    entry->previous = &registry->head;
+    entry->next->previous = entry->previous->next = entry;
     ++registry->connections;
     live = ++registry->live;
     ReleaseSRWLockExclusive(&registry->lock);
@@ -47,45 +51,28 @@ LONG registry_remove(REGISTRY_ENTRY *entry, ULONGLONG received, ULONGLONG sent,
 {
     REGISTRY *registry = entry->registry;
     LONG live;
-    BOOL wake;
 
     AcquireSRWLockExclusive(&registry->lock);
-    if (entry->previous != NULL)
-        entry->previous->next = entry->next;
-    else
-        registry->first = entry->next;
-    if (entry->next != NULL)
-        entry->next->previous = entry->previous;
+    entry->previous->next = entry->next;
+    entry->next->previous = entry->previous;
     registry->received += received;
     registry->sent += sent;
     registry->failed += failed ? 1u : 0u;
     live = --registry->live;
-    wake = live <= registry->wakeAt;
     ReleaseSRWLockExclusive(&registry->lock);
-    if (wake)
+    if (live == 0 || live + 1 == registry->limit)
         fatal_unless(SetEvent(registry->fewer), "SetEvent (registry)");
     return live;
 }
 
-/* Asks for the event when no more than `live` are left. Returns FALSE, and does
- * not ask, if that is so already. Only main asks, so one number is enough. */
-static BOOL ask_to_be_woken(REGISTRY *registry, LONG live)
-{
-    BOOL more;
-
-    AcquireSRWLockExclusive(&registry->lock);
-    more = registry->live > live;
-    registry->wakeAt = more ? live : NOBODY_WAITS;
-    ReleaseSRWLockExclusive(&registry->lock);
-    return more;
-}
-
-BOOL registry_wait_for_place(REGISTRY *registry, DWORD limit)
+BOOL registry_wait_for_place(REGISTRY *registry)
 {
     HANDLE either[2] = {registry->stop->event, registry->fewer};
 
-    while (!stop_begun(registry->stop) && limit != 0
-           && ask_to_be_woken(registry, (LONG)limit - 1))
+    /* The event may be an old one: look again. It is never missed, because it
+     * is set after `live` is written. */
+    while (!stop_begun(registry->stop) && registry->limit != 0
+           && registry->live >= registry->limit)
         fatal_unless(WaitForMultipleObjects(2, either, FALSE, INFINITE)
                          != WAIT_FAILED,
                      "WaitForMultipleObjects");
@@ -94,21 +81,19 @@ BOOL registry_wait_for_place(REGISTRY *registry, DWORD limit)
 
 /* ------------------------------ cancelling ------------------------------- */
 
-/* Cancels one operation, or with NULL whatever is outstanding. The caller holds
- * the lock. Returns TRUE if there was something: its packet will come. */
-static BOOL cancel(const REGISTRY_ENTRY *entry, OVERLAPPED *overlapped,
+/* Cancels one operation, or with NULL whatever is outstanding: its packet will
+ * come. The caller holds the lock. */
+static void cancel(const REGISTRY_ENTRY *entry, OVERLAPPED *overlapped,
                    const char *why)
 {
     TRACE_TIME(began);
 
-    if (CancelIoEx((HANDLE)entry->sock, overlapped)) {
+    if (CancelIoEx((HANDLE)entry->sock, overlapped))
         TRACE(trace_cancel(began, entry->id, overlapped == NULL, why));
-        return TRUE;
-    }
-    /* ERROR_NOT_FOUND: it is done already; its packet is on the way to a
-     * worker, or a worker has it. */
-    log_unless(GetLastError() == ERROR_NOT_FOUND, "CancelIoEx");
-    return FALSE;
+    else
+        /* ERROR_NOT_FOUND: it is done already; its packet is on the way to a
+         * worker, or a worker has it. */
+        log_unless(GetLastError() == ERROR_NOT_FOUND, "CancelIoEx");
 }
 
 /* The difference is right also when the tick count wraps around. */
@@ -125,58 +110,38 @@ void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD times)
         entry->deadline = (LONG)(GetTickCount() + times * timeout);
 }
 
-void registry_cancel_idle(REGISTRY *registry)
+BOOL registry_is_idle(const REGISTRY_ENTRY *entry)
 {
+    return entry->registry->idleTimeout != 0 && has_passed(entry->deadline);
+}
+
+/* The owner may post another operation just before the cancel, which then hits
+ * that one. An idle client for whom that is so seems to have failed. */
+void registry_sweep(REGISTRY *registry)
+{
+    BOOL stops = stop_begun(registry->stop);
+    BOOL everything = registry->stop->cutAt != 0;
     REGISTRY_ENTRY *entry;
 
     AcquireSRWLockExclusive(&registry->lock);
-    for (entry = registry->first; entry != NULL; entry = entry->next)
-        if (has_passed(entry->deadline) && cancel(entry, NULL, "idle")) {
-            /* Read again: the owner may have posted another operation before
-             * the cancel, which has hit that one. */
-            entry->expired = TRUE;
-            entry->expiredDeadline = entry->deadline;
-        }
+    for (entry = registry->head.next; entry != &registry->head;
+         entry = entry->next)
+        if (!stops && registry_is_idle(entry))
+            cancel(entry, NULL, "idle");
+        else if (everything)
+            cancel(entry, NULL, "stop");
+        else if (stops && (!entry->discarding || has_passed(entry->deadline)))
+            cancel(entry, entry->receive, "stop");
     ReleaseSRWLockExclusive(&registry->lock);
-}
-
-BOOL registry_expired(const REGISTRY_ENTRY *entry)
-{
-    BOOL expired;
-
-    /* Under the lock, because the packet of a cancelled operation may come
-     * before the sweep has noted that it cancelled it. And only for that
-     * operation: a cancel may come too late, and the connection goes on. */
-    AcquireSRWLockShared(&entry->registry->lock);
-    expired = entry->expired && entry->expiredDeadline == entry->deadline;
-    ReleaseSRWLockShared(&entry->registry->lock);
-    return expired;
 }
 
 /* -------------------------------- stopping ------------------------------- */
 
 BOOL registry_discard(REGISTRY_ENTRY *entry)
 {
-    REGISTRY *registry = entry->registry;
-
-    AcquireSRWLockExclusive(&registry->lock);
-    entry->discarding = !registry->stop->cut;
     entry->deadline = (LONG)(GetTickCount() + LINGER);
-    ReleaseSRWLockExclusive(&registry->lock);
-    return entry->discarding;
-}
-
-static void sweep(REGISTRY *registry, BOOL everything)
-{
-    REGISTRY_ENTRY *entry;
-
-    AcquireSRWLockExclusive(&registry->lock);
-    for (entry = registry->first; entry != NULL; entry = entry->next)
-        if (everything)
-            cancel(entry, NULL, "stop");
-        else if (!entry->discarding || has_passed(entry->deadline))
-            cancel(entry, entry->receive, "stop");
-    ReleaseSRWLockExclusive(&registry->lock);
+    InterlockedExchange(&entry->discarding, TRUE);
+    return entry->registry->stop->cutAt == 0;
 }
 
 /*
@@ -185,21 +150,22 @@ static void sweep(REGISTRY *registry, BOOL everything)
  */
 void registry_drain(REGISTRY *registry, DWORD milliseconds)
 {
+    STOP *stop = registry->stop;
     ULONGLONG start = GetTickCount64(), cutAt = 0;
 
-    while (ask_to_be_woken(registry, 0)) {
+    while (registry->live > 0) {
         ULONGLONG now = GetTickCount64();
         DWORD took;
 
         if (now - start >= milliseconds)
-            stop_cut(registry->stop);
-        if (registry->stop->cut && cutAt == 0) {
+            stop_cut(stop);
+        if (cutAt == 0 && stop->cutAt != 0) {
             TRACE(trace_moment("cut"));
             cutAt = now;
         }
         fatal_unless(cutAt == 0 || now - cutAt < GIVE_UP,
                      "CancelIoEx (connections do not end)");
-        sweep(registry, cutAt != 0);
+        registry_sweep(registry);
         /* No connection ends while a sweep holds the lock. With many thousands
          * a sweep takes long: then they get as long to end. */
         took = (DWORD)(GetTickCount64() - now);

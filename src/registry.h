@@ -10,7 +10,6 @@
  */
 #pragma once
 
-#include "platform.h"
 #include "stop.h"
 
 typedef struct REGISTRY_ENTRY {
@@ -23,21 +22,19 @@ typedef struct REGISTRY_ENTRY {
      * before each post, the sweeps read it, without a lock: an aligned LONG
      * is read and written in one piece, and nothing else depends on it. */
     volatile LONG deadline;
-    /* Under the lock: */
-    BOOL expired;          /* the idle sweep has cancelled an operation    */
-    LONG expiredDeadline;  /* ... which had this deadline                  */
-    BOOL discarding;       /* stopping: our FIN is sent; what comes is dropped
-                              until the client's FIN. Only the owner writes
-                              it, and so reads it without the lock         */
+    volatile LONG discarding;  /* stopping: our FIN is sent; what comes is
+                              dropped until the client's FIN. The owner writes
+                              it, once, after the deadline                 */
 } REGISTRY_ENTRY;
 
 typedef struct REGISTRY {
     STOP *stop;
     DWORD idleTimeout;                   /* ms; 0: never                   */
-    HANDLE fewer;                        /* set when live is down to wakeAt */
+    LONG limit;                          /* connections at once; 0: none   */
+    HANDLE fewer;                        /* set when live gets below the limit,
+                                            and when it gets 0             */
     SRWLOCK lock;                        /* for what follows               */
-    LONG wakeAt;                         /* -1: main does not wait         */
-    REGISTRY_ENTRY *first;
+    REGISTRY_ENTRY head;                 /* of a ring; no connection's     */
     volatile LONG live;                  /* how many are listed; read without
                                             the lock it may be slightly stale */
     ULONGLONG connections;               /* ever listed                    */
@@ -46,41 +43,44 @@ typedef struct REGISTRY {
 
 /* Opens an empty registry, all zero before; the idle timeout is in ms. Returns
  * FALSE after one line that says why not. */
-BOOL registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout);
+BOOL registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout,
+                   LONG limit);
 void registry_close(REGISTRY *registry);
 
-/* List an entry, whose registry, id, sock and receive are set; take it off the
- * list, and the connection's bytes into the totals. Both return how many
- * connections are left. */
-LONG registry_add(REGISTRY_ENTRY *entry);
+/* List an entry, all zero before; take it off the list, and the connection's
+ * bytes into the totals. Both return how many connections are left. */
+LONG registry_add(REGISTRY *registry, REGISTRY_ENTRY *entry, ULONGLONG id,
+                  SOCKET sock, OVERLAPPED *receive);
 LONG registry_remove(REGISTRY_ENTRY *entry, ULONGLONG received, ULONGLONG sent,
                      BOOL failed);
 
-/* Waits until fewer than `limit` connections live (0: does not wait). Returns
- * FALSE once the server stops. */
-BOOL registry_wait_for_place(REGISTRY *registry, DWORD limit);
+/* Waits until fewer connections live than the limit. Returns FALSE once the
+ * server stops. Main alone waits, and it alone lists connections. */
+BOOL registry_wait_for_place(REGISTRY *registry);
 
 /*
- * The idle timeout. registry_set_deadline gives the operation that the owner is
- * about to post `times` the timeout. registry_cancel_idle cancels what is
- * outstanding on every connection whose deadline has passed; the worker that
- * gets the packet closes it. registry_expired says whether that is why the
- * connection's last operation failed.
+ * Cancels what has to end; the worker that gets the packet closes the connection.
+ * While the server runs that is everything of connections whose deadline has
+ * passed. While it drains: receives, but of a connection that is discarding only
+ * after its deadline. After stop_cut: everything.
  */
+void registry_sweep(REGISTRY *registry);
+
+/* The idle timeout. registry_set_deadline gives the operation that the owner is
+ * about to post `times` the timeout; registry_is_idle says whether it has taken
+ * longer. */
 void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD times);
-void registry_cancel_idle(REGISTRY *registry);
-BOOL registry_expired(const REGISTRY_ENTRY *entry);
+BOOL registry_is_idle(const REGISTRY_ENTRY *entry);
 
 /*
- * Ends every connection once the server stops: cancels receives and lets sends
- * finish for at most `milliseconds`, or until stop_cut; then cancels everything.
- * Returns when no connection is left.
+ * Ends every connection once the server stops: sweeps until no connection is left,
+ * and cuts the drain after `milliseconds`, if nobody has before.
  */
 void registry_drain(REGISTRY *registry, DWORD milliseconds);
 
 /*
- * Marks a connection, which the caller owns, as one that only waits for its
- * client to close: the drain lets it, as long as something comes. Returns FALSE
- * if the drain is over and everything is being cancelled.
+ * Marks a connection, which the caller owns, as discarding: it only waits for its
+ * client to close, and may as long as something comes. Returns FALSE if the drain
+ * is over and everything is being cancelled.
  */
 BOOL registry_discard(REGISTRY_ENTRY *entry);

@@ -11,13 +11,23 @@
 
 typedef struct {
     void *volatile reason;  /* const char *: why it stops; NULL: it runs   */
-    volatile LONG cut;      /* the drain is over: everything is cancelled  */
-    HANDLE event;           /* set once it stops; never closed, because a
-                               handler may set it as the process ends      */
+    volatile LONG cutAt;     /* GetTickCount of when the drain was over and
+                                 everything was cancelled; 0: it is not      */
+    SOCKET listener;         /* main's to use; the stop closes it           */
+    volatile LONG listening;  /* whoever makes it FALSE closes the listener  */
+    int closeError;          /* of that; main's to read after the event     */
+    HANDLE event;            /* set once it stops and the listener is closed;
+                                 never closed, because a handler may set it as
+                                 the process ends                            */
 } STOP;
 
-/* Makes the event. Returns FALSE after one line that says why not. */
+/* Makes the event, in a STOP that was all zero. Returns FALSE after one line
+ * that says why not. */
 BOOL stop_open(STOP *stop);
+
+/* Takes over main's listening socket: whatever begins the stop closes it, which
+ * releases accept; if the stop has begun already, it is closed now. */
+void stop_takes(STOP *stop, SOCKET listener);
 
 /* Begins the stop; `reason` is a constant text for the log. Returns FALSE if
  * the server was stopping already. */
@@ -28,5 +38,5 @@ void stop_cut(STOP *stop);
 
 BOOL stop_begun(const STOP *stop);
 
-/* Waits until the server stops, at most `milliseconds`. Returns stop_begun. */
+/* Waits for the event, at most `milliseconds`. Returns stop_begun. */
 BOOL stop_wait(const STOP *stop, DWORD milliseconds);

@@ -7,7 +7,7 @@
  * sorts them by time, and leaves equals in their order, gets all of it right.
  */
 #include "trace.h"
-#include "address.h"
+#include "log.h"
 #include "trace_file.h"
 #include "version.h"
 
@@ -18,9 +18,14 @@
 #define MAX_LINE   512   /* bytes; a longer one is left out */
 #define LAST_PLACE 9999u /* of a thread in the viewer: behind all workers */
 
+#define FLUSH_INTERVAL 250 /* ms */
+
 volatile LONG traceOn = FALSE;
 
-static LONGLONG startTime;  /* written before there are other threads */
+/* Written before there are other threads: */
+static const char *fileName;
+static LONGLONG startTime;
+static HANDLE timer;
 
 /* In ns. In two parts: ticks times a billion are too many after half an hour.
  * The two calls can't fail since Windows XP. */
@@ -35,6 +40,22 @@ LONGLONG trace_clock(void)
 }
 
 /* --------------------------------- events -------------------------------- */
+
+static void report(const char *call, DWORD code, const char *advice)
+{
+    log_failure((int)code, advice, "%s '%s' (trace)", call, fileName);
+}
+
+/* Adds to the file; the trace ends where that fails. */
+static void add(const char *piece, size_t length, BOOL now)
+{
+    DWORD code = trace_file_put(piece, length, now);
+
+    if (code == NO_ERROR)
+        return;
+    traceOn = FALSE;
+    report("WriteFile", code, "the trace ends here, the server goes on");
+}
 
 /* Writes an event: what every one has, and what `format` gives. That is JSON
  * with ' for ", which is easier to read in C. A line that is too long is left
@@ -63,47 +84,44 @@ static void put(char phase, LONGLONG at, const char *format, ...)
     if (length < start || (size_t)length + 1 >= sizeof line)
         return;
     line[length++] = '}';
-    if (!trace_file_put(line, (size_t)length))
-        traceOn = FALSE;
+    add(line, (size_t)length, FALSE);
 }
 
 /* The beginning of an event that takes no time. */
 #define LIFE(name) "'s':'t','cat':'life','name':'" name "','args':{"
 
-static const char *mode_name(BOOL write) { return write ? "WRITE" : "READ"; }
-
 /* ------------------------ packets and operations ------------------------- */
 
 /* Begins or ends the kernel's span of an operation. Threads differ, and so the
  * two are tied together by an id: the connection's. */
-static void put_span(char phase, LONGLONG at, ULONGLONG conn, BOOL write,
+static void put_span(char phase, LONGLONG at, ULONGLONG conn, const char *mode,
                      DWORD bytes, DWORD code)
 {
     put(phase, at,
         "'cat':'kernel','name':'%s','id':'%llu',"
         "'args':{'conn':%llu,'bytes':%lu,'error':%lu}",
-        mode_name(write), conn, conn, bytes, code);
+        mode, conn, conn, bytes, code);
 }
 
-void trace_post(ULONGLONG conn, BOOL write, DWORD bytes)
+void trace_post(ULONGLONG conn, const char *mode, DWORD bytes)
 {
-    put_span('b', trace_clock(), conn, write, bytes, 0);
+    put_span('b', trace_clock(), conn, mode, bytes, 0);
 }
 
-void trace_post_failed(ULONGLONG conn, BOOL write, DWORD code)
+void trace_post_failed(ULONGLONG conn, const char *mode, DWORD code)
 {
-    put_span('e', trace_clock(), conn, write, 0, code);
+    put_span('e', trace_clock(), conn, mode, 0, code);
 }
 
-void trace_packet(ULONGLONG conn, BOOL write, DWORD bytes, DWORD code)
+void trace_packet(ULONGLONG conn, const char *mode, DWORD bytes, DWORD code)
 {
     LONGLONG now = trace_clock();
 
-    put_span('e', now, conn, write, bytes, code);
+    put_span('e', now, conn, mode, bytes, code);
     put('B', now,
         "'cat':'packet','name':'%s%s',"
         "'args':{'conn':%llu,'bytes':%lu,'error':%lu}",
-        code != 0 ? "failed " : "", mode_name(write), conn, bytes, code);
+        code != 0 ? "failed " : "", mode, conn, bytes, code);
 }
 
 void trace_posted(BOOL sentinel, DWORD bytes)
@@ -125,10 +143,9 @@ void trace_waiting(void) { put('E', trace_clock(), "'cat':'packet'"); }
 void trace_accepted(ULONGLONG conn, const SOCKADDR_INET *peer)
 {
     char text[ADDRESS_TEXT];
-    u_short port = address_text(peer, text);
 
-    put('i', trace_clock(), LIFE("accept") "'conn':%llu,'peer':'%s:%u'}", conn,
-        text, port);
+    put('i', trace_clock(), LIFE("accept") "'conn':%llu,'peer':'%s'}", conn,
+        log_address(peer, text));
 }
 
 void trace_closing(ULONGLONG conn, const char *reason, ULONGLONG received,
@@ -191,13 +208,15 @@ static void describe_system(char *text, size_t size)
                  version.dwMinorVersion, version.dwBuildNumber);
     else
         snprintf(text, size, "Windows");
+    for (; *text != '\0'; ++text)  /* it is to stand in JSON */
+        if (*text < ' ' || *text > '~' || *text == '"' || *text == '\\')
+            *text = '?';
 }
 
-/* What a viewer wants to know of the whole. */
-static void put_info(const OPTIONS *options, DWORD workers, DWORD concurrency,
-                     DWORD cpus)
+void trace_info(DWORD workers, DWORD concurrency, DWORD cpus, DWORD work,
+                BOOL spins)
 {
-    char system[96], escaped[192];
+    char system[96];
     SYSTEMTIME now;
 
     describe_system(system, sizeof system);
@@ -206,28 +225,73 @@ static void put_info(const OPTIONS *options, DWORD workers, DWORD concurrency,
         "'name':'trace_info','args':{'system':'%s','workers':%lu,"
         "'concurrency':%lu,'cpus':%lu,'work':%lu,'spins':%s,"
         "'started':'%04u-%02u-%02uT%02u:%02u:%02uZ'}",
-        json_escape(system, escaped, sizeof escaped), workers, concurrency,
-        cpus, options->workTime, options->workSpins ? "true" : "false",
+        system, workers, concurrency, cpus, work, spins ? "true" : "false",
         now.wYear, now.wMonth, now.wDay, now.wHour, now.wMinute, now.wSecond);
 }
 
-void trace_open(const OPTIONS *options, DWORD workers, DWORD concurrency,
-                DWORD cpus)
+static VOID CALLBACK on_timer(PVOID unused, BOOLEAN timedOut)
 {
-    if (options->traceFile == NULL
-        || !trace_file_open(
-            options->traceFile,
-            "[\n{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\","
-            "\"args\":{\"name\":\"" PROGRAM_NAME " " PROGRAM_VERSION "\"}}"))
+    (void)unused, (void)timedOut;
+    add("", 0, TRUE);
+}
+
+/* Returns NULL after one line that says why not. */
+static HANDLE open_file(void)
+{
+    HANDLE handle = CreateFileA(fileName, GENERIC_WRITE, FILE_SHARE_READ, NULL,
+                                CREATE_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
+
+    if (handle == INVALID_HANDLE_VALUE) {
+        report("CreateFile", GetLastError(),
+               "no trace is written, the server goes on");
+        return NULL;
+    }
+    if (GetFileType(handle) == FILE_TYPE_DISK)
+        return handle;
+    log_error(
+        "--trace: '%s' is not a file on a disk; no trace is written, the "
+        "server goes on",
+        fileName);
+    CloseHandle(handle);
+    return NULL;
+}
+
+void trace_open(const char *name)
+{
+    static const char beginning[] =
+        "[\n{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\","
+        "\"args\":{\"name\":\"" PROGRAM_NAME " " PROGRAM_VERSION "\"}}";
+    HANDLE handle;
+
+    fileName = name;
+    handle = open_file();
+    if (handle == NULL)
         return;
+    trace_file_open(handle);
     traceOn = TRUE;
     startTime = trace_clock();
-    put_info(options, workers, concurrency, cpus);
-    trace_thread("main", 0);
+    add(beginning, strlen(beginning), TRUE);
+    TRACE(trace_thread("main", 0));
+    if (traceOn
+        && !CreateTimerQueueTimer(&timer, NULL, on_timer, NULL, FLUSH_INTERVAL,
+                                  FLUSH_INTERVAL, WT_EXECUTEDEFAULT)) {
+        report("CreateTimerQueueTimer", GetLastError(),
+               "it is written later than it should");
+        timer = NULL;
+    }
 }
 
 void trace_close(void)
 {
+    static const char end[] = "\n]\n";
+    DWORD code;
+
     traceOn = FALSE;
-    trace_file_close("\n]\n");
+    if (timer != NULL
+        && !DeleteTimerQueueTimer(NULL, timer, INVALID_HANDLE_VALUE))
+        report("DeleteTimerQueueTimer", GetLastError(), NULL);
+    add(end, strlen(end), TRUE);
+    code = trace_file_close();
+    if (code != NO_ERROR)
+        report("CloseHandle", code, NULL);
 }

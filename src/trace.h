@@ -14,7 +14,6 @@
  */
 #pragma once
 
-#include "options.h"
 #include "platform.h"
 
 /* Written by trace.c alone. A call after the trace has ended does nothing. */
@@ -27,10 +26,14 @@ extern volatile LONG traceOn;
 
 LONGLONG trace_clock(void);
 
-/* Main, before it starts another thread; and after all have ended. If the file
- * can't be made or written, one line says so, and the server goes on. */
-void trace_open(const OPTIONS *options, DWORD workers, DWORD concurrency,
-                DWORD cpus);
+/* Main, before it starts another thread; and after all have ended. Keeps `name`,
+ * the file's. If the file can't be made or written, or is none on a disk (a pipe
+ * or a device may make everybody wait who writes to it), one line says so, and
+ * the server goes on. trace_info tells what a viewer wants to know of the whole:
+ * `work` in ms. */
+void trace_open(const char *name);
+void trace_info(DWORD workers, DWORD concurrency, DWORD cpus, DWORD work,
+                BOOL spins);
 void trace_close(void);
 
 /* Names the calling thread: "worker" and 3, or "sweep" and 0 for the name
@@ -40,7 +43,7 @@ void trace_thread(const char *name, DWORD number);
 /* A worker has taken a packet: of an operation (or of one that was done at
  * once, without a packet), which failed if code is not 0; or one that was
  * posted by hand. It works on it (--work). It is done with it. */
-void trace_packet(ULONGLONG conn, BOOL write, DWORD bytes, DWORD code);
+void trace_packet(ULONGLONG conn, const char *mode, DWORD bytes, DWORD code);
 void trace_posted(BOOL sentinel, DWORD bytes);
 void trace_work(BOOL begins, BOOL spins);
 void trace_waiting(void);
@@ -48,8 +51,8 @@ void trace_waiting(void);
 /* A connection begins; its owner gives an operation to the kernel; gets it
  * back, because the post failed; is about to close the connection. */
 void trace_accepted(ULONGLONG conn, const SOCKADDR_INET *peer);
-void trace_post(ULONGLONG conn, BOOL write, DWORD bytes);
-void trace_post_failed(ULONGLONG conn, BOOL write, DWORD code);
+void trace_post(ULONGLONG conn, const char *mode, DWORD bytes);
+void trace_post_failed(ULONGLONG conn, const char *mode, DWORD code);
 void trace_closing(ULONGLONG conn, const char *reason, ULONGLONG received,
                    ULONGLONG sent);
 

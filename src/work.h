@@ -7,7 +7,6 @@
 #pragma once
 
 #include "options.h"
-#include "platform.h"
 #include "stop.h"
 
 /* The key of the packets that are posted by hand: odd, as no address of a

@@ -57,9 +57,9 @@ static void read_done(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
 {
     say(worker, handleInfo, "read", bytes);
     handleInfo->received += bytes;
-    buffer_received(handleInfo->buffers, &handleInfo->buffer, bytes);
+    buffer_received(&handleInfo->server->buffers, &handleInfo->buffer, bytes);
     if (bytes > 0)
-        work_do(worker->options, worker->stop);
+        work_do(&worker->server->options, &worker->server->stop);
     else
         handleInfo->echo.ended = TRUE;
     answer(handleInfo, bytes);
@@ -80,7 +80,7 @@ static void write_done(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
         connection_write(handleInfo, wsaBuf.buf + bytes, wsaBuf.len - bytes);
     else if (handleInfo->echo.more || handleInfo->echo.ended)
         answer(handleInfo, 0);
-    else if (stop_begun(worker->stop))
+    else if (stop_begun(&worker->server->stop))
         connection_finish(handleInfo);
     else
         connection_read(handleInfo, FALSE);
@@ -111,40 +111,29 @@ static void succeeded(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
 static void failed(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
                    LPPER_IO_DATA ioInfo, DWORD code)
 {
-    CLOSE_REASON reason = connection_failure(handleInfo);
-
     log_detail("failed conn=%llu worker=%lu mode=%s code=%lu", handleInfo->id,
-               worker->id, ioInfo->rwMode == READ ? "READ" : "WRITE", code);
-    if (reason == CLOSE_STOPPED && ioInfo->rwMode == READ
+               worker->id, connection_mode(ioInfo), code);
+    if (stop_begun(&worker->server->stop) && ioInfo->rwMode == READ
         && !handleInfo->entry.discarding)
         connection_finish(handleInfo);  /* between two messages */
     else
-        connection_close(handleInfo, reason);
+        connection_close(handleInfo, CLOSE_ERROR);
 }
 
 /* --------------------------------- packets ------------------------------- */
 
 /* From here to its next post or its close this thread is alone with the
  * connection. */
-void worker_operation(WORKER *worker, LPPER_HANDLE_DATA handleInfo,
-                      LPPER_IO_DATA ioInfo, DWORD bytes, DWORD code)
+static void handle(WORKER *worker, LPPER_HANDLE_DATA handleInfo,
+                   LPPER_IO_DATA ioInfo, DWORD bytes, DWORD code)
 {
-    TRACE(trace_packet(handleInfo->id, ioInfo->rwMode == WRITE, bytes, code));
+    ++worker->completions;
+    TRACE(trace_packet(handleInfo->id, connection_mode(ioInfo), bytes, code));
     if (code == NO_ERROR)
         succeeded(worker, handleInfo, ioInfo, bytes);
     else
         failed(worker, handleInfo, ioInfo, code);
     TRACE(trace_waiting());
-}
-
-BOOL worker_posted(const WORKER *worker, ULONG_PTR key, DWORD bytes)
-{
-    TRACE(trace_posted(key == SENTINEL_KEY, bytes));
-    /* Key and bytes are what the poster made them; nothing hangs on them. */
-    if (key != SENTINEL_KEY)
-        log_detail("posted worker=%lu bytes=%lu", worker->id, bytes);
-    TRACE(trace_waiting());
-    return key != SENTINEL_KEY;
 }
 
 /* Waits for one packet and handles it. Returns FALSE if the worker has to
@@ -154,24 +143,30 @@ static BOOL take_packet(WORKER *worker)
     DWORD bytesTrans;
     ULONG_PTR key;
     LPOVERLAPPED overlapped = NULL;
-    BOOL ok = GetQueuedCompletionStatus(worker->hComPort, &bytesTrans, &key,
-                                        &overlapped, INFINITE);
+    BOOL ok = worker->take != NULL
+                  ? worker->take(worker->from, &bytesTrans, &key, &overlapped)
+                  : GetQueuedCompletionStatus(worker->server->hComPort,
+                                              &bytesTrans, &key, &overlapped,
+                                              INFINITE);
 
     if (overlapped != NULL) {
         /* (TRUE, overlapped): the operation succeeded. (FALSE, overlapped): it
          * failed, but this is its packet all the same, and the only one: it
          * has to be consumed. */
-        ++worker->completions;
-        worker_operation(worker, (LPPER_HANDLE_DATA)key,
-                         (LPPER_IO_DATA)overlapped, bytesTrans,
-                         ok ? NO_ERROR : GetLastError());
+        handle(worker, (LPPER_HANDLE_DATA)key, (LPPER_IO_DATA)overlapped,
+               bytesTrans, ok ? NO_ERROR : GetLastError());
         return TRUE;
     }
     /* (FALSE, NULL): the wait itself failed. With INFINITE that is no timeout,
      * and it would fail again. */
     fatal_unless(ok, "GetQueuedCompletionStatus");
-    /* (TRUE, NULL): a packet posted by hand. */
-    return worker_posted(worker, key, bytesTrans);
+    /* (TRUE, NULL): a packet posted by hand. Key and bytes are what the poster
+     * made them; nothing hangs on them. */
+    TRACE(trace_posted(key == SENTINEL_KEY, bytesTrans));
+    if (key != SENTINEL_KEY)
+        log_detail("posted worker=%lu bytes=%lu", worker->id, bytesTrans);
+    TRACE(trace_waiting());
+    return key != SENTINEL_KEY;
 }
 
 /* ------------------------------- the thread ------------------------------ */

@@ -58,7 +58,8 @@ const flaws = () => {
     for (const box of text ? range.getClientRects() : [])
       if (box.width > 1 && box.height > 1) found.push({text, box, frame});
   }
-  const on = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+  const on = (a, b) =>
+      Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
     && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
   return {
     wider: document.documentElement.scrollWidth

@@ -37,12 +37,11 @@ import tempfile
 import time
 
 import command_lines
-from parts import process_info
 import support
-from parts import descriptors, program, words
+from parts import descriptors, process_info, program, words
+from parts.arguments import Parser, within
 from soak_clients import CYCLES, MIXED, STOPS, Crowd, Wrong
-from support import (CHECKED, STOP_TIMEOUT, Server, launch, wait_until,
-                     windows_path)
+from support import CHECKED, Server, launch, wait_until, windows_path
 
 STEP = 0.1    # seconds between two samples
 EVERY = 30    # seconds between two lines of progress, where it is no terminal
@@ -165,7 +164,11 @@ class Soak:
         end = time.monotonic() + seconds
         pause = crowd.ending
         while True:
-            samples.take()
+            try:
+                samples.take()
+            except OSError:  # there is nothing to be measured any more
+                server.wait_end()
+                check(crowd, server)
             self.screen.progress(f"{part} {done()}, {samples.last()}")
             check(crowd, server)
             if not crowd.busy() or time.monotonic() >= end:
@@ -204,11 +207,7 @@ def stop(server):
     """Ctrl+C. Returns the totals, and the line for the report."""
     began = time.monotonic()
     server.signal_stop()
-    try:
-        status = server.wait_end(STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        raise Wrong("the server still runs, "
-                    f"{STOP_TIMEOUT} seconds after Ctrl+C") from None
+    status = server.wait_end()
     seconds = time.monotonic() - began
     # A client that is gone before it is accepted is worth a line, no more.
     errors = [x for x in server.errors if "this client only" not in x]
@@ -386,21 +385,8 @@ PARTS = {"mixed": mixed, "cycles": cycles, "volume": volume, "stops": stops,
 
 # ------------------------------ command line --------------------------------
 
-def number(kind, least, most):
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = -1
-        if not least <= value <= most:  # nor is NaN
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a number from {least} to {most}")
-        return value
-    return parse
-
-
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="soak.py", description=__doc__, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="soak.py [OPTIONS] [-- OPTIONS OF THE SERVER...]",
@@ -415,7 +401,7 @@ def parse_arguments(arguments):
             ("seed", int, 10**9, 1)):
         parser.add_argument(
             f"--{name}", metavar="N", default=default,
-            type=number(kind, 1 if kind is int else 0.001, most),
+            type=within(kind, 1 if kind is int else 0.001, most),
             help=f"(default: {default})")
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -432,7 +418,7 @@ def run_parts(soak):
     for part in soak.options.parts:
         try:
             PARTS[part](soak)
-        except (Wrong, AssertionError, OSError, MemoryError,
+        except (words.Failure, AssertionError, OSError, MemoryError,
                 subprocess.SubprocessError) as error:
             failures.append(f"{part}: {one_line(error)}")
         finally:

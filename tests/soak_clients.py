@@ -13,6 +13,7 @@ import time
 
 from support import IO_TIMEOUT, closing_all, connect, reset
 from parts.clients import NO_PORT  # where support finds the scripts
+from parts.words import Failure
 
 SPAN = 1048573   # bytes of NOISE before it begins again: a prime
 CHUNK = 65536    # most bytes in one send or receive
@@ -28,7 +29,7 @@ HOSTS = [f"127.0.0.{number}" for number in range(1, 9)]
 PORT_PAUSE = 0.2  # seconds
 
 
-class Wrong(Exception):
+class Wrong(Failure):
     """The server did what it must not; the text says what."""
 
 

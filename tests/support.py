@@ -7,9 +7,7 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -18,6 +16,10 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import launch  # noqa: E402  (scripts/ is no package)
+from parts import server  # noqa: E402
+from parts.clients import (  # noqa: E402, F401  (the tests have them here)
+    IO_TIMEOUT, connect, echo, free_port, receive, receive_all, reset)
+from parts.server import STOP_SIGNAL, TEXT, fields  # noqa: E402, F401
 
 CHECKS = os.environ.get("CHECKS", "")  # of `make test-guarded`
 WINDOWS = launch.WINDOWS
@@ -33,18 +35,11 @@ BUF_SIZE = 4096        # src/buffer.h
 LARGE_BUFFER = 65536   # --buffer, the server's default
 DRAIN_TIMEOUT = 5      # seconds, the server's default
 START_TIMEOUT = 60     # Wine's first start is slow
-STOP_TIMEOUT = DRAIN_TIMEOUT + 2
-IO_TIMEOUT = 20        # of a client's socket: far more than any echo takes
+SLACK = 20             # what a busy machine may add: a limit is for what hangs
+STOP_TIMEOUT = DRAIN_TIMEOUT + SLACK
 
-# Windows sends Ctrl+C to a whole console; a process in a group of its own can
-# be sent Ctrl+Break. Wine turns SIGINT into Ctrl+C.
-STOP_SIGNAL = signal.CTRL_BREAK_EVENT if WINDOWS else signal.SIGINT
 STOP_REASON = "ctrl-break" if WINDOWS else "ctrl-c"
 NEW_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP if WINDOWS else 0
-
-# The server prints ASCII. What it should not print is to be seen, and not to
-# end a reader because the system's code page has no such character.
-TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}
 
 _running = []  # every process a test has started and not yet waited for
 
@@ -188,43 +183,40 @@ def windows_path(path):
     return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
 
 
-def fields(line):
-    """The key=value pairs of an event line."""
-    return dict(re.findall(r"(\S+?)=(\S+)", line))
-
-
-class Server:
-    """A server that was started on a port of the system's choice."""
+class Server(server.Server):
+    """A server that was started on a port of the system's choice. Its output
+    comes by pipes, as it does for most who read it."""
 
     host = "127.0.0.1"
+    stop_timeout = STOP_TIMEOUT
 
     def __init__(self, *arguments, program=PROGRAM, port=0, env=None,
                  stdin=subprocess.DEVNULL):
-        for _ in range(launch.START_TRIES):
-            self._start(launch.command(program, port, *arguments),
-                        environment(env), stdin)
-            with self._more:
-                self._more.wait_for(lambda: self._lines or self._ended,
-                                    START_TIMEOUT)
-            if not self._ended or not launch.never_started(
-                    self.process.wait(IO_TIMEOUT),
-                    self._lines + self._errors):
-                break
-        self.ready = fields(self.wait_for(r"^ready ", START_TIMEOUT))
-        self.port = int(self.ready["port"])
+        super().__init__(launch.command(program, port, *arguments), None,
+                         env=environment(env), stdin=stdin)
+        self.start()
 
-    def _start(self, line, env, stdin):
+    def open(self):
         self._lines, self._errors = [], []
         self._more = threading.Condition()
         self._ended = False
         self.process = start_process(
-            line, env=env, **TEXT, stdin=stdin, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE)
+            self.line, **TEXT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            **self.options)
         self._readers = [
             threading.Thread(target=self._read_output, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True)]
         for reader in self._readers:
             reader.start()
+
+    def wait_until_ready(self):
+        with self._more:
+            self._more.wait_for(
+                lambda: self._ended or self.printed("ready "),
+                self.start_timeout)
+        if self._ended:
+            self._join_readers()
+        return super().wait_until_ready()
 
     # ------------------------------- output --------------------------------
 
@@ -241,6 +233,11 @@ class Server:
         for line in self.process.stderr:
             self._errors.append(line.rstrip("\n"))
 
+    def _join_readers(self):
+        for reader in self._readers:
+            reader.join(IO_TIMEOUT)
+            assert not reader.is_alive()
+
     @property
     def lines(self):
         """All event lines so far."""
@@ -251,6 +248,9 @@ class Server:
     def errors(self):
         """All lines on standard error so far."""
         return list(self._errors)
+
+    def text(self):
+        return "".join(f"{line}\n" for line in self.lines + self.errors)
 
     def matching(self, pattern):
         """The event lines so far that match, in order."""
@@ -272,24 +272,17 @@ class Server:
 
     # ------------------------------ stopping -------------------------------
 
-    def signal_stop(self):
-        """Press Ctrl+C (on Windows Ctrl+Break), and return at once."""
-        self.process.send_signal(STOP_SIGNAL)
-
-    def wait_end(self, timeout=STOP_TIMEOUT):
+    def wait_end(self, timeout=None):
         """Wait for the process to end; returns its exit status."""
-        status = self.process.wait(timeout)
-        for reader in self._readers:
-            reader.join(IO_TIMEOUT)
-            assert not reader.is_alive()
+        status = super().wait_end(timeout)
+        self._join_readers()
         heap = [line for line in self.errors if ":heap:" in line]
         assert not heap, heap  # Wine's own: see heap_checking
         return status
 
-    def stop(self, timeout=STOP_TIMEOUT):
+    def stop(self, timeout=None):
         """Stop it as a person would; it has to end well. Returns totals."""
-        self.signal_stop()
-        assert self.wait_end(timeout) == 0, self.errors
+        super().stop(timeout)
         return self.check_end()
 
     def kill(self):
@@ -385,51 +378,6 @@ class Asked:
 
 # --------------------------------- clients ---------------------------------
 
-def connect(host, port, receive_buffer=None, timeout=IO_TIMEOUT):
-    """Connect; with a `receive_buffer` of so many bytes, and a send buffer not
-    much larger, the system holds little of what the client does not read."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    client = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if receive_buffer is not None:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
-                              receive_buffer)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
-        client.settimeout(timeout)
-        client.connect((host, port))
-    except BaseException:
-        client.close()
-        raise
-    return client
-
-
-def receive(client, size):
-    """Exactly `size` bytes, or what came before the end of file."""
-    data = bytearray()
-    while len(data) < size:
-        part = client.recv(min(size - len(data), 1 << 20))
-        if not part:
-            break
-        data += part
-    return bytes(data)
-
-
-def receive_all(client):
-    """Everything up to the end of file."""
-    data = bytearray()
-    while True:
-        part = client.recv(1 << 20)
-        if not part:
-            return bytes(data)
-        data += part
-
-
-def echo(client, message):
-    """Send and receive as much: for messages that fit the socket buffers."""
-    client.sendall(message)
-    return receive(client, len(message))
-
-
 def exchange(client, data, cuts=()):
     """Send all of it in pieces cut at `cuts`, half-close, receive all."""
     problems = []
@@ -449,14 +397,6 @@ def exchange(client, data, cuts=()):
     sender.join(IO_TIMEOUT)
     assert not sender.is_alive() and not problems, problems
     return received
-
-
-def reset(client):
-    """Close with a reset instead of an end of file."""
-    # struct linger: two ints on POSIX, two shorts on Windows.
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                      struct.pack("hh" if WINDOWS else "ii", 1, 0))
-    client.close()
 
 
 @contextlib.contextmanager

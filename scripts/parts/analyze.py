@@ -20,7 +20,6 @@ if __name__ == "__main__":  # first: the other imports take their time
     from parts import words
     words.begin("analyze.py")
 
-import argparse
 import concurrent.futures
 import difflib
 import pathlib
@@ -29,6 +28,7 @@ import shutil
 import subprocess
 
 from parts import program
+from parts.arguments import Parser
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TIMEOUT = 600  # seconds, for each file
@@ -165,8 +165,8 @@ TOOLS = {  # name: the program, the check, what is said
 
 @program.entry
 def main():
-    parser = argparse.ArgumentParser(
-        description="What four tools can find without running anything.")
+    parser = Parser(
+        description="What tools find in the sources without running them.")
     parser.add_argument("--fix", action="store_true", help="reformat files")
     parser.add_argument("tools", nargs="*", metavar="TOOL",
                         help="of " + ", ".join(TOOLS))

@@ -1,6 +1,12 @@
 """Clients of an echo server: what is the same wherever one is needed."""
 
 import errno
+import os
+import socket
+import struct
+
+WINDOWS = os.name == "nt"
+IO_TIMEOUT = 20  # seconds: far more than any echo takes
 
 # What connect says when every local port is in use: on Linux, on Windows.
 NO_PORT = {getattr(errno, name) for name in (
@@ -8,3 +14,64 @@ NO_PORT = {getattr(errno, name) for name in (
     "WSAENOBUFS") if hasattr(errno, name)}
 NO_PORT_LEFT = ("no local port is free: use fewer connections, or wait some "
                 "minutes until those of closed ones are free (TIME_WAIT)")
+
+
+def free_port():
+    """A port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def connect(host, port, receive_buffer=None, timeout=IO_TIMEOUT):
+    """Connects. With a `receive_buffer` of that many bytes the system holds
+    little of what the client does not read. The send buffer is larger than one
+    segment: otherwise each send waits for the acknowledgement, 40 ms."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    client = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if receive_buffer is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
+                              receive_buffer)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        client.settimeout(timeout)
+        client.connect((host, port))
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def receive(client, size):
+    """Exactly `size` bytes, or what came before the end of file."""
+    data = bytearray()
+    while len(data) < size:
+        part = client.recv(min(size - len(data), 1 << 20))
+        if not part:
+            break
+        data += part
+    return bytes(data)
+
+
+def receive_all(client):
+    """Everything up to the end of file."""
+    data = bytearray()
+    while True:
+        part = client.recv(1 << 20)
+        if not part:
+            return bytes(data)
+        data += part
+
+
+def echo(client, message):
+    """Sends it and receives as much: for what fits the socket buffers."""
+    client.sendall(message)
+    return receive(client, len(message))
+
+
+def reset(client):
+    """Closes with a reset instead of an end of file."""
+    # struct linger: two ints on POSIX, two shorts on Windows.
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                      struct.pack("hh" if WINDOWS else "ii", 1, 0))
+    client.close()

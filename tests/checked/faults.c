@@ -188,7 +188,7 @@ static void asked(size_t call, const char *format, ...)
         return;
     }
     va_start(args, format);
-    vsnprintf(arguments, sizeof arguments, format, args);
+    (void)vsnprintf(arguments, sizeof arguments, format, args);
     va_end(args);
     length = snprintf(line, sizeof line, "%s thread=%lu%s\n", rules[call].name,
                       GetCurrentThreadId(), arguments);

@@ -9,7 +9,7 @@ OFFERED = 100 << 20  # bytes, to a server, by each client that never reads
 
 
 def offer(server, clients, piece=b"\xa5" * 65536):
-    """Send pieces to all of them, who don't read, until nothing moves any more.
+    """Send pieces to all of them, who don't read, until nothing moves.
 
     Returns how many bytes the sockets took of each; no more than OFFERED.
     """
@@ -57,8 +57,12 @@ class Load:
             assert self._busy.wait_for(lambda: self.rounds >= 3 * clients,
                                        IO_TIMEOUT)
 
+    def _goes_on(self):
+        """Until end(), or until the test fails: that kills the server."""
+        return not self._stop.is_set() and self.server.alive()
+
     def _run(self, behaviour):
-        while not self._stop.is_set():
+        while self._goes_on():
             try:
                 behaviour(self._count)
             except OSError:
@@ -68,7 +72,7 @@ class Load:
         with self._busy:
             self.rounds += 1
             self._busy.notify_all()
-        return not self._stop.is_set()
+        return self._goes_on()
 
     def end(self):
         self._stop.set()

@@ -9,10 +9,9 @@ import pytest
 
 import launch
 from support import (CHECKED, STOP_SIGNAL, STOP_TIMEOUT, WINDOWS, Asked,
-                     Server, closing_all, connect, echo, run_server,
-                     start_process, wait_until)
+                     Server, closing_all, connect, echo, free_port,
+                     run_server, start_process, wait_until)
 from test_command_line import WRONG
-from test_listening import free_port
 
 pytestmark = pytest.mark.skipif(
     WINDOWS, reason="POSIX makes the terminals and the pipes that are full")

@@ -16,15 +16,14 @@ import os
 import pathlib
 import random
 import re
-import socket
-import subprocess
 import tempfile
-import time
 
 import pytest
 
-from support import (CHECKED, ROOT, STOP_SIGNAL, WINDOWS,
-                     build_broken, check_nothing_left, exchange, fields,
+from parts.server import Server, read
+from parts.words import Failure
+from support import (CHECKED, ROOT, WINDOWS, build_broken,
+                     check_nothing_left, connect, exchange, fields, free_port,
                      launch, receive, reset, start_process, windows_path,
                      without_wines)
 
@@ -88,13 +87,6 @@ ARGUMENTS = {  # beside those that all have
 }
 
 
-def free_port():
-    """One that nobody has now: the line that tells which may be what fails."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def hits(when, calls):
     """How many of so many calls have failed."""
     n = int(re.sub(r"\D", "", when))
@@ -103,63 +95,58 @@ def hits(when, calls):
     return max(0, calls - n + 1) if when.endswith("+") else int(calls >= n)
 
 
-class Run:
+class Run(Server):
     """One server whose calls fail, from its start to its end. `faults` are
     the calls and when they do."""
 
+    start_timeout = stop_timeout = END_TIMEOUT
+    start_process = staticmethod(start_process)
+
     def __init__(self, directory, faults, program=CHECKED, delays=None):
-        self.faults, self.program, self.delays = faults, program, delays
+        self.faults = faults
         self.name = ",".join(f"{call}:{when}:{CODES[call]}"
                              for call, when in faults.items())
         self.console = not WINDOWS and not CONSOLE.isdisjoint(faults)
-        self.input = subprocess.DEVNULL
         self.directory = pathlib.Path(tempfile.mkdtemp(dir=directory))
-        self.port = free_port()
-        self.problems = []
-        self.served = 0
+        # The line that tells which port may be what fails.
+        port = free_port()
+        more = [x for call in faults for x in ARGUMENTS.get(call, [])]
+        super().__init__(launch.command(
+            program, port, "-v", "--workers", 2, "--idle-timeout", 5,
+            "--drain-timeout", 1, "--post", 1, "--trace",
+            windows_path(self.path("trace")), *more), self.path("out"))
+        self.port, self.problems, self.served = port, [], 0
+        self.options["env"].update(
+            FAULTS=self.name, GUARD=windows_path(self.path("guard")),
+            COUNTS=windows_path(self.path("counts")),
+            **({} if delays is None else {"DELAYS": str(delays)}))
 
     def path(self, name):
         return self.directory / name
 
-    def start(self):
-        """Its output goes to files: nobody has to read it meanwhile."""
-        env = {**launch.environment(), "FAULTS": self.name,
-               "GUARD": windows_path(self.path("guard")),
-               "COUNTS": windows_path(self.path("counts"))}
-        if self.delays is not None:
-            env["DELAYS"] = str(self.delays)
-        more = [x for call in self.faults for x in ARGUMENTS.get(call, [])]
-        line = launch.command(
-            self.program, self.port, "-v", "--workers", 2, "--idle-timeout", 5,
-            "--drain-timeout", 1, "--post", 1, "--trace",
-            windows_path(self.path("trace")), *more)
-        with open(self.path("out"), "wb") as out, \
-                open(self.path("err"), "wb") as err:
-            self.process = start_process(line, env=env, stdin=self.input,
-                                         stdout=out, stderr=err)
+    def open(self):
+        with open(self.log, "wb") as out, open(self.path("err"), "wb") as err:
+            self.process = self.start_process(self.line, stdout=out,
+                                              stderr=err, **self.options)
+
+    def is_ready(self):
+        """It listens. The attempt is a client, too."""
+        try:
+            self.connect().close()
+            return True
+        except OSError:
+            return False
+
+    def text(self):
+        return read(self.log) + read(self.path("err"))
 
     def lines(self, name):
-        return self.path(name).read_text(
-            encoding="utf-8", errors="backslashreplace").splitlines()
+        return read(self.path(name)).splitlines()
 
     # ------------------------------- clients -------------------------------
 
     def connect(self):
-        client = socket.create_connection(("127.0.0.1", self.port),
-                                          CLIENT_TIMEOUT)
-        client.settimeout(CLIENT_TIMEOUT)
-        return client
-
-    def wait_until_it_listens(self):
-        """FALSE if it has ended instead. The attempt is a client, too."""
-        deadline = time.monotonic() + END_TIMEOUT
-        while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                self.connect().close()
-                return True
-            except OSError:
-                time.sleep(0.05)
-        return False
+        return connect("127.0.0.1", self.port, timeout=CLIENT_TIMEOUT)
 
     def talk(self):
         """Some messages; and all of them come back."""
@@ -190,26 +177,26 @@ class Run:
 
     # --------------------------------- end ---------------------------------
 
-    def stop(self):
+    def end(self):
         """While one client is there, which says nothing and goes when the
-        server says that it will."""
+        server says that it will. Returns the status."""
         try:
             silent = self.connect()
         except OSError:
             silent = None  # it has ended by itself
         if self.process.poll() is None:
-            self.process.send_signal(STOP_SIGNAL)
+            self.signal_stop()
         if silent is not None:
             with silent, contextlib.suppress(OSError):
                 silent.recv(1)
-        return self.process.wait(END_TIMEOUT)
+        return self.wait_end()
 
     @contextlib.contextmanager
     def terminal(self):
         """Wine makes a console of a terminal."""
-        controller, self.input = os.openpty()
+        controller, self.options["stdin"] = os.openpty()
         yield
-        os.close(self.input)
+        os.close(self.options["stdin"])
         os.close(controller)
 
     def go(self):
@@ -218,18 +205,14 @@ class Run:
             return self.go_through()
 
     def go_through(self):
-        for _ in range(launch.START_TRIES):
+        with contextlib.suppress(Failure):  # it has ended by itself
             self.start()
-            if self.wait_until_it_listens():
-                self.drive()
-            try:
-                status = self.stop()
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                return [f"{self.name}: it does not end"]
-            if not launch.never_started(
-                    status, self.lines("out") + self.lines("err")):
-                break
+            self.drive()
+        try:
+            status = self.end()
+        except Failure:
+            self.kill()
+            return [f"{self.name}: it does not end"]
         self.check(status)
         return [f"{self.name}, status {status}: {each}"
                 for each in self.problems]

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from support import (WINDOWS, closing_all, connect, echo, run_server,
-                     wait_until)
+from support import (WINDOWS, closing_all, connect, echo, free_port,
+                     run_server, wait_until)
 
 TIME_WAIT = 240  # seconds; Windows' longest
 
@@ -19,13 +19,6 @@ def one_line(result, status, program="iocp_echo_server"):
     assert len(lines) == 1, lines
     assert lines[0].startswith(f"{program}: ")
     return lines[0]
-
-
-def free_port():
-    """A port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def speaks(host, port):

@@ -18,10 +18,10 @@ from parts import process_info
 import support
 from clients import Load
 from kinds import MODES
-from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, LARGE_BUFFER, ROOT, WINDOWS,
-                     Server, build, build_broken, closing_all, connect, echo,
-                     exchange, fields, one_takes_both, receive, together,
-                     windows_path)
+from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, LARGE_BUFFER, ROOT,
+                     WINDOWS, Server, build, build_broken, closing_all,
+                     connect, echo, exchange, fields, one_takes_both, receive,
+                     together, windows_path)
 
 pytestmark = pytest.mark.servers(*MODES)
 
@@ -149,7 +149,7 @@ def test_sentinels_that_are_kept_are_missed(tmp_path):
     server = one_takes_both(Server, program=program)
     server.signal_stop()
     with pytest.raises(subprocess.TimeoutExpired):
-        server.wait_end(2)
+        server.process.wait(2)
     server.kill()
 
 

@@ -6,8 +6,7 @@ import subprocess
 import launch
 from support import (IO_TIMEOUT, PROGRAM, START_TIMEOUT, STOP_REASON,
                      STOP_SIGNAL, TEXT, connect, echo, exchange, fields,
-                     start_process, wait_until)
-from test_listening import free_port
+                     free_port, start_process, wait_until)
 
 PORT = r"port=\d+"
 EVENTS = [

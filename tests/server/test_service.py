@@ -1,8 +1,8 @@
 """A service of one's own: another echo.c, and the rest of the server as it is.
 
 tests/services has two: one that changes what it answers, and one that answers
-by lines, which READs cut anywhere and whose answers can be longer than what was
-received. Both run through what clients do to a server.
+by lines, which READs cut anywhere and whose answers can be longer than what
+was received. Both run through what clients do to a server.
 """
 
 import random
@@ -57,8 +57,8 @@ def service(request):
 
 @pytest.fixture
 def serving(service, programs, server_kind):
-    """A server with that service; its totals are the service's, so that more or
-    fewer bytes may be sent than were received."""
+    """A server with that service, which may send more or fewer bytes than it
+    received."""
     server = server_kind.start("-v", program=programs[service])
     yield server
     assert server.alive(), server.errors

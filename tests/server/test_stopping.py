@@ -14,9 +14,9 @@ import pytest
 import launch
 from clients import Load, offer
 from kinds import MODES, PLAIN, takes_long
-from support import (IO_TIMEOUT, PROGRAM, STOP_REASON, STOP_SIGNAL, TEXT,
-                     closing_all, connect, echo, exchange, fields, receive_all,
-                     start_process, together, wait_until)
+from support import (DRAIN_TIMEOUT, IO_TIMEOUT, PROGRAM, STOP_REASON,
+                     STOP_SIGNAL, TEXT, closing_all, connect, echo, exchange,
+                     fields, receive_all, start_process, together, wait_until)
 
 pytestmark = pytest.mark.servers(PLAIN, *MODES)  # steps have no stop
 
@@ -40,7 +40,7 @@ def test_idle_connections_do_not_hold_the_stop(start_server):
         for _ in range(100):
             clients.append(server.connect())
             assert echo(clients[-1], b"hello") == b"hello"
-        totals = server.stop(timeout=10)
+        totals = server.stop()
         for client in clients:
             assert client.recv(1) == b""  # an end of file, not a reset
     assert totals["failed"] == 0
@@ -152,7 +152,7 @@ def test_clients_that_never_stop_sending(start_server):
                 except socket.timeout:
                     pass  # the server's end of file does not end this client
     load = Load(server, 4, flood)
-    server.stop(timeout=1 + 2)
+    server.stop()
     load.end()
 
 
@@ -164,7 +164,7 @@ def test_two_hundred_clients_that_never_read(start_server):
             clients.append(server.connect(receive_buffer=4096))
         offer(server, clients)
         started = time.monotonic()
-        totals = server.stop(timeout=1 + 2)
+        totals = server.stop()
         # They had the time to read; Windows' clock has steps of 16 ms.
         assert time.monotonic() - started >= 0.9
     assert totals["sent"] < totals["received"]
@@ -175,7 +175,7 @@ def test_no_time_to_drain(start_server):
     server = start_server("--drain-timeout", 0)
     with server.connect(receive_buffer=4096) as client:
         offer(server, [client])
-        server.stop(timeout=2)
+        server.stop(timeout=DRAIN_TIMEOUT - 1)
 
 
 def test_second_ctrl_c_cuts_the_drain_short(start_server):
@@ -186,7 +186,7 @@ def test_second_ctrl_c_cuts_the_drain_short(start_server):
         server.wait_for("^stopping ")
         assert server.alive()
         server.signal_stop()
-        assert server.wait_end(5) == 0
+        assert server.wait_end() == 0
         server.check_end()
 
 
@@ -272,7 +272,7 @@ def test_with_half_closed_and_reset_clients(start_server):
                 client.shutdown(1)
             elif number % 3 == 1:
                 client.close()
-        server.stop(timeout=1 + 2)
+        server.stop()
 
 
 @takes_long

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from support import ROOT, TEXT, WINDOWS, load_script
+from parts import analyze
+from support import ROOT, TEXT, WINDOWS
 
 pytestmark = pytest.mark.skipif(WINDOWS, reason="make may have another name")
 
@@ -29,9 +30,8 @@ def tree(tmp_path):
     for name in ("src", "tests/checked"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "Makefile", tmp_path)
-    parts = tmp_path / "scripts" / "parts"
-    parts.mkdir(parents=True)
-    shutil.copy(ROOT / "scripts" / "parts" / "msvc.py", parts)
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts",
+                    ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
@@ -55,7 +55,6 @@ def test_other_flags_leave_the_warnings(tree):
 
 
 def test_the_analysis_warns_of_the_same():
-    analyze = load_script("parts/analyze")
     assert WARNINGS == {analyze.LANGUAGE, *analyze.WARNINGS, "-Werror"}
 
 

@@ -159,10 +159,10 @@ def fake(tmp_path_factory):
 @pytest.mark.parametrize("what", SERVERS)
 def test_demo(fake, tmp_path, monkeypatch, capfd, what):
     monkeypatch.setenv("FAKE", what)
-    monkeypatch.setattr(demo, "START_TIMEOUT", 2)
-    monkeypatch.setattr(demo, "STOP_TIMEOUT", 2)
+    monkeypatch.setattr(demo.LessonServer, "start_timeout",
+                        2 if what == "hangs" else 20)
+    monkeypatch.setattr(demo.LessonServer, "stop_timeout", 2)
     monkeypatch.setattr(demo, "IO_TIMEOUT", 1)
-    monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
     assert demo.main(["cycle", "-o", str(tmp_path), "--server",
                       str(fake)]) == 1
     out, err = capfd.readouterr()

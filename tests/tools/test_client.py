@@ -13,19 +13,17 @@ import re
 import signal
 import socket
 import socketserver
-import struct
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from support import ROOT
+from support import ROOT, WINDOWS, receive, reset
 
 CLIENT = ROOT / "scripts" / "echo_client.py"
 PROMPT = b"Input message(Q to quit): "
 ANSWER = b"Message from server: "
-WINDOWS = os.name == "nt"
 MB = 1 << 20
 
 
@@ -80,17 +78,6 @@ def assert_fails(result, pattern):
     assert result.returncode == 1
     for claim in b"identical", b"latency", b"{":
         assert claim not in result.stdout
-
-
-def receive(conn, count):
-    """Exactly count bytes, or fewer at end of file."""
-    data = b""
-    while len(data) < count:
-        part = conn.recv(count - len(data))
-        if not part:
-            break
-        data += part
-    return data
 
 
 def echo(conn, change=lambda data, offset: data):
@@ -479,12 +466,6 @@ def close_in_the_middle(conn):
 def reset_in_the_middle(conn):
     receive(conn, 6)
     reset(conn)
-
-
-def reset(conn):
-    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                    struct.pack("hh" if WINDOWS else "ii", 1, 0))
-    conn.close()
 
 
 def reset_at_the_end(conn):

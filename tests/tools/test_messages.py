@@ -73,6 +73,18 @@ def test_what_is_no_letter(name):
                          err)
 
 
+@pytest.mark.parametrize("name, arguments", [
+    ("scripts/echo_client.py", ["9190"]), ("scripts/demo.py", []),
+    ("scripts/demo.py", ["cycle"]), ("scripts/trace_view.py", ["a"]),
+    ("scripts/bench.py", []), ("scripts/parts/analyze.py", []),
+    ("tests/soak.py", ["--parts"])], ids=str)
+def test_a_wrong_command_line_does_nothing_either(name, arguments):
+    odd = f"{NONE}\x1b[2J\n\u202eb"
+    status, out, err = run(name, [*arguments, odd], "utf-8")
+    assert (status, out) == (2, "")
+    assert NONE in err and "\x1b" not in err and "\u202e" not in err
+
+
 @pytest.mark.parametrize("encoding, shown", [
     ("utf-8", NONE), ("ascii", "\\uc5c6\\ub294")])
 def test_what_is_printed_as_it_should_be(tmp_path, encoding, shown):

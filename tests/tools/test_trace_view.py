@@ -952,7 +952,8 @@ def test_address_names_language_and_step(small_page):
 def test_fits_the_screen(large_page, size):
     """What a class looks at needs no scrolling, and is large."""
     seen = use(large_page, """
-      seen.over = all("#shown")[0].getBoundingClientRect().bottom - innerHeight;
+      const shown = all("#shown")[0].getBoundingClientRect();
+      seen.over = shown.bottom - innerHeight;
       seen.text = parseFloat(getComputedStyle(all("#sentence")[0]).fontSize)
         / innerHeight;
     """, size=size)

@@ -1,0 +1,27 @@
+"""Command lines."""
+
+import argparse
+import math
+
+from parts.words import one_line
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, whatever was typed."""
+
+    def error(self, message):
+        super().error(one_line(message))
+
+
+def within(kind, least, most):
+    """A validator for numbers of this kind, both bounds included."""
+    def check(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is not a number from {least} to {most}")
+        return value
+    return check

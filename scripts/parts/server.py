@@ -1,0 +1,161 @@
+"""A server as a process: start it, wait until it is ready, read what it has
+printed, stop it. And what its lines say."""
+
+import re
+import signal
+import subprocess
+import time
+
+import launch
+from parts import program
+from parts.words import Failure, reason
+
+MAX_LOG = 1 << 20   # bytes: more before the ready line is no server of ours
+MAX_SHOWN = 200     # characters of a line it has printed
+PAUSE = 0.02        # seconds between two looks at a file
+
+# What a server prints is ASCII. What it should not print is to be seen, and
+# not to end a reader because an encoding has no such character.
+TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}
+
+# Windows sends Ctrl+C to a whole console; a process in a group of its own can
+# be sent Ctrl+Break, which means the same. Wine turns SIGINT into Ctrl+C.
+STOP_SIGNAL = signal.CTRL_BREAK_EVENT if launch.WINDOWS else signal.SIGINT
+OWN_GROUP = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+             if launch.WINDOWS else {"start_new_session": True})
+
+
+def fields(line):
+    """The key=value pairs of a line that a server has printed."""
+    return dict(re.findall(r"(\S+?)=(\S+)", line))
+
+
+def read(path):
+    """What servers have printed to a file."""
+    return path.read_text(encoding="utf-8", errors="backslashreplace")
+
+
+class Server:
+    """A server whose output goes to a file: nobody has to read it meanwhile,
+    and Wine's services, which have the output of the first program too, would
+    keep a pipe open."""
+
+    start_timeout = 60  # seconds: Wine's first program boots Wine
+    stop_timeout = 15
+    name = "the server "  # before what is said of it
+
+    def __init__(self, line, log, **options):
+        """`options` are those of subprocess.Popen."""
+        self.line, self.log = line, log
+        self.options = {"stdin": subprocess.DEVNULL,
+                        "env": launch.environment(), **options}
+        self.process = self.port = self.ready = None
+
+    # ------------------------------- starting ------------------------------
+
+    def start(self):
+        """Returns when it is ready. Raises Failure, saying why it is not. If
+        Wine has not come to the program, Wine is started again."""
+        for _ in range(launch.START_TRIES):
+            try:
+                with program.interrupts.later():
+                    self.open()
+            except OSError as error:
+                raise Failure(f"{self.name}could not be started: "
+                              f"{reason(error)}") from None
+            status = self.wait_until_ready()
+            if status is None:
+                return
+            if not launch.never_started(status, self.text()):
+                break
+        said = self.last_line() or f"no message, exit status {status}"
+        raise Failure(f"{self.name}did not start: {said}")
+
+    def open(self):
+        """Starts the process."""
+        with open(self.log, "wb") as output:
+            self.process = self.start_process(
+                self.line, stdout=output, stderr=subprocess.STDOUT,
+                **self.options)
+
+    def start_process(self, line, **options):
+        return subprocess.Popen(line, **OWN_GROUP, **options)
+
+    def wait_until_ready(self):
+        """Returns None, or the status with which it has ended instead."""
+        end = time.monotonic() + self.start_timeout
+        while True:
+            status = self.process.poll()
+            if self.is_ready():
+                return None
+            if status is not None:
+                return status
+            if time.monotonic() > end:
+                raise Failure(f"{self.name}is not ready after "
+                              f"{self.start_timeout} seconds")
+            time.sleep(PAUSE)
+
+    def is_ready(self):
+        """Whether it has said so; its port is known then."""
+        found = self.printed("ready ")
+        if found:
+            self.read_ready(found[0])
+        elif len(self.text()) > MAX_LOG:
+            raise Failure(f"{self.name}prints on and on, and no ready line")
+        return bool(found)
+
+    def read_ready(self, line):
+        self.ready = fields(line)
+        port = re.fullmatch("[0-9]{1,5}", self.ready.get("port", ""))
+        if port is None or not 0 < int(port[0]) < 65536:
+            raise Failure(f"no port in the ready line: {line[:MAX_SHOWN]}")
+        self.port = int(port[0])
+
+    # -------------------------------- output -------------------------------
+
+    def text(self):
+        return read(self.log)
+
+    def printed(self, beginning=""):
+        """The whole lines so far that begin like this."""
+        return [line for line in self.text().split("\n")[:-1]
+                if line.startswith(beginning)]
+
+    def last_line(self):
+        """The last that says anything, or ''."""
+        lines = [line for line in self.text().split("\n") if line.strip()]
+        return lines[-1].strip()[:MAX_SHOWN] if lines else ""
+
+    # ------------------------------- stopping ------------------------------
+
+    def signal_stop(self):
+        """Presses Ctrl+C (on Windows Ctrl+Break), and returns at once."""
+        try:
+            self.process.send_signal(STOP_SIGNAL)
+        except OSError as error:
+            raise Failure(f"{self.name}can't be sent Ctrl+C: "
+                          f"{reason(error)}") from None
+
+    def wait_end(self, timeout=None):
+        """Returns its exit status. Raises Failure if it does not end."""
+        timeout = timeout or self.stop_timeout
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{self.name}still runs {timeout} seconds after "
+                          "Ctrl+C") from None
+
+    def stop(self, timeout=None):
+        """As a person would; it has to end well."""
+        self.signal_stop()
+        status = self.wait_end(timeout)
+        if status != 0:
+            raise Failure(f"{self.name}ended with status {status}: "
+                          f"{self.last_line()}")
+
+    def kill(self):
+        """Whatever it does, if it was started at all."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.kill()
+            self.process.wait()

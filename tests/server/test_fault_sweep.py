@@ -290,13 +290,12 @@ BROKEN = {
         '    log_unless(closesocket(sock) == 0, "closesocket");\n', "",
         "bind", "opened"),
     "one failed accept ends it": (
-        "server.c", "    if (is_about_the_client(code)) {\n",
+        "main.c", "    if (is_about_the_client(code)) {\n",
         "    if (is_about_the_client(code)) {\n"
-        '        fail(server, "accept");\n', "accept", "it has ended"),
+        '        fail(program, "accept");\n', "accept", "it has ended"),
     "a file is left": (
-        "trace_file.c",
-        "                  name);\n        CloseHandle(handle);\n",
-        "                  name);\n", "GetFileType", "opened"),
+        "trace.c", "        fileName);\n    CloseHandle(handle);\n",
+        "        fileName);\n", "GetFileType", "opened"),
 }
 
 

@@ -634,12 +634,13 @@ CANNOT_FAIL = {
     "QueryPerformanceCounter", "QueryPerformanceFrequency",
     "GetModuleHandleW", "GetLastError", "WSAGetLastError",
     "GetCurrentProcess", "GetCurrentThreadId", "GetStdHandle", "Sleep",
-    "TerminateProcess", "FormatMessageA", "freeaddrinfo", "htons", "ntohl",
-    "ntohs", "InitializeSListHead", "InterlockedPushEntrySList",
-    "InterlockedPopEntrySList", "QueryDepthSList",
+    "TerminateProcess", "ExitProcess", "FormatMessageA", "freeaddrinfo",
+    "htons", "ntohl", "ntohs", "InitializeSListHead",
+    "InterlockedPushEntrySList", "InterlockedPopEntrySList",
+    "QueryDepthSList",
     # C runtime, on memory of the caller's
-    "exit", "free", "memcmp", "memcpy", "memset", "strchr", "strcmp",
-    "strcspn", "strlen", "strncmp", "__mingw_vsnprintf", "__mingw_snprintf",
+    "free", "memcmp", "memcpy", "memset", "strchr", "strcmp", "strcspn",
+    "strlen", "strncmp", "strrchr", "__mingw_vsnprintf", "__mingw_snprintf",
     "__doserrno", "_vsnprintf", "vsnprintf", "snprintf", "__main",
     "___chkstk_ms",
 }

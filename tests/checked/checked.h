@@ -71,8 +71,7 @@
     X(GetFileType) X(GetConsoleMode) X(SetConsoleMode)
 /* These can't fail; they are counted, and have to be where the others are. */
 #define SURE_CALLS(X)                                                        \
-    X(free) X(AcquireSRWLockExclusive) X(ReleaseSRWLockExclusive) X(Sleep)   \
-    X(ExitProcess)
+    X(free) X(AcquireSRWLockExclusive) X(ReleaseSRWLockExclusive) X(Sleep)
 /* clang-format on */
 
 int WSAAPI fault_WSAStartup(WORD version, WSADATA *data);
@@ -155,7 +154,6 @@ void fault_free(void *block);
 void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock);
 void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock);
 void WINAPI fault_Sleep(DWORD milliseconds);
-void WINAPI fault_ExitProcess(UINT status);
 
 /* guard.c. Zeroed memory, or NULL. */
 void *guard_allocate(size_t size);
@@ -225,7 +223,6 @@ void delay(void);
 #define GetConsoleMode              fault_GetConsoleMode
 #define SetConsoleMode              fault_SetConsoleMode
 #define Sleep                       fault_Sleep
-#define ExitProcess                 fault_ExitProcess
 #define malloc                      fault_malloc
 #define calloc                      fault_calloc
 #define free                        fault_free

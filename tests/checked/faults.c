@@ -573,14 +573,6 @@ void WINAPI fault_Sleep(DWORD milliseconds)
     Sleep(milliseconds);
 }
 
-/* The C runtime's atexit knows nothing of this end. */
-void WINAPI fault_ExitProcess(UINT status)
-{
-    count(CALL_ExitProcess);
-    report();
-    ExitProcess(status);
-}
-
 HANDLE WINAPI fault_CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual,
                                  BOOL set, const wchar_t *name)
 {

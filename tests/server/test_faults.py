@@ -634,15 +634,14 @@ CANNOT_FAIL = {
     "QueryPerformanceCounter", "QueryPerformanceFrequency",
     "GetModuleHandleW", "GetLastError", "WSAGetLastError",
     "GetCurrentProcess", "GetCurrentThreadId", "GetStdHandle", "Sleep",
-    "TerminateProcess", "ExitProcess", "FormatMessageA", "freeaddrinfo",
-    "htons", "ntohl", "ntohs", "InitializeSListHead",
-    "InterlockedPushEntrySList", "InterlockedPopEntrySList",
-    "QueryDepthSList",
+    "TerminateProcess", "FormatMessageA", "freeaddrinfo", "htons", "ntohl",
+    "ntohs", "InitializeSListHead", "InterlockedPushEntrySList",
+    "InterlockedPopEntrySList", "QueryDepthSList",
     # C runtime, on memory of the caller's
-    "free", "memcmp", "memcpy", "memset", "strchr", "strcmp", "strcspn",
-    "strlen", "strncmp", "strrchr", "__mingw_vsnprintf", "__mingw_snprintf",
-    "__doserrno", "_vsnprintf", "vsnprintf", "snprintf", "__main",
-    "___chkstk_ms",
+    "exit", "free", "memcmp", "memcpy", "memset", "strchr", "strcmp",
+    "strcspn", "strlen", "strncmp", "strrchr", "__mingw_vsnprintf",
+    "__mingw_snprintf", "__doserrno", "_vsnprintf", "vsnprintf", "snprintf",
+    "__main", "___chkstk_ms",
 }
 
 

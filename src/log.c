@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_TEXT 4096  /* bytes; what is longer is cut */
@@ -216,5 +217,5 @@ void fatal_unless(BOOL succeeded, const char *call)
         return;
     if (logLast != NULL)
         logLast();
-    ExitProcess(1);
+    exit(1);  /* NOLINT(concurrency-mt-unsafe): nothing is left to be safe */
 }

@@ -252,7 +252,7 @@ static HANDLE open_file(void)
         "--trace: '%s' is not a file on a disk; no trace is written, the "
         "server goes on",
         fileName);
-    CloseHandle(handle);
+    log_unless(CloseHandle(handle), "CloseHandle (trace)");
     return NULL;
 }
 

@@ -30,7 +30,7 @@ static DWORD flush(void)
         code = ERROR_DISK_FULL;
     file.used = 0;
     if (code != NO_ERROR) {
-        CloseHandle(file.handle);
+        (void)CloseHandle(file.handle);  /* what is reported is the write */
         file.handle = NULL;
     }
     return code;

@@ -11,7 +11,7 @@ import subprocess
 from support import (IO_TIMEOUT, PROGRAM, ROOT, Server, build, launch,
                      run_server, start_process)
 
-RUN, DONE, WRONG = range(3)  # OPTIONS_RESULT of src/options.h
+RUN, DONE, WRONG = -1, 0, 2  # OPTIONS_RESULT of src/options.h
 
 SOURCES = ROOT / "tests" / "command_lines"
 LONGEST = 60_000  # bytes of one argument, in one process
@@ -170,7 +170,7 @@ def parts(output):
     """What was printed for each command line; its result and port."""
     return [(text.decode("utf-8", "backslashreplace"), int(result), int(port))
             for text, result, port in re.findall(
-                rb"([^\x01]*)\x01done (\d+) (\d+)\r?\n", output)]
+                rb"([^\x01]*)\x01done (-?\d+) (\d+)\r?\n", output)]
 
 
 def check(line, outcome):
@@ -198,8 +198,7 @@ def run_real(line, outcome, program):
         return
     done = run_server(*map(os.fsdecode, line), program=program,
                       timeout=IO_TIMEOUT)
-    status = {DONE: 0, WRONG: 2}[outcome.result]
-    assert done.returncode == status, f"{shown(line)}: {done}"
+    assert done.returncode == outcome.result, f"{shown(line)}: {done}"
     check(line, Outcome(outcome.result, 0, done.stdout, done.stderr))
     # Other letters come in the system's code page, as far as it has them.
     if all(each.isascii() for each in line):

@@ -334,6 +334,12 @@ def one_takes_both(start, *arguments, **options):
                  env={"TOGETHER": "2"}, **options)
 
 
+def without_wines(lines):
+    """Error lines without those that Wine adds where a process ends while its
+    threads are at work."""
+    return [x for x in lines if not x.startswith("wine client error:")]
+
+
 def check_nothing_left(line, console=False):
     """By the report of a checked server (GUARD), which has ended: every block
     is freed and every handle closed, but for the stop's event, which the

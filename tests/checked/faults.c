@@ -546,12 +546,15 @@ uintptr_t fault__beginthreadex(void *security, unsigned stack,
     return 0;
 }
 
+/* It fails after the wait: Wine 10 may take the status of a thread that ends in
+ * the same moment for that of the process. */
 DWORD WINAPI fault_WaitForSingleObject(HANDLE handle, DWORD milliseconds)
 {
+    DWORD result;
+
     asked(CALL_WaitForSingleObject, " ms=%lu", milliseconds);
-    return fails(CALL_WaitForSingleObject)
-               ? WAIT_FAILED
-               : WaitForSingleObject(handle, milliseconds);
+    result = WaitForSingleObject(handle, milliseconds);
+    return fails(CALL_WaitForSingleObject) ? WAIT_FAILED : result;
 }
 
 DWORD WINAPI fault_WaitForMultipleObjects(DWORD number, const HANDLE *handles,

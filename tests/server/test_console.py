@@ -1,6 +1,7 @@
 """The console: Ctrl+C whatever is blocked, and what a click may stop."""
 
 import concurrent.futures
+import contextlib
 import os
 import socket
 import subprocess
@@ -146,6 +147,28 @@ def test_ctrl_c_before_it_is_ready(asked):
         process = start(asked, "stdout", pipe, 0)
         assert wait_until(lambda: asked.calls("WriteFile"))
         assert press(process, asked, 3) == 1
+
+
+def test_the_last_line_is_written_before_the_end(asked):
+    """All workers fail at once. One of them says so, once somebody reads; the
+    others do not end the program before that."""
+    with Pipe() as pipe:
+        pipe.fill()
+        process = start(asked, "stderr", pipe, 0, "-w", 4,
+                        faults="GetQueuedCompletionStatus:1+:6")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        os.set_blocking(pipe.reader, False)
+        text = b""
+
+        def ended():
+            nonlocal text
+            with contextlib.suppress(BlockingIOError):
+                text += os.read(pipe.reader, 1 << 20)
+            return process.poll() is not None
+        assert wait_until(ended) and ended()
+    assert process.returncode == 1
+    assert text.count(b"GetQueuedCompletionStatus failed: ") == 1
 
 
 # -------------------------------- QuickEdit --------------------------------

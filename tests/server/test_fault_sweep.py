@@ -24,7 +24,8 @@ from parts.server import Server, read
 from parts.words import Failure
 from support import (CHECKED, ROOT, WINDOWS, build_broken,
                      check_nothing_left, connect, exchange, fields, free_port,
-                     launch, receive, reset, start_process, windows_path)
+                     launch, receive, reset, start_process, windows_path,
+                     without_wines)
 
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the server with faults: make checked",
@@ -221,7 +222,7 @@ class Run(Server):
             self.problems.append(problem)
 
     def check(self, status):
-        out, err = self.lines("out"), self.lines("err")
+        out, err = self.lines("out"), without_wines(self.lines("err"))
         if status not in (0, 1, 2):
             self.problems.append(f"it crashed: {out[-2:]} {err}")
             return

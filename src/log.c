@@ -213,8 +213,15 @@ BOOL log_unless(BOOL succeeded, const char *call)
 
 void fatal_unless(BOOL succeeded, const char *call)
 {
-    if (log_unless(succeeded, call))
+    static volatile LONG ends = FALSE;
+
+    if (succeeded)
         return;
+    /* Several threads may come here at once. One says why, and the others do
+     * not end the program before its line is written. */
+    if (InterlockedExchange(&ends, TRUE))
+        Sleep(INFINITE);
+    log_unless(FALSE, call);
     if (logLast != NULL)
         logLast();
     exit(1);  /* NOLINT(concurrency-mt-unsafe): nothing is left to be safe */

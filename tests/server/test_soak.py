@@ -127,7 +127,8 @@ def test_a_leak_is_noticed(tmp_path):
     server = change(
         tmp_path, "connection.c", ("    free(handleInfo);\n", ""),
         ("    log_unless(closesocket(handleInfo->hClntSock) == 0, "
-         '"closesocket");\n', "    shutdown(handleInfo->hClntSock, SD_BOTH);\n"))
+         '"closesocket");\n',
+         "    shutdown(handleInfo->hClntSock, SD_BOTH);\n"))
     assert re.match(r"soak: FAILED: mixed: memory rose by [\d,]+ KB in the "
                     r"second half, more than 1,024; handles rose by [\d,]+ "
                     "handles in the second half, more than 64$",

@@ -84,13 +84,11 @@ static BOOL WINAPI on_control(DWORD event)
     }
 }
 
-BOOL console_open(STOP *stop)
+void console_open(STOP *stop)
 {
     stopped = stop;
-    if (!log_unless(SetConsoleCtrlHandler(on_control, TRUE),
-                    "SetConsoleCtrlHandler"))
-        return FALSE;
+    fatal_unless(SetConsoleCtrlHandler(on_control, TRUE),
+                 "SetConsoleCtrlHandler");
     logLast = console_close;
     log_unless(disable_quick_edit(), "SetConsoleMode");
-    return TRUE;
 }

@@ -10,9 +10,8 @@
 
 #include "stop.h"
 
-/* Begins with that. Keeps `stop`. Returns FALSE after one line that says why
- * nobody could stop the server. */
-BOOL console_open(STOP *stop);
+/* Begins with that. Keeps `stop`. */
+void console_open(STOP *stop);
 
 /* Turns QuickEdit on again, if it was. */
 void console_close(void);

@@ -30,7 +30,6 @@
 #include "worker.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SWEEP_INTERVAL 250  /* ms; idle connections may end this much later */
@@ -40,72 +39,11 @@
 typedef struct {
     SERVER server;
     WORKER workers[MAX_WORKERS];
-    BATCH *batches;  /* one for each worker, or NULL                        */
-    POOL pool;       /* the workers' threads                                */
-    POOL sweeper;    /* one thread, or none                                 */
+    POOL pool;  /* their threads, and the sweeper's */
     int exitStatus;
 } PROGRAM;
 
-/* Stops the server as usual, but with exit status 1. If it stops already this
- * does not cut the drain, and waits until the listener is closed: by then
- * nothing of Winsock's is left to a thread of the console. */
-static void fail(PROGRAM *program, const char *reason)
-{
-    program->exitStatus = 1;
-    if (!stop_begin(&program->server.stop, reason))
-        stop_wait(&program->server.stop, INFINITE);
-}
-
 /* -------------------------------- starting ------------------------------- */
-
-/* Makes a server of its options, without threads. */
-static BOOL prepare(SERVER *server)
-{
-    const OPTIONS *options = &server->options;
-
-    logLevel = (LOG_LEVEL)options->logLevel;
-    buffers_open(&server->buffers, options->largestBuffer,
-                 options->zeroByteRecv != 0);
-    if (!stop_open(&server->stop) || !console_open(&server->stop)
-        || !registry_open(&server->registry, &server->stop,
-                          options->idleTimeout * 1000,
-                          (LONG)options->maxConnections))
-        return FALSE;
-    if (options->traceFile != NULL)
-        trace_open(options->traceFile);
-    TRACE(trace_info(options->workers, options->concurrency, options->cpus,
-                     options->workTime, options->workSpins));
-    TRACE(trace_thread("main", 0));
-    return TRUE;
-}
-
-static BOOL start_workers(PROGRAM *program)
-{
-    const OPTIONS *options = &program->server.options;
-    BOOL plain = options->batch == 1 && options->inlineLimit == 0;
-    DWORD i;
-
-    program->batches = plain ? NULL
-                             : calloc(options->workers,
-                                      sizeof *program->batches);
-    if (!plain && program->batches == NULL) {
-        log_error("no memory for %lu workers", options->workers);
-        return FALSE;
-    }
-    for (i = 0; i < options->workers; ++i) {
-        WORKER *worker = &program->workers[i];
-
-        worker->server = &program->server;
-        worker->id = i + 1;
-        if (plain)
-            continue;
-        program->batches[i].server = &program->server;
-        worker->take = batch_take;
-        worker->from = &program->batches[i];
-    }
-    return pool_start(&program->pool, options->workers, EchoThreadMain,
-                      program->workers, sizeof *program->workers);
-}
 
 /* The sweeper: only for what has to be done now and then. */
 static unsigned WINAPI SweepThreadMain(LPVOID pServer)
@@ -120,33 +58,80 @@ static unsigned WINAPI SweepThreadMain(LPVOID pServer)
     return 0;
 }
 
-/* Prints the ready line once everything is there. */
+/* A worker with a BATCH, which only this thread touches. */
+static unsigned WINAPI BatchThreadMain(LPVOID pWorker)
+{
+    WORKER *worker = pWorker;
+    BATCH batch = {.server = worker->server};
+
+    worker->take = batch_take;
+    worker->from = &batch;
+    EchoThreadMain(worker);
+    worker->completions -= batch.inlined;
+    worker->waits = batch.waits;
+    worker->inlined = batch.inlined;
+    return 0;
+}
+
+static void start_threads(PROGRAM *program)
+{
+    const OPTIONS *options = &program->server.options;
+    BOOL plain = options->batch == 1 && options->inlineLimit == 0;
+    DWORD i;
+
+    for (i = 0; i < options->workers; ++i) {
+        program->workers[i].server = &program->server;
+        program->workers[i].id = i + 1;
+        pool_start(&program->pool, plain ? EchoThreadMain : BatchThreadMain,
+                   &program->workers[i]);
+    }
+    pool_start(&program->pool, SweepThreadMain, &program->server);
+}
+
+static void open_trace(const OPTIONS *options)
+{
+    if (options->traceFile != NULL)
+        trace_open(options->traceFile);
+    TRACE(trace_info(options->workers, options->concurrency, options->cpus,
+                     options->workTime, options->workSpins));
+    TRACE(trace_thread("main", 0));
+}
+
+static void report_ready(const OPTIONS *options, const SOCKADDR_INET *address)
+{
+    char text[ADDRESS_TEXT];
+
+    log_address(address, text);
+    *strrchr(text, ':') = '\0';  /* the port has a key of its own */
+    log_event("ready port=%u address=%s workers=%lu concurrency=%lu",
+              ntohs(address->Ipv4.sin_port), text, options->workers,
+              options->concurrency);
+}
+
+/* Returns FALSE if there is no listening there. Any other failure ends the
+ * program: no client is lost with it yet. */
 static BOOL start(PROGRAM *program)
 {
     SERVER *server = &program->server;
     const OPTIONS *options = &server->options;
-    BOOL sweeps = options->idleTimeout != 0 || options->zeroByteRecv;
     SOCKADDR_INET address = options->address;
-    char text[ADDRESS_TEXT];
-    SOCKET listener;
+    SOCKET listener = listener_open(&address);
 
-    server->hComPort = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0,
-                                              options->concurrency);
-    if (!log_unless(server->hComPort != NULL, "CreateIoCompletionPort"))
-        return FALSE;
-    listener = listener_open(&address);
     if (listener == INVALID_SOCKET)
         return FALSE;
-    stop_takes(&server->stop, listener);
-    if (!start_workers(program)
-        || !pool_start(&program->sweeper, sweeps ? 1 : 0, SweepThreadMain,
-                       server, 0))
-        return FALSE;
-    log_address(&address, text);
-    *strrchr(text, ':') = '\0';  /* the port has a key of its own */
-    log_event("ready port=%u address=%s workers=%lu concurrency=%lu",
-              ntohs(address.Ipv4.sin_port), text, options->workers,
-              options->concurrency);
+    logLevel = (LOG_LEVEL)options->logLevel;
+    stop_open(&server->stop, listener);
+    console_open(&server->stop);
+    registry_open(&server->registry, &server->stop,
+                  options->idleTimeout * 1000, (LONG)options->maxConnections);
+    buffers_open(&server->buffers, options->largestBuffer,
+                 options->zeroByteRecv != 0);
+    open_trace(options);
+    server->hComPort = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0,
+                                              options->concurrency);
+    fatal_unless(server->hComPort != NULL, "CreateIoCompletionPort");
+    start_threads(program);
+    report_ready(options, &address);
     return TRUE;
 }
 
@@ -183,7 +168,8 @@ static void accept_failed(PROGRAM *program, int code)
         stop_wait(stop, ACCEPT_PAUSE);
     } else if (!stop_begun(stop)) {  /* not closed meanwhile */
         log_failure(code, "the listener is gone", "accept");
-        fail(program, "listener-lost");
+        program->exitStatus = 1;
+        stop_begin(stop, "listener-lost");
     }
 }
 
@@ -213,34 +199,18 @@ static void accept_loop(PROGRAM *program)
 
 /* -------------------------------- stopping ------------------------------- */
 
-static void serve(PROGRAM *program)
-{
-    SERVER *server = &program->server;
-
-    work_post(&server->options, server->hComPort);
-    accept_loop(program);
-    TRACE(trace_stop(server->stop.reason));
-    stop_wait(&server->stop, INFINITE);  /* until the listener is closed */
-    TRACE(trace_moment("listener closed"));
-    log_event("stopping reason=%s live=%ld", (const char *)server->stop.reason,
-              server->registry.live);
-    registry_drain(&server->registry, server->options.drainTimeout * 1000);
-}
-
 /* What only some modes tell apart is printed only there. */
 static void report_worker(const WORKER *worker)
 {
     const OPTIONS *options = &worker->server->options;
-    const BATCH *batch = worker->from;
     char waits[32] = "", inlined[32] = "";
 
     if (options->batch > 1)
-        snprintf(waits, sizeof waits, " waits=%llu", batch->waits);
+        snprintf(waits, sizeof waits, " waits=%llu", worker->waits);
     if (options->inlineLimit > 0)
-        snprintf(inlined, sizeof inlined, " inline=%llu", batch->inlined);
+        snprintf(inlined, sizeof inlined, " inline=%llu", worker->inlined);
     log_event("worker id=%lu completions=%llu%s%s", worker->id,
-              worker->completions - (batch != NULL ? batch->inlined : 0),
-              waits, inlined);
+              worker->completions, waits, inlined);
 }
 
 static void report_totals(const PROGRAM *program)
@@ -248,7 +218,7 @@ static void report_totals(const PROGRAM *program)
     const REGISTRY *registry = &program->server.registry;
     DWORD i;
 
-    for (i = 0; i < program->pool.count; ++i)
+    for (i = 0; i < program->server.options.workers; ++i)
         report_worker(&program->workers[i]);
     log_event("stopped connections=%llu received=%llu sent=%llu failed=%llu "
               "live=%ld",
@@ -256,34 +226,38 @@ static void report_totals(const PROGRAM *program)
               registry->failed, registry->live);
 }
 
+/* Once the stop has begun. */
+static void stop(PROGRAM *program)
+{
+    SERVER *server = &program->server;
+
+    TRACE(trace_stop(server->stop.reason));
+    stop_wait(&server->stop, INFINITE);  /* until the listener is closed */
+    TRACE(trace_moment("listener closed"));
+    if (server->stop.closeError != 0)
+        log_failure(server->stop.closeError, NULL, "closesocket (listener)");
+    log_event("stopping reason=%s live=%ld", (const char *)server->stop.reason,
+              server->registry.live);
+    registry_drain(&server->registry, server->options.drainTimeout * 1000);
+    /* No connection is left, so the only packets from here on are sentinels. */
+    pool_post_sentinels(server->hComPort, server->options.workers);
+    pool_join(&program->pool);
+    trace_close();
+    report_totals(program);
+    log_unless(CloseHandle(server->hComPort), "CloseHandle (port)");
+    registry_close(&server->registry);
+    buffers_close(&server->buffers);
+}
+
 /* --------------------------------- a life -------------------------------- */
 
 static int run(PROGRAM *program)
 {
-    SERVER *server = &program->server;
-    BOOL ready;
-
-    if (!prepare(server))
+    if (!start(program))
         return 1;
-    ready = start(program);
-    if (ready)
-        serve(program);
-    else
-        fail(program, "not-ready");
-    if (server->stop.closeError != 0)
-        log_failure(server->stop.closeError, NULL, "closesocket (listener)");
-    /* No connection is left, so the only packets from here on are sentinels. */
-    pool_join(&program->sweeper);
-    pool_post_sentinels(server->hComPort, program->pool.count);
-    pool_join(&program->pool);
-    trace_close();
-    if (ready)
-        report_totals(program);
-    if (server->hComPort != NULL)
-        log_unless(CloseHandle(server->hComPort), "CloseHandle (port)");
-    registry_close(&server->registry);
-    buffers_close(&server->buffers);
-    free(program->batches);
+    work_post(&program->server.options, program->server.hComPort);
+    accept_loop(program);
+    stop(program);
     return program->exitStatus;
 }
 

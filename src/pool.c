@@ -4,29 +4,20 @@
 #include "trace.h"
 
 #include <process.h>
-#include <stdlib.h>
 
 #define STACK      (256u * 1024u)  /* bytes reserved; a fraction is used */
 #define POST_TRIES 10              /* attempts to post one sentinel      */
 #define POST_PAUSE 100             /* ms between two of them             */
 
-BOOL pool_start(POOL *pool, DWORD count, THREAD_MAIN threadMain,
-                void *arguments, size_t size)
+void pool_start(POOL *pool, THREAD_MAIN threadMain, void *argument)
 {
-    for (; pool->count < count; ++pool->count) {
-        uintptr_t thread = _beginthreadex(
-            NULL, STACK, threadMain, (char *)arguments + pool->count * size,
-            STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+    uintptr_t thread = _beginthreadex(NULL, STACK, threadMain, argument,
+                                      STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
 
-        if (thread == 0) {
-            log_failure((int)_doserrno, "try fewer --workers",
-                        "_beginthreadex (thread %lu of %lu)", pool->count + 1,
-                        count);
-            return FALSE;
-        }
-        pool->threads[pool->count] = (HANDLE)thread;
-    }
-    return TRUE;
+    if (thread == 0)
+        SetLastError((DWORD)_doserrno);
+    fatal_unless(thread != 0, "_beginthreadex (try fewer --workers)");
+    pool->threads[pool->count++] = (HANDLE)thread;
 }
 
 void pool_post_sentinels(HANDLE hComPort, DWORD count)

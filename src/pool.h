@@ -9,21 +9,18 @@
  */
 #define SENTINEL_KEY ((ULONG_PTR)0)
 
+#define MAX_THREADS (MAX_WORKERS + 1)  /* with the sweeper */
+
 typedef struct {
     DWORD count;                  /* threads that were started              */
-    HANDLE threads[MAX_WORKERS];  /* their handles                          */
+    HANDLE threads[MAX_THREADS];  /* their handles                          */
 } POOL;
 
 typedef unsigned(WINAPI *THREAD_MAIN)(LPVOID argument);
 
-/*
- * Starts `count` threads in `threadMain`, in a pool that was all zero. The first
- * gets `arguments`, each other one what lies `size` bytes further; it must stay
- * there until pool_join. Returns FALSE after one line that says why not;
- * pool->count were started then.
- */
-BOOL pool_start(POOL *pool, DWORD count, THREAD_MAIN threadMain,
-                void *arguments, size_t size);
+/* Starts a thread in `threadMain` and adds it to the pool, which was all zero at
+ * first. `argument` must stay until pool_join. */
+void pool_start(POOL *pool, THREAD_MAIN threadMain, void *argument);
 
 /* Posts `count` sentinels to the port. */
 void pool_post_sentinels(HANDLE hComPort, DWORD count);

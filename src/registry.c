@@ -7,7 +7,7 @@
 #define LINGER         1000   /* ms for a client to answer our FIN           */
 #define GIVE_UP        10000  /* ms for cancelled operations to come back    */
 
-BOOL registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout,
+void registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout,
                    LONG limit)
 {
     InitializeSRWLock(&registry->lock);
@@ -16,7 +16,7 @@ BOOL registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout,
     registry->idleTimeout = idleTimeout;
     registry->limit = limit;
     registry->fewer = CreateEventW(NULL, FALSE, FALSE, NULL);
-    return log_unless(registry->fewer != NULL, "CreateEvent (registry)");
+    fatal_unless(registry->fewer != NULL, "CreateEvent (registry)");
 }
 
 void registry_close(REGISTRY *registry)

@@ -41,9 +41,8 @@ typedef struct REGISTRY {
     ULONGLONG received, sent, failed;    /* bytes and failures of the ended */
 } REGISTRY;
 
-/* Opens an empty registry, all zero before; the idle timeout is in ms. Returns
- * FALSE after one line that says why not. */
-BOOL registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout,
+/* Opens an empty registry, all zero before; the idle timeout is in ms. */
+void registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout,
                    LONG limit);
 void registry_close(REGISTRY *registry);
 

@@ -2,10 +2,12 @@
 #include "stop.h"
 #include "log.h"
 
-BOOL stop_open(STOP *stop)
+void stop_open(STOP *stop, SOCKET listener)
 {
+    stop->listener = listener;
+    stop->listening = TRUE;
     stop->event = CreateEventW(NULL, TRUE, FALSE, NULL);
-    return log_unless(stop->event != NULL, "CreateEvent (stop)");
+    fatal_unless(stop->event != NULL, "CreateEvent (stop)");
 }
 
 /* The console's handler and main may both come here: the first one closes. */
@@ -14,14 +16,6 @@ static void close_listener(STOP *stop)
     if (InterlockedExchange(&stop->listening, FALSE)
         && closesocket(stop->listener) != 0)
         stop->closeError = WSAGetLastError();
-}
-
-void stop_takes(STOP *stop, SOCKET listener)
-{
-    stop->listener = listener;
-    InterlockedExchange(&stop->listening, TRUE);
-    if (stop_begun(stop))
-        close_listener(stop);
 }
 
 BOOL stop_begin(STOP *stop, const char *reason)

@@ -21,13 +21,9 @@ typedef struct {
                                  the process ends                            */
 } STOP;
 
-/* Makes the event, in a STOP that was all zero. Returns FALSE after one line
- * that says why not. */
-BOOL stop_open(STOP *stop);
-
-/* Takes over main's listening socket: whatever begins the stop closes it, which
- * releases accept; if the stop has begun already, it is closed now. */
-void stop_takes(STOP *stop, SOCKET listener);
+/* Opens a STOP that was all zero. Takes over the listening socket: whatever
+ * begins the stop closes it, which releases accept. */
+void stop_open(STOP *stop, SOCKET listener);
 
 /* Begins the stop; `reason` is a constant text for the log. Returns FALSE if
  * the server was stopping already. */

@@ -3,22 +3,11 @@
 #include "log.h"
 #include "trace.h"
 
-static LONGLONG ticks(void)
-{
-    LARGE_INTEGER now;
-
-    QueryPerformanceCounter(&now);  /* can't fail since Windows XP */
-    return now.QuadPart;
-}
-
 static void compute(DWORD milliseconds, const STOP *stop)
 {
-    LARGE_INTEGER frequency;
-    LONGLONG end;
+    ULONGLONG end = GetTickCount64() + milliseconds;
 
-    QueryPerformanceFrequency(&frequency);  /* can't fail since Windows XP */
-    end = ticks() + milliseconds * frequency.QuadPart / 1000;
-    while (ticks() < end && !stop_begun(stop))
+    while (GetTickCount64() < end && !stop_begun(stop))
         ;
 }
 

@@ -9,10 +9,12 @@ typedef BOOL (*TAKE)(void *from, DWORD *bytes, ULONG_PTR *key,
 
 typedef struct {
     SERVER *server;
-    DWORD id;                /* 1, 2, ...                                   */
-    TAKE take;             /* in place of GetQueuedCompletionStatus; or   */
-    void *from;            /* NULL                                        */
-    ULONGLONG completions;  /* operations that were done; set when it ends */
+    DWORD id;                  /* 1, 2, ...                                 */
+    TAKE take;                 /* in place of GetQueuedCompletionStatus; or */
+    void *from;                /* NULL                                      */
+    /* Set when it ends: */
+    ULONGLONG completions;     /* packets of operations                     */
+    ULONGLONG waits, inlined;  /* of its BATCH, if it has one               */
 } WORKER;
 
 /* The thread function, for _beginthreadex. The WORKER is this thread's alone

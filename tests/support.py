@@ -340,15 +340,17 @@ def without_wines(lines):
     return [x for x in lines if not x.startswith("wine client error:")]
 
 
-def check_nothing_left(line, console=False):
+def check_nothing_left(line, console=False, listened=True):
     """By the report of a checked server (GUARD), which has ended: every block
-    is freed and every handle closed, but for the stop's event, which the
-    console's thread may need to the end, and the console if it has one. For a
-    server that has not ended because of a failure that can't be."""
+    is freed and every handle closed. If it has listened the stop's event is
+    left, which the console's thread may need to the end; and with `console` a
+    console may be. For a server that has not ended because of a failure that can't
+    be."""
     counts = {key: int(value) for key, value in fields(line).items()}
     left = counts["opened"] - counts["closed"]
     assert counts["allocated"] == counts["freed"], line
-    assert left == min(counts["opened"], 1) or console and left == 2, line
+    left -= int(listened and counts["opened"] > 0)
+    assert left == 0 or console and left == 1, line
     return counts
 
 

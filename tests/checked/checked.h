@@ -65,7 +65,7 @@
     X(GetQueuedCompletionStatusEx) X(PostQueuedCompletionStatus)             \
     X(CancelIoEx) X(_beginthreadex) X(WaitForSingleObject) X(CloseHandle)    \
     X(SetConsoleCtrlHandler) X(GetActiveProcessorCount) X(WriteFile)         \
-    X(malloc) X(calloc) X(CreateFileA) X(CreateTimerQueueTimer)              \
+    X(malloc) X(CreateFileA) X(CreateTimerQueueTimer)                        \
     X(DeleteTimerQueueTimer) X(GetProcAddress) X(VirtualAlloc)               \
     X(VirtualFree) X(CreateEventW) X(SetEvent) X(WaitForMultipleObjects)     \
     X(GetFileType) X(GetConsoleMode) X(SetConsoleMode)

@@ -194,7 +194,7 @@ def ends_cleanly(asked, terminal):
 
 def can_not_run(asked, terminal):
     result = run_server(0, program=CHECKED, stdin=terminal, env={
-        **asked.env, "FAULTS": "listen:1:10055"})
+        **asked.env, "FAULTS": "CreateIoCompletionPort:1:1450"})
     assert result.returncode == 1
 
 

@@ -1,27 +1,37 @@
-/* buffer.c - two lists of free buffers, and who gets which. See buffer.h. */
+/* buffer.c - a list of free buffers for each size, and who gets which. See
+ * buffer.h. */
 #include "buffer.h"
 #include "log.h"
 
-/* How many bytes of each kind are kept, and how many after a while in which
- * nobody needed one. */
+/* How many bytes of each size are kept. */
 #ifndef KEPT_BYTES
-#define KEPT_BYTES (4u * 1024u * 1024u)
+#define KEPT_BYTES 1048576u
 #endif
-#define KEPT_WHEN_QUIET (64u * 1024u)
 
-/* After this many READs in a row that a small buffer would have held, the
- * large one goes back. */
+/* After this many READs in a row that the next smaller size would have held, a
+ * connection goes back to that. */
 #define SMALL_READS 8
+
+/* One READ that fills a small buffer is enough for the next larger one. Then it
+ * takes this many: 16 MiB of 64 KiB each, more than the systems on both sides
+ * hold for a client that does not read. */
+#define FULL_READS 256
 
 /* ------------------------------- the lists ------------------------------- */
 
-void buffers_open(BUFFERS *buffers, DWORD largest, BOOL lendsAll)
+void buffers_open(BUFFERS *buffers, const OPTIONS *options)
 {
-    InitializeSListHead(&buffers->small.kept);
-    InitializeSListHead(&buffers->large.kept);
-    buffers->small.size = BUF_SIZE;
-    buffers->large.size = largest;
-    buffers->lendsAll = lendsAll;
+    static const DWORD sizes[BUFFER_SIZES] = {BUF_SIZE, 65536, MAX_BUFFER};
+    DWORD i;
+
+    for (i = 0; i < BUFFER_SIZES; ++i) {
+        InitializeSListHead(&buffers->kept[i]);
+        buffers->sizes[i] = min(sizes[i], options->largestBuffer);
+        if (buffers->sizes[i] > buffers->sizes[buffers->last])
+            buffers->last = i;
+    }
+    buffers->limit = (LONG)(options->lentBuffers * 1024 * 1024);
+    buffers->onlyAnnounced = options->zeroByteRecv != 0;
 }
 
 static void release(void *data)
@@ -29,99 +39,92 @@ static void release(void *data)
     log_unless(VirtualFree(data, 0, MEM_RELEASE), "VirtualFree");
 }
 
-/* Frees what is kept beyond `bytes`. */
-static void free_kept(BUFFER_LIST *list, DWORD bytes)
-{
-    SLIST_ENTRY *data;
-
-    /* A pop reads the successor of the first entry, which another thread may
-     * have taken meanwhile, and even freed. That is harmless: the header counts
-     * what happens to the list, so a stale successor is not put in; and the
-     * system expects this one read to fail. */
-    while (QueryDepthSList(&list->kept) * list->size > bytes
-           && (data = InterlockedPopEntrySList(&list->kept)) != NULL)
-        release(data);
-}
-
-void buffers_trim(BUFFERS *buffers)
-{
-    if (!buffers->used) {
-        free_kept(&buffers->small, KEPT_WHEN_QUIET);
-        free_kept(&buffers->large, KEPT_WHEN_QUIET);
-    }
-    buffers->used = FALSE;
-}
-
 void buffers_close(BUFFERS *buffers)
 {
-    free_kept(&buffers->small, 0);
-    free_kept(&buffers->large, 0);
+    SLIST_ENTRY *data;
+    DWORD i;
+
+    for (i = 0; i < BUFFER_SIZES; ++i)
+        while ((data = InterlockedPopEntrySList(&buffers->kept[i])) != NULL)
+            release(data);
 }
 
 /* ---------------------------- one connection's --------------------------- */
 
-/* Borrows a buffer of this list. Returns FALSE if there is no memory. */
-static BOOL borrow(BUFFERS *buffers, BUFFER *buffer, BUFFER_LIST *list)
+/* Counts a buffer as lent. Returns FALSE if that is too much. */
+static BOOL lend(BUFFERS *buffers, LONG size)
 {
-    char *data = (char *)InterlockedPopEntrySList(&list->kept);
-
-    /* Written only where it changes: even a store of the same value would take
-     * the cache line from the other workers. */
-    if (!buffers->used)
-        buffers->used = TRUE;
-    /* Whole pages, not by malloc: a receive locks the pages that its buffer
-     * touches, and what is freed is the system's again at once. (Windows gives
-     * out addresses by 64 KiB: a 32-bit process has room for some 30,000.) */
-    if (data == NULL)
-        data = VirtualAlloc(NULL, list->size, MEM_RESERVE | MEM_COMMIT,
-                            PAGE_READWRITE);
-    if (data == NULL)
-        return FALSE;
-    buffer->data = data;
-    buffer->size = list->size;
-    buffer->from = list;
-    return TRUE;
+    if (InterlockedAdd(&buffers->lent, size) <= buffers->limit)
+        return TRUE;
+    InterlockedAdd(&buffers->lent, -size);
+    return FALSE;
 }
 
-void buffer_return(BUFFER *buffer)
+/* Borrows a buffer. Returns FALSE if none of this size is to be had. */
+static BOOL borrow(BUFFERS *buffers, BUFFER *buffer, DWORD step)
 {
-    BUFFER_LIST *list = buffer->from;
+    DWORD size = buffers->sizes[step];
 
-    if (list != NULL
-        && (QueryDepthSList(&list->kept) + 1u) * list->size > KEPT_BYTES)
+    if (step > 0 && !lend(buffers, (LONG)size))
+        return FALSE;
+    /* Whole pages, not by malloc: a receive locks the pages that its buffer
+     * touches, and what is freed is the system's again at once. (Windows gives
+     * out addresses by 64 KiB: a 32-bit process has room for some 60,000.) */
+    buffer->data = (char *)InterlockedPopEntrySList(&buffers->kept[step]);
+    if (buffer->data == NULL)
+        buffer->data = VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT,
+                                    PAGE_READWRITE);
+    if (buffer->data == NULL && step > 0)
+        InterlockedAdd(&buffers->lent, -(LONG)size);
+    buffer->size = size;
+    buffer->step = step;
+    return buffer->data != NULL;
+}
+
+void buffer_return(BUFFERS *buffers, BUFFER *buffer)
+{
+    SLIST_HEADER *kept = &buffers->kept[buffer->step];
+
+    if (buffer->data == NULL)
+        return;
+    if (buffer->step > 0)
+        InterlockedAdd(&buffers->lent, -(LONG)buffer->size);
+    if ((QueryDepthSList(kept) + 1u) * buffer->size > KEPT_BYTES)
         release(buffer->data);
-    else if (list != NULL)
-        InterlockedPushEntrySList(&list->kept,
-                                  (SLIST_ENTRY *)(void *)buffer->data);
-    buffer->from = NULL;
-    buffer->data = buffer->own;
-    buffer->size = buffer->own != NULL ? BUF_SIZE : 0;
+    else
+        InterlockedPushEntrySList(kept, (SLIST_ENTRY *)(void *)buffer->data);
+    buffer->data = NULL;
+    buffer->size = 0;
 }
 
 BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer, BOOL announced)
 {
-    BOOL isLarge = buffer->from == &buffers->large;
-    BOOL needed = announced || !buffers->lendsAll;
+    BOOL needed = announced || !buffers->onlyAnnounced;
 
-    if (needed && buffer->size != 0 && isLarge == buffer->wantsLarge)
+    if (needed && buffer->data != NULL && buffer->step == buffer->wanted)
         return TRUE;
-    buffer_return(buffer);
-    if (!needed
-        || (buffer->wantsLarge && borrow(buffers, buffer, &buffers->large)))
-        return TRUE;
-    buffer->wantsLarge = FALSE;  /* the next full READ asks again */
-    return buffer->size != 0 || borrow(buffers, buffer, &buffers->small);
+    buffer_return(buffers, buffer);
+    while (needed && !borrow(buffers, buffer, buffer->wanted))
+        if (buffer->wanted-- == 0)
+            return FALSE;
+    return TRUE;
 }
 
 void buffer_received(const BUFFERS *buffers, BUFFER *buffer, DWORD bytes)
 {
-    BOOL isLarge = buffer->from == &buffers->large;
+    DWORD step = buffer->step;
 
-    if (!isLarge || bytes >= BUF_SIZE)
-        buffer->smallReads = 0;
-    else if (++buffer->smallReads == SMALL_READS)
-        buffer->wantsLarge = FALSE;
-    /* It is full: most likely more is waiting. */
     if (bytes == buffer->size)
-        buffer->wantsLarge = buffers->large.size > BUF_SIZE;
+        ++buffer->fullReads;
+    if (step > 0 && bytes < buffers->sizes[step - 1])
+        ++buffer->smallReads;
+    else
+        buffer->smallReads = 0;
+    if (buffer->smallReads == SMALL_READS)
+        buffer->wanted = step - 1;
+    else if (buffer->fullReads == (step == 0 ? 1 : FULL_READS))
+        buffer->wanted = min(step + 1, buffers->last);
+    else
+        return;
+    buffer->smallReads = buffer->fullReads = 0;
 }

@@ -1,64 +1,55 @@
 /*
- * buffer.h - the buffers of connections, which they own or borrow.
+ * buffer.h - the buffers that connections borrow.
  *
- * A small one (BUF_SIZE) is enough for messages, and every connection has one
- * of its own. A connection that streams borrows a large one, and gives it back
- * when messages get small again. With --zero-byte-recv a connection has none of
- * its own and borrows one from the moment it has something to read until that
- * is echoed.
+ * A small one (BUF_SIZE) is enough for messages. A connection that streams gets
+ * a larger one, step by step, and gives it back when messages get small again,
+ * or nothing comes. With --zero-byte-recv a connection has none until it has
+ * something to read, and only until that is echoed.
  *
  * A buffer belongs to its connection's owner, and to the kernel as long as an
- * operation with it is outstanding. What is given back is kept for the next,
- * up to some megabytes, in lists without a lock (SLIST): so an echo allocates
+ * operation with it is outstanding. What is given back is kept for the next, up
+ * to some megabytes, in lists without a lock (SLIST): so an echo allocates
  * nothing.
  */
 #pragma once
 
 #include "options.h"
 
-/* Buffers of one size that are kept for the next that borrows. */
-typedef struct {
-    SLIST_HEADER kept;
-    DWORD size;              /* bytes of each                               */
-} BUFFER_LIST;
+#define BUFFER_SIZES 3
 
 typedef struct {
-    BUFFER_LIST small, large;
-    volatile LONG used;      /* one was borrowed since the last trim        */
-    BOOL lendsAll;           /* connections have no buffer of their own     */
+    DWORD sizes[BUFFER_SIZES];         /* bytes, from BUF_SIZE on           */
+    SLIST_HEADER kept[BUFFER_SIZES];   /* free ones, a list for each size   */
+    LONG limit;                        /* of what is lent at once: bytes of
+                                          buffers larger than BUF_SIZE      */
+    volatile LONG lent;
+    DWORD last;                        /* the largest, in sizes             */
+    BOOL onlyAnnounced;                /* none for a READ that may wait     */
 } BUFFERS;
 
-/* One connection's. */
+/* One connection's; all zero at first. */
 typedef struct {
-    char *data;
-    DWORD size;              /* bytes; 0: it has none at present            */
-    BYTE wantsLarge;         /* TRUE or FALSE: for the next READ            */
-    BYTE smallReads;         /* in a row, into a large one                  */
-    char *own;               /* its own small one, which it goes back to, or
-                                NULL; the connection frees it               */
-    BUFFER_LIST *from;       /* it is borrowed from there; NULL: it is not  */
+    char *data;                        /* NULL: it has none                 */
+    DWORD size;                        /* bytes                             */
+    DWORD step, wanted;                /* in sizes: of this, of the next    */
+    DWORD fullReads;                   /* of this size                      */
+    DWORD smallReads;                  /* in a row                          */
 } BUFFER;
 
-/* Opens the lists; a large buffer has `largest` bytes (BUF_SIZE: there are no
- * large ones). */
-void buffers_open(BUFFERS *buffers, DWORD largest, BOOL lendsAll);
+/* Opens empty lists, in a BUFFERS that was all zero. */
+void buffers_open(BUFFERS *buffers, const OPTIONS *options);
 
 /* Frees what is kept. Call when no connection is left. */
 void buffers_close(BUFFERS *buffers);
 
-/* Frees most of what is kept if nobody has borrowed since the last call: it
- * was kept for a burst, which is over. */
-void buffers_trim(BUFFERS *buffers);
-
 /*
  * For the owner of a connection, between an echo and the next READ, when its
  * buffer holds nothing. buffer_prepare sees to a buffer of the size wanted, or a
- * small one if there is no memory; returns FALSE if there is not even that. If
- * all buffers are lent, and no READ of zero bytes has announced that something
- * has come, it is a buffer of zero bytes. buffer_return gives back what is
- * borrowed. buffer_received notes how much a READ has brought, and from that how
- * large the next buffer should be.
+ * smaller one if that is not to be had; returns FALSE if there is not even that.
+ * If a READ may wait and only those that have been announced get a buffer, it is
+ * one of zero bytes. buffer_return gives it back. buffer_received notes how much
+ * a READ has brought, and from that how large the next buffer should be.
  */
 BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer, BOOL announced);
-void buffer_return(BUFFER *buffer);
+void buffer_return(BUFFERS *buffers, BUFFER *buffer);
 void buffer_received(const BUFFERS *buffers, BUFFER *buffer, DWORD bytes);

@@ -10,48 +10,35 @@
  * takes them slowly, but takes them, is not idle. */
 #define BYTES_PER_TIMEOUT 65536u
 
+/* ms that a READ may keep a larger buffer while nothing comes. */
+#define PATIENCE 1000u
+
 /* -------------------------------- opening -------------------------------- */
 
-static void report_dropped(ULONGLONG id)
+static void report_dropped(void)
 {
-    char what[48];
-
-    snprintf(what, sizeof what, "conn=%llu was dropped", id);
-    log_failure(ERROR_NOT_ENOUGH_MEMORY, what, "allocating memory");
-}
-
-static LPPER_HANDLE_DATA allocate(SERVER *server)
-{
-    /* Its own small buffer, if it has one, lies behind it. */
-    DWORD own = server->buffers.lendsAll ? 0 : BUF_SIZE;
-    LPPER_HANDLE_DATA handleInfo = malloc(sizeof *handleInfo + own);
-
-    if (handleInfo == NULL)
-        return NULL;
-    ZeroMemory(handleInfo, sizeof *handleInfo);
-    handleInfo->server = server;
-    handleInfo->buffer.own = own != 0 ? (char *)(handleInfo + 1) : NULL;
-    buffer_return(&handleInfo->buffer);
-    handleInfo->readIo.rwMode = READ;
-    handleInfo->writeIo.rwMode = WRITE;
-    return handleInfo;
+    log_failure(ERROR_NOT_ENOUGH_MEMORY, "a client was dropped",
+                "allocating memory");
 }
 
 LPPER_HANDLE_DATA connection_open(SERVER *server, SOCKET hClntSock,
                                   const SOCKADDR_INET *clntAdr, ULONGLONG id)
 {
-    LPPER_HANDLE_DATA handleInfo = allocate(server);
+    LPPER_HANDLE_DATA handleInfo = calloc(1, sizeof *handleInfo);
     char peer[ADDRESS_TEXT];
     LONG live;
 
     if (handleInfo == NULL) {
-        report_dropped(id);
+        report_dropped();
         log_unless(closesocket(hClntSock) == 0, "closesocket");
         return NULL;
     }
     handleInfo->hClntSock = hClntSock;
     handleInfo->clntAdr = *clntAdr;
     handleInfo->id = id;
+    handleInfo->server = server;
+    handleInfo->readIo.rwMode = READ;
+    handleInfo->writeIo.rwMode = WRITE;
     /* From here on the sweeps see it. */
     live = registry_add(&server->registry, &handleInfo->entry, id, hClntSock,
                         &handleInfo->readIo.overlapped);
@@ -87,13 +74,13 @@ const char *connection_mode(const PER_IO_DATA *ioInfo)
 }
 
 /*
- * The one place that posts. The operation is given `timeouts` idle timeouts.
- * Done at once and pending are the same: a packet
- * comes, for whichever worker takes it. Any other failure gives no packet, so
- * the connection is closed here.
+ * The one place that posts. The operation is given so many milliseconds (0: it
+ * may take for ever). Done at once and pending are the same: a packet comes, for
+ * whichever worker takes it. Any other failure gives no packet, so the connection
+ * is closed here.
  */
 static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
-                 DWORD timeouts)
+                 DWORD milliseconds)
 {
     LPPER_HANDLE_DATA *done = handleInfo->done;  /* to know it after the post */
     const char *mode = connection_mode(ioInfo);
@@ -101,7 +88,7 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
     int result, code;
 
     ZeroMemory(&ioInfo->overlapped, sizeof ioInfo->overlapped);
-    registry_set_deadline(&handleInfo->entry, timeouts);
+    registry_set_deadline(&handleInfo->entry, milliseconds);
     TRACE(trace_post(handleInfo->id, mode, ioInfo->wsaBuf.len));
     if (ioInfo->rwMode == READ)
         result = WSARecv(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL,
@@ -119,19 +106,25 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
     connection_close(handleInfo, CLOSE_ERROR);
 }
 
+static DWORD idle_timeout(const PER_HANDLE_DATA *handleInfo)
+{
+    return handleInfo->server->options.idleTimeout * 1000;
+}
+
 void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
 {
     BUFFER *buffer = &handleInfo->buffer;
 
     if (!buffer_prepare(&handleInfo->server->buffers, buffer, announced)) {
-        report_dropped(handleInfo->id);
+        report_dropped();
         connection_close(handleInfo, CLOSE_ERROR);
         return;
     }
     /* Always the whole buffer, however short the READ before was. */
     handleInfo->readIo.wsaBuf.buf = buffer->data;
     handleInfo->readIo.wsaBuf.len = buffer->size;
-    post(handleInfo, &handleInfo->readIo, 1);
+    post(handleInfo, &handleInfo->readIo,
+         buffer->step > 0 ? PATIENCE : idle_timeout(handleInfo));
 }
 
 void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes)
@@ -139,7 +132,7 @@ void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes)
     handleInfo->writeIo.wsaBuf.buf = data;
     handleInfo->writeIo.wsaBuf.len = bytes;
     post(handleInfo, &handleInfo->writeIo,
-         (bytes - 1) / BYTES_PER_TIMEOUT + 1);
+         ((bytes - 1) / BYTES_PER_TIMEOUT + 1) * idle_timeout(handleInfo));
 }
 
 /* -------------------------------- closing -------------------------------- */
@@ -161,7 +154,7 @@ static CLOSE_REASON why_failed(const PER_HANDLE_DATA *handleInfo)
 {
     if (stop_begun(&handleInfo->server->stop))
         return CLOSE_STOPPED;
-    return registry_is_idle(&handleInfo->entry) ? CLOSE_IDLE : CLOSE_ERROR;
+    return registry_is_late(&handleInfo->entry) ? CLOSE_IDLE : CLOSE_ERROR;
 }
 
 void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
@@ -186,8 +179,25 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
                handleInfo->id, names[reason], handleInfo->received,
                handleInfo->sent, live);
     echo_closed(&handleInfo->echo);
-    buffer_return(&handleInfo->buffer);
+    buffer_return(&handleInfo->server->buffers, &handleInfo->buffer);
     free(handleInfo);
+}
+
+void connection_failed(LPPER_HANDLE_DATA handleInfo, const PER_IO_DATA *ioInfo)
+{
+    BOOL isRead = ioInfo->rwMode == READ;
+
+    if (isRead && stop_begun(&handleInfo->server->stop)
+        && !handleInfo->entry.discarding) {
+        connection_finish(handleInfo);  /* between two messages */
+    } else if (isRead && handleInfo->buffer.step > 0
+               && handleInfo->entry.swept) {
+        handleInfo->entry.swept = FALSE;
+        handleInfo->buffer.wanted = 0;
+        connection_read(handleInfo, FALSE);
+    } else {
+        connection_close(handleInfo, CLOSE_ERROR);
+    }
 }
 
 void connection_finish(LPPER_HANDLE_DATA handleInfo)

@@ -100,12 +100,16 @@ void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes);
  * End a connection; only the owner calls these, and loses it.
  * connection_close closes the socket and frees the connection at once. After a
  * failure it finds out itself whether that was the stop or the idle timeout.
+ * connection_failed is for a packet of an operation that failed. It goes on with
+ * the next READ if a sweep cancelled this one only to get its buffer back.
  * connection_finish is for a healthy one that the stop ends: it tells the client
  * that nothing more comes, and what the client still sends is thrown away until
  * the client closes too, is silent for a second, or the drain is over. It is
  * called again after each READ of that kind.
  */
 void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason);
+void connection_failed(LPPER_HANDLE_DATA handleInfo,
+                       const PER_IO_DATA *ioInfo);
 void connection_finish(LPPER_HANDLE_DATA handleInfo);
 
 /* Returns "READ" or "WRITE". */

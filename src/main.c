@@ -51,10 +51,8 @@ static unsigned WINAPI SweepThreadMain(LPVOID pServer)
     SERVER *server = pServer;
 
     TRACE(trace_thread("sweep", 0));
-    while (!stop_wait(&server->stop, SWEEP_INTERVAL)) {
+    while (!stop_wait(&server->stop, SWEEP_INTERVAL))
         registry_sweep(&server->registry);
-        buffers_trim(&server->buffers);
-    }
     return 0;
 }
 
@@ -123,9 +121,8 @@ static BOOL start(PROGRAM *program)
     stop_open(&server->stop, listener);
     console_open(&server->stop);
     registry_open(&server->registry, &server->stop,
-                  options->idleTimeout * 1000, (LONG)options->maxConnections);
-    buffers_open(&server->buffers, options->largestBuffer,
-                 options->zeroByteRecv != 0);
+                  (LONG)options->maxConnections);
+    buffers_open(&server->buffers, options);
     open_trace(options);
     server->hComPort = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0,
                                               options->concurrency);
@@ -199,18 +196,15 @@ static void accept_loop(PROGRAM *program)
 
 /* -------------------------------- stopping ------------------------------- */
 
-/* What only some modes tell apart is printed only there. */
 static void report_worker(const WORKER *worker)
 {
-    const OPTIONS *options = &worker->server->options;
-    char waits[32] = "", inlined[32] = "";
-
-    if (options->batch > 1)
-        snprintf(waits, sizeof waits, " waits=%llu", worker->waits);
-    if (options->inlineLimit > 0)
-        snprintf(inlined, sizeof inlined, " inline=%llu", worker->inlined);
-    log_event("worker id=%lu completions=%llu%s%s", worker->id,
-              worker->completions, waits, inlined);
+    if (worker->take == NULL)
+        log_event("worker id=%lu completions=%llu", worker->id,
+                  worker->completions);
+    else
+        log_event("worker id=%lu completions=%llu waits=%llu inline=%llu",
+                  worker->id, worker->completions, worker->waits,
+                  worker->inlined);
 }
 
 static void report_totals(const PROGRAM *program)
@@ -234,8 +228,6 @@ static void stop(PROGRAM *program)
     TRACE(trace_stop(server->stop.reason));
     stop_wait(&server->stop, INFINITE);  /* until the listener is closed */
     TRACE(trace_moment("listener closed"));
-    if (server->stop.closeError != 0)
-        log_failure(server->stop.closeError, NULL, "closesocket (listener)");
     log_event("stopping reason=%s live=%ld", (const char *)server->stop.reason,
               server->registry.live);
     registry_drain(&server->registry, server->options.drainTimeout * 1000);

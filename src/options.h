@@ -5,6 +5,7 @@
 #include "platform.h"
 
 #define BUF_SIZE    4096u  /* bytes of a small buffer                      */
+#define MAX_BUFFER  1048576u
 #define MAX_BATCH   256u   /* packets a worker takes in one call, at most  */
 #define MAX_WORKERS 1024u
 
@@ -19,6 +20,7 @@ typedef struct {
     DWORD idleTimeout;       /* seconds; 0: never                      */
     DWORD drainTimeout;      /* seconds                                */
     DWORD largestBuffer;     /* bytes                                  */
+    DWORD lentBuffers;       /* MiB of larger buffers at once          */
     DWORD batch;             /* packets a worker takes in one call     */
     DWORD inlineLimit;       /* operations done at once in a row; 0:
                                 each gives a packet                    */

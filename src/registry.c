@@ -7,13 +7,11 @@
 #define LINGER         1000   /* ms for a client to answer our FIN           */
 #define GIVE_UP        10000  /* ms for cancelled operations to come back    */
 
-void registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout,
-                   LONG limit)
+void registry_open(REGISTRY *registry, STOP *stop, LONG limit)
 {
     InitializeSRWLock(&registry->lock);
     registry->head.next = registry->head.previous = &registry->head;
     registry->stop = stop;
-    registry->idleTimeout = idleTimeout;
     registry->limit = limit;
     registry->fewer = CreateEventW(NULL, FALSE, FALSE, NULL);
     fatal_unless(registry->fewer != NULL, "CreateEvent (registry)");
@@ -35,7 +33,6 @@ LONG registry_add(REGISTRY *registry, REGISTRY_ENTRY *entry, ULONGLONG id,
     entry->id = id;
     entry->sock = sock;
     entry->receive = receive;
-    registry_set_deadline(entry, 1);
     AcquireSRWLockExclusive(&registry->lock);
     entry->next = registry->head.next;
     entry->previous = &registry->head;
@@ -96,23 +93,22 @@ static void cancel(const REGISTRY_ENTRY *entry, OVERLAPPED *overlapped,
         log_unless(GetLastError() == ERROR_NOT_FOUND, "CancelIoEx");
 }
 
-/* The difference is right also when the tick count wraps around. */
-static BOOL has_passed(LONG deadline)
+static LONG in_ms(DWORD milliseconds)
 {
-    return (LONG)(GetTickCount() - (DWORD)deadline) >= 0;
+    return (LONG)((GetTickCount() + milliseconds) | 1);  /* not 0 */
 }
 
-void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD times)
+void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds)
 {
-    DWORD timeout = entry->registry->idleTimeout;
-
-    if (timeout != 0 && !entry->discarding)
-        entry->deadline = (LONG)(GetTickCount() + times * timeout);
+    if (!entry->discarding)
+        entry->deadline = milliseconds != 0 ? in_ms(milliseconds) : 0;
 }
 
-BOOL registry_is_idle(const REGISTRY_ENTRY *entry)
+BOOL registry_is_late(const REGISTRY_ENTRY *entry)
 {
-    return entry->registry->idleTimeout != 0 && has_passed(entry->deadline);
+    /* The difference is right also when the tick count wraps around. */
+    return entry->deadline != 0
+           && (LONG)(GetTickCount() - (DWORD)entry->deadline) >= 0;
 }
 
 /* The owner may post another operation just before the cancel, which then hits
@@ -125,13 +121,16 @@ void registry_sweep(REGISTRY *registry)
 
     AcquireSRWLockExclusive(&registry->lock);
     for (entry = registry->head.next; entry != &registry->head;
-         entry = entry->next)
-        if (!stops && registry_is_idle(entry))
-            cancel(entry, NULL, "idle");
-        else if (everything)
-            cancel(entry, NULL, "stop");
-        else if (stops && (!entry->discarding || has_passed(entry->deadline)))
+         entry = entry->next) {
+        BOOL late = registry_is_late(entry);
+
+        if (!stops && late)
+            entry->swept = TRUE;
+        if (stops ? everything : late)
+            cancel(entry, NULL, stops ? "stop" : "idle");
+        else if (stops && (late || !entry->discarding))
             cancel(entry, entry->receive, "stop");
+    }
     ReleaseSRWLockExclusive(&registry->lock);
 }
 
@@ -139,7 +138,7 @@ void registry_sweep(REGISTRY *registry)
 
 BOOL registry_discard(REGISTRY_ENTRY *entry)
 {
-    entry->deadline = (LONG)(GetTickCount() + LINGER);
+    entry->deadline = in_ms(LINGER);
     InterlockedExchange(&entry->discarding, TRUE);
     return entry->registry->stop->cutAt == 0;
 }

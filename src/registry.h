@@ -18,10 +18,13 @@ typedef struct REGISTRY_ENTRY {
     ULONGLONG id;          /* the connection's                             */
     SOCKET sock;
     OVERLAPPED *receive;   /* its READ's: the drain cancels only this one  */
-    /* GetTickCount from which the connection is idle. The owner writes it
-     * before each post, the sweeps read it, without a lock: an aligned LONG
-     * is read and written in one piece, and nothing else depends on it. */
+    /* GetTickCount from which its operation is late; 0: never. The owner
+     * writes it before each post, the sweeps read it, without a lock: an
+     * aligned LONG is read and written in one piece, and nothing else depends
+     * on it. */
     volatile LONG deadline;
+    volatile LONG swept;   /* a sweep found it late. It may have come too late
+                              itself: then this stays for the next operation */
     volatile LONG discarding;  /* stopping: our FIN is sent; what comes is
                               dropped until the client's FIN. The owner writes
                               it, once, after the deadline                 */
@@ -29,7 +32,6 @@ typedef struct REGISTRY_ENTRY {
 
 typedef struct REGISTRY {
     STOP *stop;
-    DWORD idleTimeout;                   /* ms; 0: never                   */
     LONG limit;                          /* connections at once; 0: none   */
     HANDLE fewer;                        /* set when live gets below the limit,
                                             and when it gets 0             */
@@ -41,9 +43,8 @@ typedef struct REGISTRY {
     ULONGLONG received, sent, failed;    /* bytes and failures of the ended */
 } REGISTRY;
 
-/* Opens an empty registry, all zero before; the idle timeout is in ms. */
-void registry_open(REGISTRY *registry, STOP *stop, DWORD idleTimeout,
-                   LONG limit);
+/* Opens an empty registry, all zero before. */
+void registry_open(REGISTRY *registry, STOP *stop, LONG limit);
 void registry_close(REGISTRY *registry);
 
 /* List an entry, all zero before; take it off the list, and the connection's
@@ -65,11 +66,10 @@ BOOL registry_wait_for_place(REGISTRY *registry);
  */
 void registry_sweep(REGISTRY *registry);
 
-/* The idle timeout. registry_set_deadline gives the operation that the owner is
- * about to post `times` the timeout; registry_is_idle says whether it has taken
- * longer. */
-void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD times);
-BOOL registry_is_idle(const REGISTRY_ENTRY *entry);
+/* registry_set_deadline gives the operation that the owner is about to post this
+ * long (0: for ever); registry_is_late says whether it has taken longer. */
+void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds);
+BOOL registry_is_late(const REGISTRY_ENTRY *entry);
 
 /*
  * Ends every connection once the server stops: sweeps until no connection is left,

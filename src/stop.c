@@ -5,17 +5,8 @@
 void stop_open(STOP *stop, SOCKET listener)
 {
     stop->listener = listener;
-    stop->listening = TRUE;
     stop->event = CreateEventW(NULL, TRUE, FALSE, NULL);
     fatal_unless(stop->event != NULL, "CreateEvent (stop)");
-}
-
-/* The console's handler and main may both come here: the first one closes. */
-static void close_listener(STOP *stop)
-{
-    if (InterlockedExchange(&stop->listening, FALSE)
-        && closesocket(stop->listener) != 0)
-        stop->closeError = WSAGetLastError();
 }
 
 BOOL stop_begin(STOP *stop, const char *reason)
@@ -24,7 +15,9 @@ BOOL stop_begin(STOP *stop, const char *reason)
 
     if (InterlockedCompareExchangePointer(&stop->reason, text, NULL) != NULL)
         return FALSE;
-    close_listener(stop);
+    /* This thread alone gets here. A failure is ignored: it means that there is
+     * no listener any more, and then accept does not wait. */
+    (void)closesocket(stop->listener);
     fatal_unless(SetEvent(stop->event), "SetEvent (stop)");
     return TRUE;
 }

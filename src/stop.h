@@ -14,8 +14,6 @@ typedef struct {
     volatile LONG cutAt;     /* GetTickCount of when the drain was over and
                                  everything was cancelled; 0: it is not      */
     SOCKET listener;         /* main's to use; the stop closes it           */
-    volatile LONG listening;  /* whoever makes it FALSE closes the listener  */
-    int closeError;          /* of that; main's to read after the event     */
     HANDLE event;            /* set once it stops and the listener is closed;
                                  never closed, because a handler may set it as
                                  the process ends                            */

@@ -113,11 +113,7 @@ static void failed(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
 {
     log_detail("failed conn=%llu worker=%lu mode=%s code=%lu", handleInfo->id,
                worker->id, connection_mode(ioInfo), code);
-    if (stop_begun(&worker->server->stop) && ioInfo->rwMode == READ
-        && !handleInfo->entry.discarding)
-        connection_finish(handleInfo);  /* between two messages */
-    else
-        connection_close(handleInfo, CLOSE_ERROR);
+    connection_failed(handleInfo, ioInfo);
 }
 
 /* --------------------------------- packets ------------------------------- */

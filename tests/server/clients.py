@@ -3,7 +3,8 @@
 import threading
 
 from parts import process_info
-from support import IO_TIMEOUT, echo, exchange, reset, together, wait_until
+from support import (IO_TIMEOUT, echo, exchange, receive, reset, together,
+                     wait_until)
 
 OFFERED = 100 << 20  # bytes, to a server, by each client that never reads
 
@@ -39,6 +40,18 @@ def offer(server, clients, piece=b"\xa5" * 65536):
         return quiet >= 20
     assert wait_until(stuck, 60, interval=0.05)
     return taken
+
+
+def stream(client, size, rounds):
+    """Sends pieces of `size` bytes, and receives them at the same time."""
+    data = bytes(range(256)) * (size // 256)
+
+    def send():
+        for _ in range(rounds):
+            client.sendall(data)
+    with together([send]):
+        for _ in range(rounds):
+            assert receive(client, size) == data
 
 
 class Load:

@@ -1,5 +1,6 @@
 """Threads, connections and time: the limits a user can set."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from clients import offer
+from clients import offer, stream
 from support import (IO_TIMEOUT, closing_all, echo, fields, receive,
                      receive_all, reset, together)
 
@@ -182,9 +183,13 @@ def test_a_large_send_is_idle_later(start_server):
     """But it is: its client reads nothing at all."""
     server = start_server("--idle-timeout", 1, "--buffer", 4 * TIMEOUT_BYTES,
                           "-v")
-    started = time.monotonic()
     with server.connect(receive_buffer=4096) as client:
-        offer(server, [client])
+        stream(client, 1 << 20, 48)  # until it has that buffer
+        started = time.monotonic()
+        client.settimeout(0.1)
+        with contextlib.suppress(OSError):
+            while True:
+                client.sendall(bytes(1 << 20))
         server.wait_for("^close conn=1 reason=idle")
     took = time.monotonic() - started
     size = int(fields(server.matching("^read ")[-1])["bytes"])

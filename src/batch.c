@@ -54,22 +54,6 @@ static LPPER_HANDLE_DATA *done_list(BATCH *batch,
     return &batch->done;
 }
 
-/* Queues the packet of an operation that is done and has none, behind those of
- * all others. Returns FALSE if that failed: the caller still owns it. */
-static BOOL queue(BATCH *batch, LPPER_HANDLE_DATA handleInfo,
-                  OVERLAPPED *overlapped)
-{
-    /* For whoever takes it this is the operation's own packet: the same key,
-     * the same OVERLAPPED, with the status that the system has left there. */
-    if (PostQueuedCompletionStatus(batch->server->hComPort,
-                                   (DWORD)overlapped->InternalHigh,
-                                   (ULONG_PTR)handleInfo, overlapped))
-        return TRUE;  /* and as after every post: no touching it here */
-    log_failure((int)GetLastError(), "a connection does not wait for its turn",
-                "PostQueuedCompletionStatus");
-    return FALSE;
-}
-
 /*
  * Makes entries of the list: a round of one operation for each connection.
  * After --inline rounds they go to the end of the port's queue instead. Without
@@ -86,8 +70,14 @@ static void take_done(BATCH *batch)
         OVERLAPPED_ENTRY *entry;
 
         batch->done = handleInfo->nextDone;
-        if (last && queue(batch, handleInfo, overlapped))
-            continue;
+        /* For whoever takes it this is the operation's own packet: the same
+         * key, the same OVERLAPPED, with the status that the system has left
+         * there. If it can't be queued it is only handled before its turn. */
+        if (last
+            && PostQueuedCompletionStatus(batch->server->hComPort,
+                                          (DWORD)overlapped->InternalHigh,
+                                          (ULONG_PTR)handleInfo, overlapped))
+            continue;  /* and as after every post: no touching it here */
         ++batch->inlined;
         /* There is room: each was in an entry before. InternalHigh holds the
          * bytes transferred where the sockets are the system's own handles,

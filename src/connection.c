@@ -3,7 +3,6 @@
 #include "log.h"
 #include "trace.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* A WRITE is given the idle timeout once for each so many bytes: a client that
@@ -106,16 +105,12 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
     connection_close(handleInfo, CLOSE_ERROR);
 }
 
-static DWORD idle_timeout(const PER_HANDLE_DATA *handleInfo)
-{
-    return handleInfo->server->options.idleTimeout * 1000;
-}
-
 void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
 {
+    SERVER *server = handleInfo->server;
     BUFFER *buffer = &handleInfo->buffer;
 
-    if (!buffer_prepare(&handleInfo->server->buffers, buffer, announced)) {
+    if (!buffer_prepare(&server->buffers, buffer, announced)) {
         report_dropped();
         connection_close(handleInfo, CLOSE_ERROR);
         return;
@@ -124,15 +119,17 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
     handleInfo->readIo.wsaBuf.buf = buffer->data;
     handleInfo->readIo.wsaBuf.len = buffer->size;
     post(handleInfo, &handleInfo->readIo,
-         buffer->step > 0 ? PATIENCE : idle_timeout(handleInfo));
+         buffer->step > 0 ? PATIENCE : server->options.idleTimeout);
 }
 
 void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes)
 {
+    DWORD timeouts = (bytes - 1) / BYTES_PER_TIMEOUT + 1;
+
     handleInfo->writeIo.wsaBuf.buf = data;
     handleInfo->writeIo.wsaBuf.len = bytes;
     post(handleInfo, &handleInfo->writeIo,
-         ((bytes - 1) / BYTES_PER_TIMEOUT + 1) * idle_timeout(handleInfo));
+         timeouts * handleInfo->server->options.idleTimeout);
 }
 
 /* -------------------------------- closing -------------------------------- */

@@ -66,10 +66,8 @@ static BOOL WINAPI on_control(DWORD event)
 {
     switch (event) {
     case CTRL_C_EVENT:
-        request_stop("ctrl-c");
-        return TRUE;
     case CTRL_BREAK_EVENT:
-        request_stop("ctrl-break");
+        request_stop(event == CTRL_C_EVENT ? "ctrl-c" : "ctrl-break");
         return TRUE;
     case CTRL_CLOSE_EVENT:
         /* The process ends as soon as this returns. So it does not return:

@@ -34,7 +34,7 @@ static const struct {
     KNOWN(ERROR_ACCESS_DENIED, "access is denied"),
     KNOWN(ERROR_SHARING_VIOLATION, "another program has the file open"),
     KNOWN(ERROR_DISK_FULL, "the disk is full"),
-    KNOWN(ERROR_INVALID_NAME, "not a name for a file"),
+    KNOWN(ERROR_INVALID_NAME, "not the name of a file on a disk"),
     KNOWN(ERROR_NOT_ENOUGH_MEMORY, "out of memory"),
     KNOWN(ERROR_TIMEOUT, "it took too long"),
     KNOWN(WSAEACCES, "taken, reserved or not allowed"),
@@ -89,25 +89,22 @@ void log_line(LOG_LEVEL level, const char *format, ...)
 
 const char *log_address(const SOCKADDR_INET *address, char text[ADDRESS_TEXT])
 {
-    /* RFC 4291, 2.5.5.2 */
-    static const u_char wrap[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255};
-    const u_char *bytes = address->Ipv6.sin6_addr.s6_addr;
-    SOCKADDR_INET shown = *address;
-    char host[ADDRESS_TEXT - sizeof "[]:65535"];
+    static const char wrap[] = "::ffff:";  /* RFC 4291, 2.5.5.2 */
     BOOL ipv6 = address->si_family == AF_INET6;
+    char host[ADDRESS_TEXT - sizeof "[]:65535"];
+    const char *shown = host;
 
-    if (ipv6 && memcmp(bytes, wrap, sizeof wrap) == 0) {
-        ipv6 = FALSE;
-        shown.si_family = AF_INET;
-        memcpy(&shown.Ipv4.sin_addr, bytes + sizeof wrap, 4);
-    }
-    if (getnameinfo((const SOCKADDR *)&shown,
-                    ipv6 ? sizeof shown.Ipv6 : sizeof shown.Ipv4, host,
+    if (getnameinfo((const SOCKADDR *)address,
+                    ipv6 ? sizeof address->Ipv6 : sizeof address->Ipv4, host,
                     sizeof host, NULL, 0, NI_NUMERICHOST)
         != 0)
         snprintf(host, sizeof host, "unknown");
+    if (strncmp(host, wrap, strlen(wrap)) == 0 && strchr(host, '.') != NULL) {
+        shown += strlen(wrap);
+        ipv6 = FALSE;
+    }
     /* The port is at the same place in either. */
-    snprintf(text, ADDRESS_TEXT, ipv6 ? "[%s]:%u" : "%s:%u", host,
+    snprintf(text, ADDRESS_TEXT, ipv6 ? "[%s]:%u" : "%s:%u", shown,
              ntohs(address->Ipv4.sin_port));
     return text;
 }

@@ -29,7 +29,6 @@
 #include "work.h"
 #include "worker.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define SWEEP_INTERVAL 250  /* ms; idle connections may end this much later */
@@ -86,15 +85,6 @@ static void start_threads(PROGRAM *program)
     pool_start(&program->pool, SweepThreadMain, &program->server);
 }
 
-static void open_trace(const OPTIONS *options)
-{
-    if (options->traceFile != NULL)
-        trace_open(options->traceFile);
-    TRACE(trace_info(options->workers, options->concurrency, options->cpus,
-                     options->workTime, options->workSpins));
-    TRACE(trace_thread("main", 0));
-}
-
 static void report_ready(const OPTIONS *options, const SOCKADDR_INET *address)
 {
     char text[ADDRESS_TEXT];
@@ -117,13 +107,13 @@ static BOOL start(PROGRAM *program)
 
     if (listener == INVALID_SOCKET)
         return FALSE;
-    logLevel = (LOG_LEVEL)options->logLevel;
     stop_open(&server->stop, listener);
     console_open(&server->stop);
     registry_open(&server->registry, &server->stop,
                   (LONG)options->maxConnections);
     buffers_open(&server->buffers, options);
-    open_trace(options);
+    trace_open(options->traceFile, options->workers, options->concurrency,
+               options->cpus, options->workTime, options->workSpins);
     server->hComPort = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0,
                                               options->concurrency);
     fatal_unless(server->hComPort != NULL, "CreateIoCompletionPort");
@@ -139,9 +129,7 @@ static BOOL start(PROGRAM *program)
 static BOOL is_about_the_client(int code)
 {
     return code == WSAECONNRESET || code == WSAECONNABORTED
-           || code == WSAENOTCONN || code == WSAETIMEDOUT
-           || code == WSAENETRESET || code == WSAEHOSTUNREACH
-           || code == WSAENETUNREACH;
+           || code == WSAENOTCONN;
 }
 
 /* The listener may be closed at any moment, and its number given out again before

@@ -17,7 +17,7 @@ typedef struct {
     DWORD workers;           /* threads on the port                    */
     DWORD concurrency;       /* of them running at once                */
     DWORD maxConnections;    /* at once; 0: no limit                   */
-    DWORD idleTimeout;       /* seconds; 0: never                      */
+    DWORD idleTimeout;       /* ms; 0: never                           */
     DWORD drainTimeout;      /* seconds                                */
     DWORD largestBuffer;     /* bytes                                  */
     DWORD lentBuffers;       /* MiB of larger buffers at once          */

@@ -4,6 +4,7 @@
 #include "trace.h"
 
 #include <process.h>
+#include <stdlib.h>
 
 #define STACK      (256u * 1024u)  /* bytes reserved; a fraction is used */
 #define POST_TRIES 10              /* attempts to post one sentinel      */

@@ -24,9 +24,7 @@ BOOL stop_begin(STOP *stop, const char *reason)
 
 void stop_cut(STOP *stop)
 {
-    LONG now = (LONG)(GetTickCount() | 1);  /* not 0 */
-
-    InterlockedCompareExchange(&stop->cutAt, now, 0);
+    InterlockedCompareExchange(&stop->cutAt, (LONG)(GetTickCount() | 1), 0);
 }
 
 BOOL stop_begun(const STOP *stop) { return stop->reason != NULL; }

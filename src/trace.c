@@ -187,46 +187,32 @@ void trace_thread(const char *name, DWORD number)
         last ? LAST_PLACE : number);
 }
 
-/* Wine says in ntdll.dll that it is Wine. Windows' number is there too:
- * GetVersionEx gives that of Windows 8 at most. */
-static void describe_system(char *text, size_t size)
+/* Wine says in ntdll.dll that it is Wine. Returns its version, or "". */
+static const char *wine_version(void)
 {
     typedef void (*FUNCTION)(void);  /* what any other may be cast from */
     typedef const char *(*WINE_VERSION)(void);
-    typedef LONG WINAPI RTL_VERSION(LPOSVERSIONINFOW version);
     HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");  /* every process has it */
-    WINE_VERSION wineVersion = (WINE_VERSION)(FUNCTION)GetProcAddress(
+    WINE_VERSION version = (WINE_VERSION)(FUNCTION)GetProcAddress(
         ntdll, "wine_get_version");
-    RTL_VERSION *rtlVersion = (RTL_VERSION *)(FUNCTION)GetProcAddress(
-        ntdll, "RtlGetVersion");
-    OSVERSIONINFOW version = {.dwOSVersionInfoSize = sizeof version};
 
-    if (wineVersion != NULL)
-        snprintf(text, size, "Wine %s", wineVersion());
-    else if (rtlVersion != NULL && rtlVersion(&version) == 0)
-        snprintf(text, size, "Windows %lu.%lu.%lu", version.dwMajorVersion,
-                 version.dwMinorVersion, version.dwBuildNumber);
-    else
-        snprintf(text, size, "Windows");
-    for (; *text != '\0'; ++text)  /* it is to stand in JSON */
-        if (*text < ' ' || *text > '~' || *text == '"' || *text == '\\')
-            *text = '?';
+    return version != NULL ? version() : "";
 }
 
-void trace_info(DWORD workers, DWORD concurrency, DWORD cpus, DWORD work,
-                BOOL spins)
+static void put_info(DWORD workers, DWORD concurrency, DWORD cpus, DWORD work,
+                     BOOL spins)
 {
-    char system[96];
+    const char *wine = wine_version();
     SYSTEMTIME now;
 
-    describe_system(system, sizeof system);
     GetSystemTime(&now);
     put('M', startTime,
-        "'name':'trace_info','args':{'system':'%s','workers':%lu,"
+        "'name':'trace_info','args':{'system':'%s%s','workers':%lu,"
         "'concurrency':%lu,'cpus':%lu,'work':%lu,'spins':%s,"
         "'started':'%04u-%02u-%02uT%02u:%02u:%02uZ'}",
-        system, workers, concurrency, cpus, work, spins ? "true" : "false",
-        now.wYear, now.wMonth, now.wDay, now.wHour, now.wMinute, now.wSecond);
+        *wine != '\0' ? "Wine " : "Windows", wine, workers, concurrency, cpus,
+        work, spins ? "true" : "false", now.wYear, now.wMonth, now.wDay,
+        now.wHour, now.wMinute, now.wSecond);
 }
 
 static VOID CALLBACK on_timer(PVOID unused, BOOLEAN timedOut)
@@ -240,23 +226,20 @@ static HANDLE open_file(void)
 {
     HANDLE handle = CreateFileA(fileName, GENERIC_WRITE, FILE_SHARE_READ, NULL,
                                 CREATE_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
+    DWORD code = GetLastError();
 
-    if (handle == INVALID_HANDLE_VALUE) {
-        report("CreateFile", GetLastError(),
-               "no trace is written, the server goes on");
-        return NULL;
+    if (handle != INVALID_HANDLE_VALUE) {
+        if (GetFileType(handle) == FILE_TYPE_DISK)
+            return handle;
+        log_unless(CloseHandle(handle), "CloseHandle (trace)");
+        code = ERROR_INVALID_NAME;  /* of a file on a disk */
     }
-    if (GetFileType(handle) == FILE_TYPE_DISK)
-        return handle;
-    log_error(
-        "--trace: '%s' is not a file on a disk; no trace is written, the "
-        "server goes on",
-        fileName);
-    log_unless(CloseHandle(handle), "CloseHandle (trace)");
+    report("CreateFile", code, "no trace is written, the server goes on");
     return NULL;
 }
 
-void trace_open(const char *name)
+void trace_open(const char *name, DWORD workers, DWORD concurrency, DWORD cpus,
+                DWORD work, BOOL spins)
 {
     static const char beginning[] =
         "[\n{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\","
@@ -264,13 +247,15 @@ void trace_open(const char *name)
     HANDLE handle;
 
     fileName = name;
-    handle = open_file();
+    handle = name != NULL ? open_file() : NULL;
     if (handle == NULL)
         return;
     trace_file_open(handle);
     traceOn = TRUE;
     startTime = trace_clock();
     add(beginning, strlen(beginning), TRUE);
+    TRACE(put_info(workers, concurrency, cpus, work, spins));
+    TRACE(trace_thread("main", 0));
     if (traceOn
         && !CreateTimerQueueTimer(&timer, NULL, on_timer, NULL, FLUSH_INTERVAL,
                                   FLUSH_INTERVAL, WT_EXECUTEDEFAULT)) {

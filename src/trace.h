@@ -26,18 +26,17 @@ extern volatile LONG traceOn;
 
 LONGLONG trace_clock(void);
 
-/* Main, before it starts another thread; and after all have ended. Keeps `name`,
- * the file's. If the file can't be made or written, or is none on a disk (a pipe
- * or a device may make everybody wait who writes to it), one line says so, and
- * the server goes on. trace_info tells what a viewer wants to know of the whole:
- * `work` in ms. */
-void trace_open(const char *name);
-void trace_info(DWORD workers, DWORD concurrency, DWORD cpus, DWORD work,
-                BOOL spins);
+/* Main, before it starts another thread, and after all have ended. Keeps `name`,
+ * the file's; NULL: there is no trace. If the file can't be made or written, or
+ * is none on a disk (a pipe or a device may make everybody wait who writes to
+ * it), one line says so, and the server goes on. The rest is what a viewer wants
+ * to know of the whole; `work` in ms. */
+void trace_open(const char *name, DWORD workers, DWORD concurrency, DWORD cpus,
+                DWORD work, BOOL spins);
 void trace_close(void);
 
 /* Names the calling thread: "worker" and 3, or "sweep" and 0 for the name
- * alone; "main" and 0 for main, which says so after trace_info. */
+ * alone. (Main has its name.) */
 void trace_thread(const char *name, DWORD number);
 
 /* A worker has taken a packet: of an operation (or of one that was done at

@@ -182,14 +182,16 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
 
 void connection_failed(LPPER_HANDLE_DATA handleInfo, const PER_IO_DATA *ioInfo)
 {
+    REGISTRY_ENTRY *entry = &handleInfo->entry;
     BOOL isRead = ioInfo->rwMode == READ;
 
+    /* A sweep may have looked just before the connection began to discard: then
+     * it goes on until its client was silent for long enough. */
     if (isRead && stop_begun(&handleInfo->server->stop)
-        && !handleInfo->entry.discarding) {
-        connection_finish(handleInfo);  /* between two messages */
-    } else if (isRead && handleInfo->buffer.step > 0
-               && handleInfo->entry.swept) {
-        handleInfo->entry.swept = FALSE;
+        && !(entry->discarding && registry_is_late(entry))) {
+        connection_finish(handleInfo);
+    } else if (isRead && handleInfo->buffer.step > 0 && entry->swept) {
+        entry->swept = FALSE;
         handleInfo->buffer.wanted = 0;
         connection_read(handleInfo, FALSE);
     } else {

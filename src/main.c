@@ -129,7 +129,8 @@ static BOOL start(PROGRAM *program)
 static BOOL is_about_the_client(int code)
 {
     return code == WSAECONNRESET || code == WSAECONNABORTED
-           || code == WSAENOTCONN;
+           || code == WSAENOTCONN || code == WSAETIMEDOUT
+           || code == WSAENETRESET;
 }
 
 /* The listener may be closed at any moment, and its number given out again before

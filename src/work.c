@@ -7,7 +7,7 @@ static void compute(DWORD milliseconds, const STOP *stop)
 {
     ULONGLONG end = GetTickCount64() + milliseconds;
 
-    while (GetTickCount64() < end && !stop_begun(stop))
+    while (GetTickCount64() <= end && !stop_begun(stop))
         ;
 }
 

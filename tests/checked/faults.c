@@ -608,13 +608,6 @@ BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
            && SetConsoleCtrlHandler(on_console_control, add);
 }
 
-DWORD WINAPI fault_GetActiveProcessorCount(WORD group)
-{
-    return fails(CALL_GetActiveProcessorCount)
-               ? 0
-               : GetActiveProcessorCount(group);
-}
-
 BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
                             DWORD *written, OVERLAPPED *overlapped)
 {
@@ -703,12 +696,12 @@ BOOL WINAPI fault_VirtualFree(LPVOID address, SIZE_T size, DWORD type)
 
 void *fault_malloc(size_t size)
 {
-    return fails(CALL_malloc) ? NULL : guard_allocate(size);
+    return guard_allocate(size);
 }
 
 void *fault_calloc(size_t count, size_t size)
 {
-    return guard_allocate(count * size);
+    return fails(CALL_calloc) ? NULL : guard_allocate(count * size);
 }
 
 void fault_free(void *block)

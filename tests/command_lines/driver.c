@@ -99,6 +99,7 @@ int main(void)
         for (i = 0; i < count; ++i)
             arguments[i + 1] = read_argument(ends[i]);
         arguments[count + 1] = NULL;
+        logLevel = LOG_NORMAL;
         result = options_parse(&options, (int)count + 1, arguments);
         snprintf(line, sizeof line, "\001done %d %u\n", (int)result,
                  ntohs(options.address.Ipv4.sin_port));

@@ -99,7 +99,7 @@ BLOCKED = {
     "output, under load": ("stdout", ["-v"], "", talk, 3, 1),
     "errors": ("stderr", ["-q"], "", come, 1, 0),
     "errors, a client is dropped": (
-        "stderr", ["-q"], "malloc:/1:8", come, 3, 1),
+        "stderr", ["-q"], "calloc:/1:8", come, 3, 1),
     "errors, of the workers": (
         "stderr", ["-q"], "closesocket:1+:10038", leave, 3, 1),
     "errors, of the idle sweep": (

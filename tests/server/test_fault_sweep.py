@@ -50,8 +50,8 @@ CODES = {
     "PostQueuedCompletionStatus": 1450, "CancelIoEx": 31, "_beginthreadex": 8,
     "WaitForSingleObject": 6, "WaitForMultipleObjects": 6, "SetEvent": 6,
     "CreateEventW": 8, "CloseHandle": 6, "SetConsoleCtrlHandler": 87,
-    "GetConsoleMode": 6, "SetConsoleMode": 5, "GetActiveProcessorCount": 87,
-    "WriteFile": 112, "malloc": 8, "CreateFileA": 5,
+    "GetConsoleMode": 6, "SetConsoleMode": 5,
+    "WriteFile": 112, "calloc": 8, "CreateFileA": 5,
     "GetFileType": 6, "CreateTimerQueueTimer": 8, "DeleteTimerQueueTimer": 6,
     "GetProcAddress": 127, "VirtualAlloc": 8, "VirtualFree": 487,
 }

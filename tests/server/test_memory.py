@@ -66,9 +66,9 @@ def test_every_block_is_freed(guarded, arguments):
         offer(server, clients[:3])  # cancelled in the middle of a WRITE
         totals = server.stop()
     report = server.report()
-    # One block a connection, and buffers.
+    # One block a connection, and its buffers.
     if arguments == ["--buffer", BUF_SIZE]:
-        assert report["allocated"] == totals["connections"]
+        assert report["allocated"] == 2 * totals["connections"]
     else:
         assert report["allocated"] > totals["connections"] + 1
 
@@ -143,11 +143,12 @@ BROKEN = {
         "worker.c",
         "    handleInfo->received += bytes;\n",
         "    handleInfo->received += bytes;\n"
-        "    ((char *)handleInfo)[sizeof *handleInfo + BUF_SIZE] = 0;\n"),
+        "    handleInfo->buffer.data[handleInfo->buffer.size] = 0;\n"),
     "not freed": ("connection.c", "    free(handleInfo);\n", ""),
     "not given back": (
         "connection.c",
-        "    buffer_return(&handleInfo->buffer);\n"
+        "    buffer_return(&handleInfo->server->buffers, "
+        "&handleInfo->buffer);\n"
         "    free(handleInfo);", "    free(handleInfo);", "--zero-byte-recv"),
     "not closed": ("connection.c", CLOSE, ""),
     "closed twice": ("connection.c", CLOSE, CLOSE + CLOSE),
@@ -161,7 +162,7 @@ BROKEN = {
         "batch.c", " FILE_SKIP_COMPLETION_PORT_ON_SUCCESS)", " 0)",
         "--inline", 4),
     "queued, and handled all the same": (
-        "batch.c", "            continue;\n", "            (void)0;\n",
+        "batch.c", "            continue;  /*", "            (void)0;  /*",
         "--inline", 1),
 }
 

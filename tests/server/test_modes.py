@@ -249,7 +249,7 @@ def test_a_zero_byte_read_comes_first(traced):
 
 
 IDLE = 3000
-IDLE_BYTES = 450
+IDLE_BYTES = 460
 
 
 @pytest.mark.skipif(os.environ.get("CHECKS") == "guard",

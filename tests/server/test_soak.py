@@ -125,7 +125,9 @@ def change(directory, source, *changes):
 def test_a_leak_is_noticed(tmp_path):
     """The memory and the socket of every connection stay."""
     server = change(
-        tmp_path, "connection.c", ("    free(handleInfo);\n", ""),
+        tmp_path, "connection.c",
+        ("    buffer_return(&handleInfo->server->buffers, "
+         "&handleInfo->buffer);\n    free(handleInfo);\n", ""),
         ("    log_unless(closesocket(handleInfo->hClntSock) == 0, "
          '"closesocket");\n',
          "    shutdown(handleInfo->hClntSock, SD_BOTH);\n"))

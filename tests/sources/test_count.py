@@ -43,9 +43,9 @@ def tree(tmp_path):
            for name, below in [("six", "five"), ("five", "four"),
                                ("four", "three"), ("three", "two"),
                                ("two", "one")]},
-        "src/one.h": ONCE + COMMENT + lines("one", 1119),
+        "src/one.h": ONCE + COMMENT + lines("one", 1039),
         "src/trace.c": lines("t", 200), "src/trace_file.h": lines("f", 130),
-        "src/options.h": lines("o", 445), "src/work.c": lines("s", 120),
+        "src/options.h": lines("o", 400), "src/work.c": lines("s", 120),
         # Not counted
         "src/steps/step.c": FUNCTION.replace("\n\n", "\n\n\n\n"),
         "README.md": ("x" * 100 + "\n") * 219 + "\uac00" * 50 + "\n"})
@@ -78,9 +78,9 @@ CORE, ALL, WORKER, TRACE, LONGEST, VARIABLES, CIRCLE, FLOORS, README, WIDE = (
 ONE_MORE = {
     # the file, what is changed into what, what is over, what is said of it
     "core": ("src/one.h", "extern int one0;", "extern\nint one0;",
-             {CORE, ALL}, "one.h 1121"),
+             {CORE, ALL}, "one.h 1041"),
     "all": ("src/work.c", "extern int s0;", "extern\nint s0;", {ALL},
-            "options.h 445"),
+            "options.h 400"),
     "worker": ("src/worker.c", "extern int w0;", "extern\nint w0;",
                {WORKER, CORE, ALL}, "worker.c 151"),
     "trace": ("src/trace_file.h", "extern int f0;", "extern\nint f0;",

@@ -19,8 +19,8 @@ import pytest
 import browser
 import support
 from parts import bench_load, bench_report, program
-from support import (PROGRAM, ROOT, TEXT, WINDOWS, load_script, start_process,
-                     wait_until)
+from support import (IO_TIMEOUT, PROGRAM, ROOT, TEXT, WINDOWS, load_script,
+                     start_process, wait_until)
 
 BENCH = ROOT / "scripts" / "bench.py"
 TIMEOUT = 100  # seconds
@@ -199,7 +199,7 @@ def test_interrupted(mark, after, signal_name):
     process.send_signal(number)
     if after > 2 and process.poll() is None:
         process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert (out, err) == ("", "bench.py: interrupted\n")
 
@@ -333,13 +333,13 @@ def test_load(monkeypatch, poll):
             "churn", {"first": 100, "in_flight": 3, **where})):
         start = bench_load.clock()
         result = getattr(client, name)(start=start, begin=start + 10**7,
-                                       end=start + 10**8, **more)
+                                       end=start + 10**9, **more)
         assert result["count"] > 0 and result["cpu"] >= 0
         assert (sum(result["histogram"].values())
                 == (0 if name == "stream" else result["count"]))
     client.close()
     echo.stdin.close()  # which ends it
-    assert echo.wait(10) == 0
+    assert echo.wait(IO_TIMEOUT) == 0
     echo.stdout.close()
 
 

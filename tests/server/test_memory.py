@@ -8,15 +8,16 @@ proof that it works: servers broken on purpose are caught.
 """
 
 import functools
+import shutil
 import threading
 
 import pytest
 
 from clients import Load, offer
-from support import (BUF_SIZE, CHECKED, WINDOWS, Server, build_broken,
-                     check_nothing_left, closing_all, connect, echo, exchange,
-                     heap_checking, receive, reset, together, wait_until,
-                     windows_path)
+from support import (BUF_SIZE, CHECKED, HEAP_MESSAGES, PROGRAM, WINDOWS,
+                     Server, build_broken, check_nothing_left, closing_all,
+                     connect, echo, exchange, heap_flags, receive, reset,
+                     together, wait_until, windows_path)
 
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the checked server: make checked",
@@ -198,10 +199,14 @@ def test_a_broken_server_is_caught(guarded, tmp_path, mistake):
 def test_wine_checks_the_heap(tmp_path, mistake):
     """What the other half of `make test-guarded` rests on: a usual build, but
     broken, is caught, and a sound one is not."""
-    program = build_broken(tmp_path, *BROKEN[mistake], forced=False)
-    with heap_checking() as env:
+    name = f"{tmp_path.name}.exe"  # no other program has it
+    program = build_broken(tmp_path, *BROKEN[mistake], plain=name)
+    (tmp_path / "sound").mkdir()
+    sound = shutil.copy(PROGRAM, tmp_path / "sound" / name)
+    with heap_flags(name):
+        env = {"WINEDEBUG": HEAP_MESSAGES}
         server = Server(program=program, env=env)
-        sound = Server(env=env)
+        sound = Server(program=sound, env=env)
         for each in (server, sound):
             each.check_serves()
             each.signal_stop()

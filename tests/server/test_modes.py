@@ -216,6 +216,7 @@ IDLE = 3000
 IDLE_BYTES = 450
 
 
+@pytest.mark.alone  # three thousand descriptors
 @pytest.mark.skipif(os.environ.get("CHECKS") == "guard",
                     reason="there every block has pages of its own")
 def test_idle_connections_have_no_buffer():

@@ -148,6 +148,7 @@ def check_page(page):
     return pictures
 
 
+@pytest.mark.alone  # it measures
 def test_quick(tmp_path, other, step_alone, mark):
     result = run_bench(
         "--quick", "--idle", 40, "--server", PROGRAM, "--steps", step_alone,

@@ -1,4 +1,4 @@
-"""What is said of a run: how to repeat what failed, how long the rest takes."""
+"""What is said of a run: how to repeat what failed, and the time left."""
 
 import os
 import shlex

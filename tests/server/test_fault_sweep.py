@@ -30,7 +30,7 @@ from support import (CHECKED, ROOT, WINDOWS, build_broken,
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the server with faults: make checked",
                 allow_module_level=True)
-pytestmark = pytest.mark.own_build
+pytestmark = [pytest.mark.own_build, pytest.mark.thorough]
 
 WHENS = ["1", "2", "3", "/2", "/3", "1+"]
 AT_ONCE = 3          # servers at a time

@@ -49,6 +49,7 @@ def verdict(result, status):
 # --------------------------------- it holds ---------------------------------
 
 
+@pytest.mark.thorough
 @checked
 @gcc
 def test_a_short_soak():
@@ -124,6 +125,7 @@ def change(directory, source, *changes):
     return build(directory, "changed.exe", sources=sources)
 
 
+@pytest.mark.thorough
 @gcc
 def test_a_leak_is_noticed(tmp_path):
     """The memory and the socket of every connection stay."""
@@ -139,6 +141,7 @@ def test_a_leak_is_noticed(tmp_path):
                                      server=server), 1))
 
 
+@pytest.mark.thorough
 @gcc
 def test_a_wrong_byte_is_noticed(tmp_path):
     """One bit, in the last byte of what a READ got, and not at first."""
@@ -168,6 +171,7 @@ def test_a_failure_is_noticed(faults, seconds, said):
     assert re.match(f"soak: FAILED: mixed: {said}", line), line
 
 
+@pytest.mark.thorough
 @checked
 def test_other_parts_go_on_after_a_failure():
     result = run_soak("--parts", "cycles,stops", "--cycles", 200, "--stops", 1,
@@ -176,6 +180,7 @@ def test_other_parts_go_on_after_a_failure():
     assert re.match("soak: FAILED: cycles: .*; stops: number 1 ", line)
 
 
+@pytest.mark.thorough
 @checked
 @gcc
 def test_blocks_that_stay_are_noticed(tmp_path):

@@ -537,7 +537,7 @@ def test_second_run_does_nothing(built, tools):
 
 
 @on_linux
-def test_header_rebuilds_all(built, tools):
+def test_header_rebuilds_all(built, quick_tools):
     check_header_counts(built, tools)
 
 
@@ -564,6 +564,7 @@ def test_source_rebuilds_one_object(built, tools, source):
 
 @on_linux
 @pytest.mark.limit(300)
+@pytest.mark.thorough
 def test_debug_and_clean(built, tools):
     keep = built / "build" / "keep"
     keep.touch()

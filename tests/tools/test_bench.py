@@ -148,6 +148,7 @@ def check_page(page):
     return pictures
 
 
+@pytest.mark.thorough
 @pytest.mark.alone  # it measures
 def test_quick(tmp_path, other, step_alone, mark):
     result = run_bench(
@@ -183,6 +184,7 @@ def test_quick(tmp_path, other, step_alone, mark):
         browser.check_layout(tmp_path / "b.html", size)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("after", [0.3, 1.5, 2.2])
 def test_interrupted(mark, after, signal_name):
@@ -233,6 +235,7 @@ def assert_fails(result, pattern):
                                             lines[0]), result
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_server_is_noticed(tmp_path, other, mark, name):
     body, workload, says = BAD[name]
@@ -259,6 +262,7 @@ def test_a_server_that_does_not_start(mark, command, says):
     assert_fails(result, f"other, ping-1: {says}")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(WINDOWS, reason="no limit there")
 def test_too_few_descriptors(tmp_path, mark):
     """It says how many there were, what stopped, and gives the other rows."""

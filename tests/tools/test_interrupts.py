@@ -36,7 +36,7 @@ def copy(tmp_path):
 
 
 def start(line, **options):
-    """Where no signal is ignored: whoever started pytest may have had it so, in
+    """Where no signal is ignored: whoever started pytest may have had that, in
     the background or with nohup."""
     def as_usual():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

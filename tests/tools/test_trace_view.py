@@ -10,7 +10,7 @@ import xml.etree.ElementTree
 import pytest
 
 import trace_view
-from browser import SIZES, check_layout, in_browser, use
+from browser import MARKED_SIZES, SIZES, check_layout, in_browser, use
 from support import ROOT
 
 SCRIPT = ROOT / "scripts" / "trace_view.py"
@@ -959,7 +959,7 @@ def test_fits_the_screen(large_page, size):
 
 
 @in_browser
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", MARKED_SIZES)
 def test_layout(crowded_page, tmp_path, size):
     check_layout(crowded_page, size)
     words = "w" * trace_view.MAX_TEXT

@@ -11,7 +11,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -70,10 +69,15 @@ def start_process(line, **options):
     return process
 
 
-@contextlib.contextmanager
 def places(first, count):
     """Waits for these places, and holds them."""
-    with open(ROOT / "build" / "places.lock", "ab") as file:
+    return locked(ROOT / "build" / "places.lock", first, count)
+
+
+@contextlib.contextmanager
+def locked(path, first=0, count=1):
+    """Holds these bytes of a file, which need not be there."""
+    with open(path, "ab") as file:
         if WINDOWS:
             import msvcrt
             file.seek(first)
@@ -173,10 +177,10 @@ def compiled(command, front, path, headers):
     texts = [file.read_bytes() for file in [path, *headers]]
     key = repr((command, bool(front), path.name, texts)).encode()
     made = OBJECTS / f"{path.stem}-{hashlib.sha256(key).hexdigest()[:32]}.o"
-    if not made.exists():
-        OBJECTS.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=OBJECTS) as directory:
-            new = pathlib.Path(directory) / "new.o"
+    OBJECTS.mkdir(parents=True, exist_ok=True)
+    with locked(made.with_suffix(".lock")):
+        if not made.exists():
+            new = made.with_suffix(".new")
             subprocess.run([*command, *front, "-c", "-o", str(new), str(path)],
                            check=True, timeout=120)
             new.replace(made)  # whole, or not at all

@@ -537,7 +537,7 @@ def test_second_run_does_nothing(built, tools):
 
 
 @on_linux
-def test_header_rebuilds_all(built, quick_tools):
+def test_header_rebuilds_all(built, tools):
     check_header_counts(built, tools)
 
 

@@ -116,9 +116,12 @@ HEAP_MESSAGES = "-all,err+heap,warn+heap"
 
 def environment(more=None):
     """The environment of a server: what all need, what the checks of the
-    session need, and `more`."""
+    session need, and `more`. Wine starts no debugger for one that crashes."""
+    env = launch.environment()
+    if not WINDOWS:
+        env["WINEDLLOVERRIDES"] += ";winedbg.exe=d"
     heap = {"WINEDEBUG": HEAP_MESSAGES} if CHECKS == "heap" else {}
-    return {**launch.environment(), **heap, **(more or {})}
+    return {**env, **heap, **(more or {})}
 
 
 def registry(*arguments):

@@ -15,8 +15,11 @@ make demo               list the demonstrations for a class
 make demo LESSON=cycle  show one: build/demo/cycle.html
 make bench              measure it: all modes, the steps, side by side
 make bench BENCH="--quick --html build/bench.html"   or --help
-make test               build all, run all tests
-make test TESTS="tests/server -k stop"   some of them: arguments for pytest
+make check              after each change: build, the core tests, format
+make test               build all, run the tests
+make test TESTS="tests/server -k stop"   some of all: arguments for pytest
+make test TESTS=--lf    those that failed the last time
+make test-all           also the thorough ones, which take longest
 make test-guarded       the server's tests where memory is guarded
 make test-i686          them on the 32-bit programs; adds Debian's i386
 make soak               load it for half an hour, and say if it held
@@ -120,7 +123,8 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo bench test test-guarded test-i686 soak analyze
+.PHONY: all steps run demo bench check test test-all test-guarded test-i686
+.PHONY: soak analyze
 .PHONY: clean distclean help setup setup-msvc x86_64 i686 msvc checked
 
 # A target that was begun, and failed, would pass for done next time.
@@ -202,9 +206,23 @@ bench: $(PROGRAM) steps
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/bench.py --server $(PROGRAM) --steps $(STEPDIR) $(BENCH)
 
+# What a change is most likely to break. In another build by SERVER, too.
+CORE = -q tests/server -k "not own_build and (test_echo and plain or \
+    test_stopping and plain or test_output or test_listening or test_limits \
+    or test_command_line)"
+
+check: all
+	@$(if $(SETUP),$(SETUP) wine pytest analysis,)
+	@$(PYTHON) scripts/parts/run_tests.py $(CORE)
+	@$(if $(SETUP),$(PYTHON) scripts/parts/analyze.py format,)
+
 test: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser analysis,)
 	@$(PYTHON) scripts/parts/run_tests.py $(TESTS)
+
+test-all: $(BUILDS) checked
+	@$(if $(SETUP),$(SETUP) wine pytest browser analysis,)
+	@$(PYTHON) scripts/parts/run_tests.py -q --durations=10 $(TESTS)
 
 soak: $(PROGRAM) checked
 	@$(if $(SETUP),$(SETUP) wine,)

@@ -10,8 +10,8 @@
 
 set -eu
 
-# find_python_with MODULE: is there any Python here that has it? The first
-# python3 on the path need not be the system's.
+# find_python_with MODULES: is there any Python here that has them? The
+# first python3 on the path need not be the system's.
 find_python_with() {
     for python in python3 /usr/bin/python3; do
         "$python" -c "import $1" 2>/dev/null && return 0
@@ -43,7 +43,8 @@ for part in ${*:-x86_64 i686 msvc wine pytest browser analysis}; do
                 missing="$missing wine32:i386"
                 foreign="dpkg --add-architecture i386"
             } ;;
-    pytest) find_python_with pytest || missing="$missing python3-pytest" ;;
+    pytest) find_python_with "pytest, xdist" \
+                || missing="$missing python3-pytest python3-pytest-xdist" ;;
     browser) for name in chromium chromium-browser google-chrome chrome; do
                 command -v $name >/dev/null && continue 2
             done

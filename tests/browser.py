@@ -19,6 +19,9 @@ in_browser = pytest.mark.skipif(
 
 # From the smallest projector to a common screen.
 SIZES = ["1024,768", "1280,800", "1440,900", "1920,1080"]
+# For a test of each: what does not fit is what has least room.
+MARKED_SIZES = [SIZES[0], *(pytest.param(size, marks=pytest.mark.thorough)
+                            for size in SIZES[1:])]
 
 # Before the page's own script: everything the browser complains of.
 WATCH = """<script>

@@ -1,4 +1,5 @@
-"""Fixtures: a server that has to end well, and an end for every test."""
+"""Fixtures: a server that has to end well, and an end for every test. Which
+tests are run, in which order, and which of them at the same time."""
 
 import faulthandler
 import os
@@ -6,6 +7,7 @@ import threading
 
 import pytest
 
+import reports
 import support
 from kinds import KINDS, PLAIN, Step, chosen
 from parts import descriptors
@@ -13,11 +15,74 @@ from support import launch
 
 TEST_TIMEOUT = 120  # seconds; a test that needs longer says so
 
+# Their tests share what takes a while to make.
+WHOLE_FILES = {"server/test_bad_input.py", "sources/test_nmake.py",
+               "tools/test_bad_servers.py", "tools/test_trace_view.py",
+               "tools/test_windows_scripts.py"}
+
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true",
                      help="all of the sweeps, not a part of each")
+    parser.addoption("--brief", action="store_true",
+                     help="without the tests that are marked as thorough")
 
+
+def pytest_configure(config):
+    reports.register(config)
+
+
+# ------------------------------ several at once -----------------------------
+
+def file_of(nodeid):
+    return nodeid.split("::")[0]
+
+
+def pytest_collection_modifyitems(config, items):
+    """What belongs together comes first, and last what is run alone."""
+    if config.getoption("--brief"):
+        left_out = [x for x in items if x.get_closest_marker("thorough")]
+        items[:] = [x for x in items if x not in set(left_out)]
+        config.hook.pytest_deselected(items=left_out)
+    items.sort(key=lambda item: (
+        item.get_closest_marker("alone") is not None,
+        file_of(item.nodeid) not in WHOLE_FILES))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Each pytest gets the next test when it is done with one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneByOne(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = file_of(nodeid)
+            return file if file in WHOLE_FILES else nodeid
+    return OneByOne(config, log)
+
+
+def pytest_sessionstart(session):
+    """Once, whether one pytest runs the tests or several do."""
+    if support.CHECKS == "heap" and not hasattr(session.config, "workerinput"):
+        flags = support.heap_flags()
+        flags.__enter__()
+        session.config.add_cleanup(lambda: flags.__exit__(None, None, None))
+
+
+@pytest.fixture(autouse=True)
+def turn(request):
+    """Waits until a test that is to run alone may: a test holds a place, and
+    one that runs alone holds all of them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    alone = request.node.get_closest_marker("alone") is not None
+    with support.places(0 if alone else int(support.WORKER[2:]),
+                        support.PLACES if alone else 1):
+        yield
+
+
+# --------------------------------- fixtures ---------------------------------
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc):
@@ -35,7 +100,8 @@ def pytest_generate_tests(metafunc):
 def machine():
     """What all tests need: Wine up and running, and enough descriptors."""
     descriptors.raise_limit()  # a thousand clients need a thousand
-    with launch.wine_session(), support.session_checks():
+    support.guard_reports()
+    with launch.wine_session():
         yield
 
 
@@ -55,8 +121,9 @@ def guard(machine):
 
 
 @pytest.fixture(autouse=True)
-def limits(request):
+def limits(request, turn):
     """Every test ends, and so does every process it started."""
+    support.started.clear()
     marker = request.node.get_closest_marker("limit")
     seconds = marker.args[0] if marker else TEST_TIMEOUT
     expired = threading.Event()
@@ -84,6 +151,8 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.when == "call":
         item.outcome = report
+    if report.failed:
+        report.sections.append(("to repeat it", reports.how_to_repeat(item)))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import hashlib
 import importlib.util
 import os
 import pathlib
@@ -29,7 +30,9 @@ STEPS = pathlib.Path(os.environ.get(
     "STEPS", ROOT / "build" / "steps")).resolve()
 
 CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
-GUARD_REPORT = ROOT / "build" / "checked" / "guard.txt"
+OBJECTS = CHECKED.with_name("objects")  # of servers that tests compile
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")  # of several pytests
+GUARD_REPORT = CHECKED.with_name(f"guard-{WORKER}.txt")
 
 BUF_SIZE = 4096        # src/buffer.h
 LARGE_BUFFER = 65536   # --buffer, the server's default
@@ -42,6 +45,10 @@ STOP_REASON = "ctrl-break" if WINDOWS else "ctrl-c"
 NEW_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP if WINDOWS else 0
 
 _running = []  # every process a test has started and not yet waited for
+started = []  # every one of this test: its command, environment and Server
+
+# For tests that run at the same time; one that is to run alone takes all.
+PLACES = 64
 
 
 def kill_all():
@@ -58,7 +65,31 @@ def start_process(line, **options):
     """subprocess.Popen, but the process ends with the test."""
     process = subprocess.Popen(line, creationflags=NEW_GROUP, **options)
     _running.append(process)
+    started.append((line, options.get("env") or {}, process))
     return process
+
+
+def places(first, count):
+    """Waits for these places, and holds them."""
+    return locked(ROOT / "build" / "places.lock", first, count)
+
+
+@contextlib.contextmanager
+def locked(path, first=0, count=1):
+    """Holds these bytes of a file, which need not be there."""
+    with open(path, "ab") as file:
+        if WINDOWS:
+            import msvcrt
+            file.seek(first)
+            held = False
+            while not held:
+                with contextlib.suppress(OSError):  # not within ten seconds
+                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, count)
+                    held = True
+        else:
+            import fcntl
+            fcntl.lockf(file, fcntl.LOCK_EX, count, first)
+        yield  # closing the file gives them back
 
 
 def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None,
@@ -85,9 +116,12 @@ HEAP_MESSAGES = "-all,err+heap,warn+heap"
 
 def environment(more=None):
     """The environment of a server: what all need, what the checks of the
-    session need, and `more`."""
+    session need, and `more`. Wine starts no debugger for one that crashes."""
+    env = launch.environment()
+    if not WINDOWS:
+        env["WINEDLLOVERRIDES"] += ";winedbg.exe=d"
     heap = {"WINEDEBUG": HEAP_MESSAGES} if CHECKS == "heap" else {}
-    return {**launch.environment(), **heap, **(more or {})}
+    return {**env, **heap, **(more or {})}
 
 
 def registry(*arguments):
@@ -98,9 +132,9 @@ def registry(*arguments):
 
 
 @contextlib.contextmanager
-def heap_flags():
-    """The heap of every iocp_echo_server.exe is checked."""
-    key = IMAGE_OPTIONS + PROGRAM.name
+def heap_flags(name=PROGRAM.name):
+    """The heap of every program of this name is checked."""
+    key = IMAGE_OPTIONS + name
     registry("add", key, "/v", "GlobalFlag", "/t", "REG_DWORD", "/d",
              HEAP_FLAGS)
     try:
@@ -109,27 +143,11 @@ def heap_flags():
         registry("delete", key)
 
 
-@contextlib.contextmanager
-def heap_checking():
-    """The same for one test. The environment that it needs is the result."""
-    if CHECKS == "heap":
-        yield {}  # the whole session has it
-        return
-    with heap_flags():
-        yield {"WINEDEBUG": HEAP_MESSAGES}
-
-
-@contextlib.contextmanager
-def session_checks():
+def guard_reports():
     """What `make test-guarded` asks for, of every server that is started."""
-    if CHECKS == "heap":
-        with heap_flags():
-            yield
-        return
     if CHECKS == "guard":
         GUARD_REPORT.unlink(missing_ok=True)
         os.environ["GUARD"] = windows_path(GUARD_REPORT)
-    yield
 
 
 def build(directory, program, *flags, sources=ROOT / "src", forced=None,
@@ -141,29 +159,48 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
     """
     compiler = (shutil.which("x86_64-w64-mingw32-gcc") or shutil.which("gcc"))
     assert compiler is not None
+    headers = [*sorted(sources.glob("*.h")),
+               *sorted((ROOT / "src").glob("*.h")),
+               *([forced] if forced else ())]
     objects = []
     for path in [*sorted(sources.glob("*.c")), *extra]:
         front = []
         if forced and path not in extra:
             front = ["-include", str(forced)]
-        objects.append(str(directory / f"{path.stem}.o"))
-        subprocess.run([compiler, "-std=c11", "-O2", *flags, *front, "-c",
-                        "-o", objects[-1], str(path)], check=True, timeout=120)
+        objects.append(compiled([compiler, "-std=c11", "-O2", *flags], front,
+                                path, headers))
     subprocess.run([compiler, "-o", str(directory / program), *objects,
                     "-lws2_32"], check=True, timeout=120)
     return directory / program
 
 
-def build_broken(directory, source, old, new, forced=True):
-    """A server with one change, the checked one if `forced`. Returns it."""
+def compiled(command, front, path, headers):
+    """Returns the object of this source. Tests change one source and leave the
+    others: what has been compiled before is kept, by all it was made of."""
+    texts = [file.read_bytes() for file in [path, *headers]]
+    key = repr((command, bool(front), path.name, texts)).encode()
+    made = OBJECTS / f"{path.stem}-{hashlib.sha256(key).hexdigest()[:32]}.o"
+    OBJECTS.mkdir(parents=True, exist_ok=True)
+    with locked(made.with_suffix(".lock")):
+        if not made.exists():
+            new = made.with_suffix(".new")
+            subprocess.run([*command, *front, "-c", "-o", str(new), str(path)],
+                           check=True, timeout=120)
+            new.replace(made)  # whole, or not at all
+    return str(made)
+
+
+def build_broken(directory, source, old, new, plain=None):
+    """A server with one change: the checked one, or a plain one of that name.
+    Returns it."""
     sources = shutil.copytree(ROOT / "src", directory / "src")
     checked = directory / "tests" / "checked"
     shutil.copytree(ROOT / "tests" / "checked", checked)
     text = (sources / source).read_text(encoding="ascii")
     assert text.count(old) == 1, old
     (sources / source).write_text(text.replace(old, new), encoding="ascii")
-    if not forced:
-        return build(directory, PROGRAM.name, sources=sources)
+    if plain:
+        return build(directory, plain, sources=sources)
     return build(directory, "broken.exe", sources=sources,
                  forced=checked / "checked.h",
                  extra=sorted(checked.glob("*.c")))
@@ -203,6 +240,7 @@ class Server(server.Server):
         self.process = start_process(
             self.line, **TEXT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             **self.options)
+        self.process.server = self  # for who reports what it said
         self._readers = [
             threading.Thread(target=self._read_output, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True)]

@@ -1,7 +1,9 @@
 """Clients of an echo server: what is the same wherever one is needed."""
 
+import contextlib
 import errno
 import os
+import random
 import socket
 import struct
 
@@ -17,10 +19,13 @@ NO_PORT_LEFT = ("no local port is free: use fewer connections, or wait some "
 
 
 def free_port():
-    """A port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has now, and that no system gives to a client or to
+    a server that asks for any: those begin at 32768 or later."""
+    while True:
+        port = random.SystemRandom().randrange(16384, 32768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def connect(host, port, receive_buffer=None, timeout=IO_TIMEOUT):

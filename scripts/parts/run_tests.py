@@ -3,7 +3,8 @@
 
 usage: run_tests.py [ARGUMENTS FOR PYTEST...]
 
-Runs all of tests/, or what the arguments name of it.
+Runs all of tests/, or what the arguments name of it; without arguments, those
+of `make test`. Where pytest-xdist is installed some run at the same time.
 """
 
 import os
@@ -24,6 +25,8 @@ from parts import program
 from parts.words import Failure
 
 END_TIMEOUT = 60  # seconds, for pytest to end what its tests have started
+MORE_THAN_CPUS = 3  # tests at once: most of them wait most of the time
+IN_ONE = {"-s", "--pdb"}  # what only a single pytest can do
 
 TESTS = launch.ROOT / "tests"
 CANDIDATES = [[sys.executable], ["/usr/bin/python3"], ["python3"],
@@ -36,15 +39,30 @@ ENVIRONMENT = {name: value for name, value in os.environ.items()
 ENVIRONMENT["LC_ALL"] = "C.UTF-8"
 
 
-def has_pytest(python):
-    """Whether this command is a Python that can import pytest."""
+def has(python, modules):
+    """Whether this command is a Python that can import them."""
     try:
-        return subprocess.run(python + ["-c", "import pytest"],
+        return subprocess.run(python + ["-c", f"import {modules}"],
                               env=ENVIRONMENT, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL,
                               timeout=60).returncode == 0
     except (OSError, subprocess.SubprocessError):
         return False
+
+
+def find_python():
+    """Returns it, and what tells its pytest to run several tests at once."""
+    python = next((x for x in CANDIDATES if has(x, "pytest, xdist")), None)
+    if python is not None:
+        return python, ["-n", str((os.cpu_count() or 1) + MORE_THAN_CPUS)]
+    python = next((x for x in CANDIDATES if has(x, "pytest")), None)
+    if python is None:
+        raise Failure("no Python here has pytest; install it with 'python -m "
+                      "pip install pytest pytest-xdist' or, on Debian, "
+                      "'apt-get install python3-pytest python3-pytest-xdist'")
+    print("run_tests.py: one test after the other; pytest-xdist would run "
+          "several at once", file=sys.stderr, flush=True)
+    return python, []
 
 
 def is_of_tests(argument):
@@ -71,13 +89,11 @@ def status_of(process):
 @program.entry
 def main():
     """Finds it, prepares Wine, runs. Returns pytest's exit status."""
-    python = next(filter(has_pytest, CANDIDATES), None)
-    if python is None:
-        raise Failure("no Python here has pytest; install it with 'python -m "
-                      "pip install pytest' or, on Debian, 'apt-get install "
-                      "python3-pytest'")
+    python, at_once = find_python()
     launch.prepare()
-    arguments = sys.argv[1:] or ["-q"]
+    arguments = sys.argv[1:] or ["-q", "--brief"]
+    if IN_ONE & set(arguments):
+        at_once = []
     if not any(map(is_of_tests, arguments)):
         try:
             arguments.append(os.path.relpath(TESTS))
@@ -85,8 +101,7 @@ def main():
             arguments.append(str(TESTS))
     with program.interrupts.later():
         process = subprocess.Popen(
-            [*python, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-            env=ENVIRONMENT)
+            [*python, "-m", "pytest", *at_once, *arguments], env=ENVIRONMENT)
     return status_of(process)
 
 

@@ -10,6 +10,7 @@ BUFFER = 1 << 20
 BYTES = (1 << 32) + 12_345
 
 
+@pytest.mark.thorough
 @pytest.mark.limit(240)
 def test_more_than_4_gb_through_one_connection(start_server):
     server = start_server("-v", "--buffer", BUFFER)

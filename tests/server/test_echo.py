@@ -141,6 +141,7 @@ def test_connections_do_not_mix(server):
 
 
 @takes_long
+@pytest.mark.alone  # who may have few descriptors has enough for one of these
 def test_thousand_clients_at_once(server):
     with closing_all() as clients:
         for _ in range(1000):

@@ -23,14 +23,14 @@ import pytest
 from parts.server import Server, read
 from parts.words import Failure
 from support import (CHECKED, ROOT, WINDOWS, build_broken,
-                     check_nothing_left, connect, exchange, fields, free_port,
-                     launch, receive, reset, start_process, windows_path,
-                     without_wines)
+                     check_nothing_left, connect, environment, exchange,
+                     fields, free_port, launch, receive, reset, start_process,
+                     windows_path, without_wines)
 
 if WINDOWS and not CHECKED.exists():
     pytest.skip("GNU make builds the server with faults: make checked",
                 allow_module_level=True)
-pytestmark = pytest.mark.own_build
+pytestmark = [pytest.mark.own_build, pytest.mark.thorough]
 
 WHENS = ["1", "2", "3", "/2", "/3", "1+"]
 AT_ONCE = 3          # servers at a time
@@ -118,10 +118,10 @@ class Run(Server):
             "--drain-timeout", 1, "--post", 1, "--trace",
             windows_path(self.path("trace")), *more), self.path("out"))
         self.port, self.problems, self.served = port, [], 0
-        self.options["env"].update(
-            FAULTS=self.name, GUARD=windows_path(self.path("guard")),
-            COUNTS=windows_path(self.path("counts")),
-            **({} if delays is None else {"DELAYS": str(delays)}))
+        self.options["env"] = environment({
+            "FAULTS": self.name, "GUARD": windows_path(self.path("guard")),
+            "COUNTS": windows_path(self.path("counts")),
+            **({} if delays is None else {"DELAYS": str(delays)})})
 
     def path(self, name):
         return self.directory / name

@@ -150,8 +150,7 @@ def test_packets_posted_by_hand_come_in_batches():
     assert sizes == list(range(1, 1001))
     counts = completions(server)
     assert counts["completions"] == 3
-    # They were all there at once, more or less.
-    assert counts["waits"] < 500
+    assert counts["waits"] < 1000  # however early the worker begins
 
 
 def test_no_mode_no_word_of_it():
@@ -209,23 +208,26 @@ def test_no_more_in_a_row_than_asked_for(limit):
 @pytest.mark.parametrize("batch", [1, 64])
 def test_who_is_always_ready_does_not_have_the_worker_alone(batch):
     """Two clients have sent all they have; the one worker serves them in
-    turn, and a third that comes while they are served."""
+    turn."""
     limit = 4
     server = Server("--workers", 1, "--inline", limit, "--batch", batch,
-                    "--buffer", BUF_SIZE, "-v")
-    data = bytes(range(256)) * 1000
-    with together([lambda: run_exchange(server, data)] * 2):
-        pass
+                    "--buffer", BUF_SIZE, "--work", 50, "-v")
+    data = bytes(range(256)) * (BUF_SIZE // 256) * 20
+    with server.connect() as first, server.connect() as second:
+        # The second has sent long before the work for the first is done.
+        for client in (first, second):
+            client.sendall(data)
+        for client in (first, second):
+            assert receive(client, len(data)) == data
     server.stop()
     lines = [fields(x) for x in server.matching("^(read|write) ")]
     order = [x["conn"] for x in lines]
     both = order[max(order.index("1"), order.index("2")):]
     both = both[:len(both) - 1 - min(both[::-1].index("1"),
                                      both[::-1].index("2"))]
-    # A turn is a packet and what follows it; now and then a client was not
-    # ready in time, and the other had two turns.
-    turns = [count for _, count in runs(both)]
-    assert sum(turns) / max(len(turns), 1) <= 2 * (limit + 1), turns
+    # A turn is a packet and what follows it.
+    turns = sorted(count for _, count in runs(both))
+    assert len(turns) > 1 and turns[len(turns) // 2] <= limit + 1, turns
 
 
 def run_exchange(server, data):
@@ -252,6 +254,7 @@ IDLE = 3000
 IDLE_BYTES = 460
 
 
+@pytest.mark.alone  # three thousand descriptors
 @pytest.mark.skipif(os.environ.get("CHECKS") == "guard",
                     reason="there every block has pages of its own")
 def test_idle_connections_have_no_buffer():
@@ -413,6 +416,8 @@ def test_idle_timeout(start_server):
     assert server.stop()["failed"] == 0
 
 
+@pytest.mark.not_for("small-buffer", "batch",
+                     because="their READs are cancelled as plain's are")
 def test_stop_while_a_client_floods(start_server):
     """Its READs are all done at once: none is there to be cancelled."""
     server = start_server("--drain-timeout", 2)

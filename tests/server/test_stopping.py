@@ -15,9 +15,9 @@ import pytest
 import launch
 from clients import Load, offer
 from kinds import MODES, PLAIN, takes_long
-from support import (DRAIN_TIMEOUT, IO_TIMEOUT, PROGRAM, STOP_REASON,
-                     STOP_SIGNAL, TEXT, closing_all, connect, echo, exchange,
-                     fields, receive_all, start_process, together, wait_until)
+from support import (IO_TIMEOUT, PROGRAM, STOP_REASON, STOP_SIGNAL, TEXT,
+                     closing_all, connect, echo, exchange, fields, receive_all,
+                     start_process, together, wait_until)
 
 pytestmark = pytest.mark.servers(PLAIN, *MODES)  # steps have no stop
 
@@ -33,6 +33,7 @@ def test_idle(start_server):
     assert server.errors == []
 
 
+@takes_long
 def test_idle_connections_do_not_hold_the_stop(start_server):
     """Nothing is to be drained: the drain time is not waited for, even for
     clients that don't answer an end of file."""
@@ -63,6 +64,8 @@ def test_under_full_load(start_server):
     assert totals["failed"] == 0
 
 
+@takes_long
+@pytest.mark.alone  # clients that get no time for a second are silent
 @pytest.mark.parametrize("clients", [1, 8])
 def test_streams_get_back_what_was_received(start_server, clients):
     """What the server has received it still echoes, and no reset on close
@@ -82,11 +85,11 @@ def test_streams_get_back_what_was_received(start_server, clients):
             sender = threading.Thread(target=send, daemon=True)
             sender.start()
             received = receive_all(client)
+            with contextlib.suppress(OSError):  # the server may have closed
+                client.shutdown(2)
             got.append(len(received))
             whole, rest = divmod(len(received), len(data))
             assert received == data * whole + data[:rest]
-            with contextlib.suppress(OSError):  # it may be reset already
-                client.shutdown(socket.SHUT_RDWR)
         sender.join(IO_TIMEOUT)
         assert not sender.is_alive()
     with together([stream] * clients):
@@ -117,17 +120,19 @@ def test_a_client_that_sends_on_gets_its_echo(start_server):
     """Bytes that arrive after the server has closed are answered with a reset,
     which would overtake the echo still under way to a slow reader."""
     server = start_server("--drain-timeout", 60)
-    enough = threading.Event()
+    enough, sent = threading.Event(), threading.Semaphore(0)
     with server.connect(receive_buffer=4096) as client:
         def send():
             try:
                 while not enough.wait(0.002):  # the pace of the client
                     client.sendall(b"s" * 1000)
+                    sent.release()
             except OSError:
                 pass  # the server has closed
         sender = threading.Thread(target=send)
         sender.start()
-        enough.wait(0.4)  # its pace makes that some hundred messages
+        for _ in range(150):
+            assert sent.acquire(timeout=IO_TIMEOUT)
         server.signal_stop()
         server.wait_for("^stopping ")
         received = receive_all(client)
@@ -159,10 +164,10 @@ def test_clients_that_never_stop_sending(start_server):
 
 
 @takes_long
-def test_two_hundred_clients_that_never_read(start_server):
+def test_many_clients_that_never_read(start_server):
     server = start_server("--drain-timeout", 1)
     with closing_all() as clients:
-        for _ in range(200):
+        for _ in range(60):
             clients.append(server.connect(receive_buffer=4096))
         offer(server, clients)
         started = time.monotonic()
@@ -177,7 +182,7 @@ def test_no_time_to_drain(start_server):
     server = start_server("--drain-timeout", 0)
     with server.connect(receive_buffer=4096) as client:
         offer(server, [client])
-        server.stop(timeout=DRAIN_TIMEOUT - 1)
+        server.stop()
 
 
 def test_second_ctrl_c_cuts_the_drain_short(start_server):
@@ -229,6 +234,7 @@ def test_ctrl_c_again_ends_what_hangs():
 
 
 @pytest.mark.parametrize("waiting", [0, 20])
+@takes_long
 def test_at_the_connection_limit(start_server, waiting):
     server = start_server("--max-connections", 3)
     with closing_all() as clients:

@@ -564,6 +564,7 @@ def test_source_rebuilds_one_object(built, tools, source):
 
 @on_linux
 @pytest.mark.limit(300)
+@pytest.mark.thorough
 def test_debug_and_clean(built, tools):
     keep = built / "build" / "keep"
     keep.touch()

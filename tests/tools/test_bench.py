@@ -19,8 +19,8 @@ import pytest
 import browser
 import support
 from parts import bench_load, bench_report, program
-from support import (PROGRAM, ROOT, TEXT, WINDOWS, load_script, start_process,
-                     wait_until)
+from support import (IO_TIMEOUT, PROGRAM, ROOT, TEXT, WINDOWS, load_script,
+                     start_process, wait_until)
 
 BENCH = ROOT / "scripts" / "bench.py"
 TIMEOUT = 100  # seconds
@@ -148,6 +148,8 @@ def check_page(page):
     return pictures
 
 
+@pytest.mark.thorough
+@pytest.mark.alone  # it measures
 def test_quick(tmp_path, other, step_alone, mark):
     result = run_bench(
         "--quick", "--idle", 40, "--server", PROGRAM, "--steps", step_alone,
@@ -182,6 +184,7 @@ def test_quick(tmp_path, other, step_alone, mark):
         browser.check_layout(tmp_path / "b.html", size)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("after", [0.3, 1.5, 2.2])
 def test_interrupted(mark, after, signal_name):
@@ -199,7 +202,7 @@ def test_interrupted(mark, after, signal_name):
     process.send_signal(number)
     if after > 2 and process.poll() is None:
         process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert (out, err) == ("", "bench.py: interrupted\n")
 
@@ -232,6 +235,7 @@ def assert_fails(result, pattern):
                                             lines[0]), result
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_server_is_noticed(tmp_path, other, mark, name):
     body, workload, says = BAD[name]
@@ -258,6 +262,7 @@ def test_a_server_that_does_not_start(mark, command, says):
     assert_fails(result, f"other, ping-1: {says}")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(WINDOWS, reason="no limit there")
 def test_too_few_descriptors(tmp_path, mark):
     """It says how many there were, what stopped, and gives the other rows."""
@@ -333,13 +338,13 @@ def test_load(monkeypatch, poll):
             "churn", {"first": 100, "in_flight": 3, **where})):
         start = bench_load.clock()
         result = getattr(client, name)(start=start, begin=start + 10**7,
-                                       end=start + 10**8, **more)
+                                       end=start + 10**9, **more)
         assert result["count"] > 0 and result["cpu"] >= 0
         assert (sum(result["histogram"].values())
                 == (0 if name == "stream" else result["count"]))
     client.close()
     echo.stdin.close()  # which ends it
-    assert echo.wait(10) == 0
+    assert echo.wait(IO_TIMEOUT) == 0
     echo.stdout.close()
 
 

@@ -19,12 +19,13 @@ import threading
 
 import pytest
 
-from support import ROOT, WINDOWS, receive, reset
+from support import IO_TIMEOUT, ROOT, WINDOWS, receive, reset
 
 CLIENT = ROOT / "scripts" / "echo_client.py"
 PROMPT = b"Input message(Q to quit): "
 ANSWER = b"Message from server: "
 MB = 1 << 20
+PATIENCE = 2  # seconds, with a server that says nothing
 
 
 # ---------------------------------------------------------------------------
@@ -35,7 +36,7 @@ def command(*args):
     return [sys.executable, str(CLIENT), *map(str, args)]
 
 
-def run_client(*args, input=None, timeout=30):
+def run_client(*args, input=None, timeout=60):
     """Runs the client to its end; stdin is empty unless input is given."""
     return subprocess.run(command(*args), input=input or b"",
                           capture_output=True, timeout=timeout)
@@ -66,7 +67,7 @@ def interrupt(client):
 
 
 def assert_interrupted(client):
-    _, errors = client.communicate(timeout=10)
+    _, errors = client.communicate(timeout=IO_TIMEOUT)
     assert (client.returncode, errors) == (130, b"")
 
 
@@ -123,7 +124,7 @@ def scripted():
     test_over.set()
     for server, thread in servers:
         server.shutdown()
-        thread.join(10)
+        thread.join(IO_TIMEOUT)
         server.server_close()
 
 
@@ -218,7 +219,7 @@ def test_interactive_prompts_before_it_reads(server):
         assert client.stdout.read(len(expected)) == expected
         client.stdin.write(b"Q\n")
         client.stdin.flush()            # and not closed: Q alone must do
-        assert client.wait(10) == 0
+        assert client.wait(IO_TIMEOUT) == 0
 
 
 # ---------------------------------------------------------------------------
@@ -263,13 +264,13 @@ def test_file_waits_for_slow_input_without_timeout(scripted):
         echo(conn, lambda data, offset: arrived.set() or data)
 
     port = scripted(script)
-    with started_client(port, "--file", "-", "--timeout", 0.2) as client:
+    with started_client(port, "--file", "-", "--timeout", 2) as client:
         client.stdin.write(b"early")
         client.stdin.flush()
-        assert arrived.wait(10)         # sent at once, before the end of input
+        assert arrived.wait(IO_TIMEOUT)     # sent before the end of input
         with pytest.raises(subprocess.TimeoutExpired):
-            client.wait(1)              # five timeouts long
-        output, errors = client.communicate(b" late", timeout=10)
+            client.wait(3)              # longer than the timeout
+        output, errors = client.communicate(b" late", timeout=IO_TIMEOUT)
     assert output.startswith(b"identical: 10 bytes echoed")
     assert (client.returncode, errors) == (0, b"")
 
@@ -286,7 +287,7 @@ def test_file_bounds_what_is_under_way(scripted, random_file):
     result = run_client(scripted(script), "--file", random_file(16 * MB),
                         "--timeout", 1)
     assert_fails(result, "server silent for 1 s after 0 of [0-9]+ bytes")
-    assert all_counted.wait(10)
+    assert all_counted.wait(IO_TIMEOUT)
     assert 0 < counts[0] <= 2 * MB
 
 
@@ -343,19 +344,19 @@ def test_load_json(server, connections, messages, size):
 
 def test_load_for_a_duration(server):
     found = run_load(server.port, "--connections", 4, "--duration", 0.5)
-    assert 0.4 < found["elapsed_seconds"] < 5
+    assert 0.4 < found["elapsed_seconds"]
     assert found["messages"] > 4        # as many as fit, not a fixed number
 
 
 def test_load_ends_at_messages_or_duration_whichever_is_first(server):
     found = run_load(server.port, "--connections", 2, "--messages", 3,
-                     "--duration", 20, timeout=15)
+                     "--duration", 3600)
     assert found["messages"] == 6
 
 
 def test_load_opens_all_connections_first(scripted):
     """No echo before all ten clients are here."""
-    everybody = threading.Barrier(10, timeout=10)
+    everybody = threading.Barrier(10, timeout=IO_TIMEOUT)
 
     def script(conn):
         everybody.wait()
@@ -386,7 +387,7 @@ def test_load_measures_latency(scripted):
 
     found = run_load(scripted(script), "--connections", 2, "--messages", 5)
     for key in "latency_p50_us", "latency_p99_us", "latency_max_us":
-        assert 49_000 < found[key] < 1_000_000
+        assert 49_000 < found[key] <= found["elapsed_seconds"] * 1e6
 
 
 def test_latencies_are_within_one_percent():
@@ -434,7 +435,7 @@ def test_load_draws_progress_on_a_terminal(server):
     import pty
     master, terminal = pty.openpty()
     with started_client(server.port, "--load", "--connections", 5,
-                        "--duration", 0.5, stderr=terminal) as client:
+                        "--duration", 2, stderr=terminal) as client:
         os.close(terminal)
         drawn = b""
         with contextlib.suppress(OSError):      # EIO: the client is gone
@@ -443,7 +444,7 @@ def test_load_draws_progress_on_a_terminal(server):
                 if not part:
                     break
                 drawn += part
-        output, _ = client.communicate(timeout=10)
+        output, _ = client.communicate(timeout=IO_TIMEOUT)
     os.close(master)
     assert client.returncode == 0
     assert re.search(rb"\r\[#+ *\] +\d+% \d+ messages/s", drawn)
@@ -553,6 +554,7 @@ def stall_in_the_middle(conn):
 
 
 LOST = "server (closed|reset) the connection "
+SILENT = f"server silent for {PATIENCE} s after "
 
 MODES = {
     "message": (["--message", "sixsix"], None),
@@ -570,8 +572,8 @@ MODES = {
     (flip(4), "not identical: first difference at offset 4 "),
     (one_too_many, "too many bytes"),
     (one_too_few, LOST + "after 5 of 6 bytes"),
-    (never_answer, "server silent for 1 s after 0 of 6 bytes"),
-    (never_close, "server silent for 1 s after "),
+    (never_answer, SILENT + "0 of 6 bytes"),
+    (never_close, SILENT),
     (reset, LOST + "|cannot connect to "),
     (reset_in_the_middle, "server reset the connection after 0 of 6 bytes"),
     (reset_at_the_end, "server reset the connection after "),
@@ -582,12 +584,15 @@ MODES = {
      "|before the end of the input)"),
     (add_one_at_once, "too many bytes|not identical"),
     (add_one_after_a_while, "too many bytes"),
-    (stall_in_the_middle, "server silent for 1 s after 3 of 6 bytes"),
-    (never_read, "server silent for 1 s after 0 of 6 bytes"),
+    (stall_in_the_middle, SILENT + "3 of 6 bytes"),
+    (never_read, SILENT + "0 of 6 bytes"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_failing_server(scripted, mode, script, pattern):
     args, data = MODES[mode]
-    result = run_client(scripted(script), "--timeout", 1, *args, input=data)
+    # Only who says nothing is not waited for: the others may take their time.
+    patience = PATIENCE if pattern.startswith(SILENT) else 25
+    result = run_client(scripted(script), "--timeout", patience, *args,
+                        input=data)
     assert_fails(result, pattern)
 
 
@@ -598,12 +603,12 @@ def test_a_server_that_dribbles(scripted, mode):
     def script(conn):
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in receive(conn, 6):
-            test_over.wait(0.2)
+            test_over.wait(0.7)
             conn.sendall(bytes([byte]))
         echo(conn)
 
     args, data = MODES[mode]
-    result = run_client(scripted(script), "--timeout", 1, *args, input=data)
+    result = run_client(scripted(script), "--timeout", 4, *args, input=data)
     assert (result.returncode, result.stderr) == (0, b""), result
 
 
@@ -620,10 +625,10 @@ def test_interactive_garbage_between_two_messages(scripted):
     with started_client(scripted(script)) as client:
         client.stdin.write(b"one\n")
         client.stdin.flush()
-        assert heard.wait(10)
+        assert heard.wait(IO_TIMEOUT)
         client.stdin.write(b"two\n")
         client.stdin.flush()
-        assert client.wait(10) == 1
+        assert client.wait(IO_TIMEOUT) == 1
         assert re.fullmatch(rb"echo_client: (not identical: first difference "
                             rb"at offset 0|too many bytes).*\r?\n",
                             client.stderr.read())
@@ -636,9 +641,9 @@ def test_load_when_one_of_many_is_served_badly(scripted):
         (never_answer if next(numbers) == 7 else echo)(conn)
 
     result = run_client(scripted(script), "--load", "--connections", 20,
-                        "--messages", 5, "--timeout", 1)
-    assert_fails(result, r"connection \d+: server silent for 1 s "
-                         "after 0 of 64 bytes of message 1")
+                        "--messages", 5, "--timeout", PATIENCE)
+    assert_fails(result, r"connection \d+: " + SILENT
+                 + "0 of 64 bytes of message 1")
 
 
 def test_difference_far_into_a_file(scripted, random_file):
@@ -665,7 +670,7 @@ def test_file_closed_while_there_is_more_to_send(scripted):
                         "-") as client:
         client.stdin.write(b"sixsix")
         client.stdin.flush()            # and no end of input
-        assert client.wait(10) == 1
+        assert client.wait(IO_TIMEOUT) == 1
         assert client.stderr.read().startswith(
             b"echo_client: server closed the connection after 3 of 6 bytes")
 
@@ -680,7 +685,7 @@ def test_file_reset_while_the_sender_is_blocked(scripted, random_file):
 
 
 def test_load_names_one_connection_and_counts_all(scripted):
-    everybody = threading.Barrier(8, timeout=10)
+    everybody = threading.Barrier(8, timeout=IO_TIMEOUT)
 
     def script(conn):
         receive(conn, 64)
@@ -701,7 +706,7 @@ def test_load_counts_a_connection_once(scripted):
 
 def test_load_notices_answers_for_another_connection(scripted):
     first, second = [], []
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=IO_TIMEOUT)
 
     def script(conn):
         mine, other = (first, second) if both.wait() else (second, first)
@@ -842,7 +847,7 @@ def test_nobody_reads_the_output(server, args):
                         stdout=writer) as client:
         os.close(writer)
         errors = client.stderr.read()
-        assert client.wait(10) == 1
+        assert client.wait(IO_TIMEOUT) == 1
     assert re.fullmatch(rb"echo_client: cannot write standard output: .*\s+",
                         errors)
 
@@ -875,7 +880,7 @@ def test_interrupt(scripted, args, script):
     with started_client(scripted(tell), *args) as client:
         client.stdin.write(b"sixsix")
         client.stdin.flush()
-        assert busy.wait(10)
+        assert busy.wait(IO_TIMEOUT)
         interrupt(client)
         assert_interrupted(client)
 
@@ -890,6 +895,6 @@ def test_interrupt_while_the_sender_is_blocked(scripted, random_file):
 
     with started_client(scripted(script), "--file",
                         random_file(16 * MB)) as client:
-        assert connected.wait(10)
+        assert connected.wait(IO_TIMEOUT)
         interrupt(client)
         assert_interrupted(client)

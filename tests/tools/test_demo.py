@@ -146,6 +146,7 @@ def test_posted(lesson):
 
 
 @in_browser
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["limit", "reset"])
 def test_layout_of_the_page(lesson, tmp_path, name):
     """The lesson's words are on the viewer's page: it still fits."""

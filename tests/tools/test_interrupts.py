@@ -36,12 +36,15 @@ def copy(tmp_path):
 
 
 def start(line, **options):
-    """Where Ctrl+C is not ignored: whoever started pytest may have had it."""
+    """Where no signal is ignored: whoever started pytest may have had that, in
+    the background or with nohup."""
+    def as_usual():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
     return start_process(
         [sys.executable, *map(str, line)], stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **TEXT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **options)
+        preexec_fn=as_usual, **options)
 
 
 def run(line, **options):

@@ -328,9 +328,10 @@ def tests_run(monkeypatch):
     def main(*arguments):
         monkeypatch.setattr(sys, "argv", ["run_tests.py", *arguments])
         assert run_tests.main() == 0
-        return lines[-1][lines[-1].index("no:cacheprovider") + 1:]
+        return lines[-1][lines[-1].index("pytest") + 1:]
     monkeypatch.setattr(launch, "WINDOWS", True)
-    monkeypatch.setattr(run_tests, "has_pytest", lambda python: True)
+    monkeypatch.setattr(run_tests, "has",
+                        lambda python, modules: modules == "pytest")
     monkeypatch.setattr(subprocess, "Popen", Process)
     monkeypatch.chdir(ROOT)
     return main
@@ -341,7 +342,7 @@ def test_tests_on_another_drive(tests_run, monkeypatch):
     def relpath(*_):
         raise ValueError("path is on mount 'D:', start on mount 'C:'")
     monkeypatch.setattr(os.path, "relpath", relpath)
-    assert tests_run() == ["-q", str(ROOT / "tests")]
+    assert tests_run() == ["-q", "--brief", str(ROOT / "tests")]
 
 
 @pytest.mark.parametrize("arguments", [
@@ -356,6 +357,17 @@ def test_tests_that_are_named_are_run_alone(tests_run, arguments):
     ["-k", "server"], ["-k", "src"], ["tests/none.py"]], ids=" ".join)
 def test_all_tests_are_run_otherwise(tests_run, arguments):
     assert tests_run(*arguments) == [*arguments, "tests"]
+
+
+def test_several_at_once(tests_run, monkeypatch, capsys):
+    """Where there is xdist; else it says so. Not what only one pytest can."""
+    assert tests_run("tests") == ["tests"]
+    assert "one test after the other" in capsys.readouterr().err
+    monkeypatch.setattr(run_tests, "has", lambda *_: True)
+    first, number, *others = tests_run("tests")
+    assert (first, others) == ("-n", ["tests"]) and int(number) > 1
+    assert tests_run("-s", "tests") == ["-s", "tests"]
+    assert capsys.readouterr().err == ""
 
 
 # ------------------------------- all the files -----------------------------

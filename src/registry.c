@@ -115,6 +115,11 @@ BOOL registry_is_idle(const REGISTRY_ENTRY *entry)
     return entry->registry->idleTimeout != 0 && has_passed(entry->deadline);
 }
 
+BOOL registry_was_silent(const REGISTRY_ENTRY *entry)
+{
+    return entry->discarding && has_passed(entry->deadline);
+}
+
 /* The owner may post another operation just before the cancel, which then hits
  * that one. An idle client for whom that is so seems to have failed. */
 void registry_sweep(REGISTRY *registry)
@@ -130,7 +135,7 @@ void registry_sweep(REGISTRY *registry)
             cancel(entry, NULL, "idle");
         else if (everything)
             cancel(entry, NULL, "stop");
-        else if (stops && (!entry->discarding || has_passed(entry->deadline)))
+        else if (stops && (!entry->discarding || registry_was_silent(entry)))
             cancel(entry, entry->receive, "stop");
     ReleaseSRWLockExclusive(&registry->lock);
 }

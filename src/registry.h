@@ -84,3 +84,6 @@ void registry_drain(REGISTRY *registry, DWORD milliseconds);
  * is over and everything is being cancelled.
  */
 BOOL registry_discard(REGISTRY_ENTRY *entry);
+
+/* Returns whether it is discarding, and its client was silent for a second. */
+BOOL registry_was_silent(const REGISTRY_ENTRY *entry);

@@ -159,7 +159,9 @@ void check_taken(const PACKET *packet)
     tell("has the %s of #%d: %u bytes, code %u",
          packet->writes ? "WRITE" : "READ", client_number(client),
          packet->bytes, packet->code);
-    world.lastActivity = client->takenAt = world.now;
+    client->takenAt = world.now;
+    if (world.lastActivity < world.now)
+        world.lastActivity = world.now;
     if (packet->bytes > 0
         || (packet->code != 0
             && world.now + EARLY < client->silentSince + LINGER))
@@ -515,8 +517,7 @@ static const CALL mayEnd[] = {CALL_WSAStartup,
                               CALL_CreateEventW,
                               CALL__beginthreadex,
                               CALL_SetConsoleCtrlHandler,
-                              CALL_calloc,
-                              CALL_accept};
+                              CALL_calloc, CALL_getsockopt};
 /* These can't fail on a healthy system, and end it at once. */
 static const CALL atOnce[] = {CALL_GetQueuedCompletionStatus,
                               CALL_GetQueuedCompletionStatusEx,

@@ -132,7 +132,8 @@ static void give(CLIENT *client)
 
 void client_step(CLIENT *client)
 {
-    world.lastActivity = world.now;
+    if (world.lastActivity < world.now)
+        world.lastActivity = world.now;
     if (client->state == AWAY)
         arrive(client);
     else if (reads(client) && (below(&world.order, 2) || !sends(client)))
@@ -167,7 +168,7 @@ BOOL user_can(void)
 /* The system calls the handler on a thread of its own. When it returns from a
  * CTRL_CLOSE_EVENT, or after five seconds, the process ends: Microsoft's page
  * on HandlerRoutine. */
-static unsigned handler_main(void *unused)
+unsigned handler_main(void *unused)
 {
     BOOL handled;
 
@@ -182,7 +183,7 @@ static unsigned handler_main(void *unused)
 void user_step(void)
 {
     static const char *const names[] = {"Ctrl+C", "Ctrl+Break", "closing"};
-    SCENARIO *scenario = &world.scenario;
+    const SCENARIO *scenario = &world.scenario;
 
     if (world.pressed == scenario->presses) {
         if (scenario->event != CTRL_CLOSE_EVENT)
@@ -195,9 +196,6 @@ void user_step(void)
     tell("the user: %s", names[scenario->event]);
     world.pressedAt[world.pressed++] = world.now;
     world.pressAt = NEVER;
-    if (world.outputStops && world.pressed == scenario->presses
-        && world.pressed < MAX_PRESSES)
-        ++scenario->presses; /* it hangs still: again */
     if (world.pressed < scenario->presses)
         world.pressAt = world.now + scenario->pause[world.pressed > 1];
     else if (scenario->event == CTRL_CLOSE_EVENT)

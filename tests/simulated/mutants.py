@@ -171,9 +171,6 @@ MUTANTS = {
     "a cancel ends a connection that just began to discard": (
         "worker.c", "        && !registry_was_silent(&handleInfo->entry))\n",
         "        && !handleInfo->entry.discarding)\n", ""),
-    "goes on after the stop": (
-        "worker.c", "    else if (stop_begun(&worker->server->stop))\n",
-        "    else if (stop_begun(&worker->server->stop) && bytes == 1)\n", ""),
     "what was received is not echoed in the drain": (
         "worker.c", "    } else if (!handleInfo->entry.discarding) {\n",
         "    } else if (!handleInfo->entry.discarding\n"
@@ -232,13 +229,13 @@ MUTANTS = {
     "a lost wake-up: set only at none": (
         "registry.c", "    if (live == 0 || live + 1 == registry->limit)\n",
         "    if (live == 0)\n", ""),
-    "a lost wake-up: not set at none": (
-        "registry.c", "    if (live == 0 || live + 1 == registry->limit)\n",
-        "    if (live + 1 == registry->limit)\n", ""),
     "a lost wake-up: set before it counts": (
-        "registry.c", "    live = --registry->live;\n",
-        "    SetEvent(registry->fewer);\n    live = --registry->live;\n"
-        "    if (live > 0)\n        live = 1000000;\n", ""),
+        "registry.c", "    live = --registry->live;\n" + UNLOCK +
+        "    if (live == 0 || live + 1 == registry->limit)\n"
+        "        fatal_unless(SetEvent(registry->fewer), "
+        "\"SetEvent (registry)\");\n",
+        "    SetEvent(registry->fewer);\n    live = --registry->live;\n" +
+        UNLOCK, ""),
     "a backlog of 200": (
         "listener.c", "SOMAXCONN_HINT(65535)", "SOMAXCONN", ""),
     "a backlog of 5": ("listener.c", "SOMAXCONN_HINT(65535)", "5", ""),
@@ -311,10 +308,20 @@ MUTANTS = {
         "    entry->next = registry->head.next;\n" + LOCK, "races"),
     "a race: totals without the lock": (
         "registry.c", "    registry->received += received;\n", "", "races"),
-    "a race: a plain flag publishes": (
-        "registry.c", "    InterlockedExchange(&entry->discarding, TRUE);\n",
-        "    entry->discarding = TRUE;\n", "races"),
     "a race: listening is a plain flag": (
         "stop.c", "    InterlockedExchange(&stop->listening, TRUE);\n",
         "    stop->listening = TRUE;\n", "races"),
+    "a race: the listener after its flag": (
+        "stop.c", "    stop->listener = listener;\n"
+        "    InterlockedExchange(&stop->listening, TRUE);\n",
+        "    InterlockedExchange(&stop->listening, TRUE);\n"
+        "    stop->listener = listener;\n", "races"),
+    "a race: the listener's error is read too early": (
+        "main.c", "    stop_wait(&server->stop, INFINITE);  "
+        "/* until the listener is closed */\n", "", "races"),
+    "a race: the counters before the join": (
+        "main.c", "    pool_join(&program->pool);\n    trace_close();\n"
+        "    if (ready)\n        report_totals(program);\n",
+        "    if (ready)\n        report_totals(program);\n"
+        "    pool_join(&program->pool);\n    trace_close();\n", "races"),
 }

@@ -188,7 +188,8 @@ void network_step(CLIENT *client)
     BOOL can[3];
     unsigned which = below(&world.order, 3), i;
 
-    world.lastActivity = world.now;
+    if (world.lastActivity < world.now)
+        world.lastActivity = world.now;
     can[0] = carries(client);
     can[1] = read_can(client);
     can[2] = write_can(client);

@@ -102,7 +102,7 @@ static void choose_client(CLIENT *client, unsigned kind)
 {
     client->window = UINT32_MAX;
     client->stopsReading = client->resetsAt = UINT32_MAX;
-    client->room = AMONG(chance, 1000, 8192, 20000, 70000);
+    client->room = AMONG(chance, 1000, 8192, 20000, 70000, 300000);
     client->chunk = AMONG(chance, 1, 100, 4096, 5000);
     client->total = client->chunk * roll(8);
     if (roll(3) == 0)
@@ -113,7 +113,7 @@ static void choose_client(CLIENT *client, unsigned kind)
         client->slow = roll(4) == 0;
         break;
     case 1: /* a stream */
-        client->chunk = AMONG(chance, 3000, 20000, 65536);
+        client->chunk = AMONG(chance, 3000, 20000, 65536, 200000);
         client->total = client->chunk * (1 + roll(6));
         break;
     case 2: /* a burst, then a half-close */
@@ -151,6 +151,8 @@ static void choose_client(CLIENT *client, unsigned kind)
     if (client->chunk == 0)
         client->chunk = 1;
     /* Few steps for many bytes: a life takes a millisecond or two. */
+    if (client->total > 400000)
+        client->total = 400000;
     if (client->total > 24 * client->room)
         client->total = 24 * client->room;
     if (client->neverStops && client->chunk > client->room)

@@ -214,6 +214,10 @@ static void pass_time(void)
             world.pressAt = world.now + world.scenario.patience;
     }
     next = next_time();
+    if (next == NEVER && world.outputStops && world.pressed < MAX_PRESSES) {
+        world.scenario.presses = world.pressed + 1;
+        next = world.pressAt = world.now + 3200 * MS;
+    }
     if (next == NEVER)
         blame("nobody can go on");
     if (next > world.now)
@@ -298,6 +302,30 @@ static void schedule(void)
 
 /* --------------------------------- points -------------------------------- */
 
+static BOOL never(void *unused)
+{
+    (void)unused;
+    return FALSE;
+}
+
+/* This thread alone does not run for a while; for the port it does. */
+static void freeze(void)
+{
+    THREAD *me = world.running;
+    TIME time = below(&world.liberty, 3000) * MS;
+
+    if (world.frozen + time > 5000 * MS)
+        return;
+    world.frozen += time;
+    world.stalled += time;
+    me->ready = never;
+    me->object = NULL;
+    me->wakeAt = world.now + time;
+    me->state = WAITING;
+    if (me->wakeAt > world.lastActivity)
+        world.lastActivity = me->wakeAt;
+}
+
 void point(void)
 {
     const SCENARIO *scenario = &world.scenario;
@@ -318,6 +346,8 @@ void point(void)
             world.now = next;
         }
     }
+    if (may(MAY_freeze, world.running->start == handler_main ? 10 : 1000))
+        freeze();
     schedule();
 }
 

@@ -90,6 +90,7 @@ BOOL SetEvent(HANDLE handle)
     tell("sets event %u", (unsigned)(event - world.objects));
     clock_release(&event->clock);
     event->set = TRUE;
+    point();
     return TRUE;
 }
 

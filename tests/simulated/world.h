@@ -43,7 +43,7 @@ typedef struct {
 #define LIBERTIES(X)                                                         \
     X(at_once) X(early) X(short_send) X(cut) X(late_cancel) X(codes)         \
     X(release) X(stall) X(tick) X(dead_accept) X(blocks) X(destroy)          \
-    X(preempt) X(lateness) X(fail_later) X(wake_any)
+    X(preempt) X(lateness) X(fail_later) X(freeze)
 /* clang-format on */
 #define LIBERTY_NAME(name) MAY_##name,
 typedef enum {
@@ -199,7 +199,7 @@ typedef struct {
     BOOL faulty;
     RANDOM order, liberty, plan;
     SCENARIO scenario;
-    TIME now, stalled, lastActivity, closedAt;
+    TIME now, stalled, frozen, lastActivity, closedAt;
     unsigned steps, lastStep, untilPreempted;
     THREAD threads[MAX_THREADS];
     THREAD *running;
@@ -314,6 +314,7 @@ void client_step(CLIENT *client);
 TIME client_wakes(void);
 BOOL user_can(void);
 void user_step(void);
+unsigned handler_main(void *unused);
 
 /* ------------------- checks.c, scenario.c, races.c, main.c ---------------- */
 

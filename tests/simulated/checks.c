@@ -146,6 +146,7 @@ void check_post(CLIENT *client, DWORD timeouts)
     if (world.scenario.idle != 0
         && world.now + EARLY >= client->ownedAt + time_allowed(client))
         client->everIdle = TRUE;
+    client->before = client->ownedAt + time_allowed(client);
     client->ownedAt = client->takenAt;
     client->postedAt = world.now;
     client->timeouts = timeouts;
@@ -182,8 +183,10 @@ void check_taken(const PACKET *packet)
 
 void check_cancel(CLIENT *client, const OP *op)
 {
+    /* A sweep that is late may have read the deadline of the one before. */
     if (world.scenario.idle != 0
-        && world.now + EARLY >= client->ownedAt + time_allowed(client))
+        && (world.now + EARLY >= client->ownedAt + time_allowed(client)
+            || (world.stalled > 0 && world.now + EARLY >= client->before)))
         client->everIdle = TRUE;
     if (client->everIdle)
         return;
@@ -537,7 +540,6 @@ static BOOL one_failed(const CALL *calls, size_t count)
 
 void check_end(int status)
 {
-    const SCENARIO *scenario = &world.scenario;
     BOOL ended = one_failed(atOnce, sizeof atOnce / sizeof *atOnce);
 
     if (world.scenario.wrong) {
@@ -556,8 +558,8 @@ void check_end(int status)
     if (status == 1 && ended)
         return;
     if (status == 1 && world.calls[CALL_TerminateProcess] > 0
-        && world.pressed >= 3 && scenario->pause[1] > 3000 * MS)
-        return; /* the stop took that long, and the third one killed it */
+        && world.pressed > 0 && world.now > world.pressedAt[0] + 2900 * MS)
+        return;  /* the stop took that long, and was asked for again */
     if (status == 2 && world.failures[CALL_getaddrinfo] > 0)
         return;
     if (status != 0

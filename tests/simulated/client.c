@@ -127,7 +127,7 @@ static void give(CLIENT *client)
     if (client->slow)
         client->wakeAt = world.now + below(&world.order, 300 * MS);
     if (client->neverStops)
-        client->wakeAt = world.now + (10 + below(&world.order, 90)) * MS;
+        client->wakeAt = world.now + (50 + below(&world.order, 250)) * MS;
 }
 
 void client_step(CLIENT *client)
@@ -201,4 +201,15 @@ void user_step(void)
     else if (scenario->event == CTRL_CLOSE_EVENT)
         world.pressAt = world.now + 5000 * MS + world.stalled;
     thread_start("console", handler_main, NULL);
+}
+
+/* The server hangs, because nobody reads what it prints. */
+void user_presses_again(void)
+{
+    SCENARIO *scenario = &world.scenario;
+
+    if (world.pressed < scenario->presses || world.pressed == MAX_PRESSES)
+        return;
+    scenario->presses = world.pressed + 1;
+    world.pressAt = world.now + 3200 * MS;
 }

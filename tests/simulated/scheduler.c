@@ -205,6 +205,9 @@ static void pass_time(void)
 {
     TIME next;
 
+    if (world.outputStops)
+        user_presses_again();
+
     next = next_time();
     if (!world.quiet && client_wakes() == NEVER
         && (next == NEVER || next > world.lastActivity + QUIET)) {
@@ -214,10 +217,6 @@ static void pass_time(void)
             world.pressAt = world.now + world.scenario.patience;
     }
     next = next_time();
-    if (next == NEVER && world.outputStops && world.pressed < MAX_PRESSES) {
-        world.scenario.presses = world.pressed + 1;
-        next = world.pressAt = world.now + 3200 * MS;
-    }
     if (next == NEVER)
         blame("nobody can go on");
     if (next > world.now)

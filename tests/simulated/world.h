@@ -157,7 +157,7 @@ typedef struct CLIENT {
     unsigned received, written; /* bytes in packets that were taken     */
     unsigned discarded;
     BOOL accepted, everIdle, failed, faulted, closed, lingered;
-    TIME postedAt, ownedAt, takenAt, silentSince;
+    TIME postedAt, ownedAt, takenAt, silentSince, before;
     DWORD timeouts;
 } CLIENT;
 
@@ -314,6 +314,7 @@ void client_step(CLIENT *client);
 TIME client_wakes(void);
 BOOL user_can(void);
 void user_step(void);
+void user_presses_again(void);
 unsigned handler_main(void *unused);
 
 /* ------------------- checks.c, scenario.c, races.c, main.c ---------------- */

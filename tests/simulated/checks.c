@@ -146,7 +146,6 @@ void check_post(CLIENT *client, DWORD timeouts)
     if (world.scenario.idle != 0
         && world.now + EARLY >= client->ownedAt + time_allowed(client))
         client->everIdle = TRUE;
-    client->before = client->ownedAt + time_allowed(client);
     client->ownedAt = client->takenAt;
     client->postedAt = world.now;
     client->timeouts = timeouts;
@@ -183,10 +182,10 @@ void check_taken(const PACKET *packet)
 
 void check_cancel(CLIENT *client, const OP *op)
 {
-    /* A sweep that is late may have read the deadline of the one before. */
+    /* A sweep that is late may have read the deadline of an earlier one. */
     if (world.scenario.idle != 0
-        && (world.now + EARLY >= client->ownedAt + time_allowed(client)
-            || (world.stalled > 0 && world.now + EARLY >= client->before)))
+        && world.now + EARLY + world.stalled
+               >= client->ownedAt + time_allowed(client))
         client->everIdle = TRUE;
     if (client->everIdle)
         return;

@@ -44,7 +44,7 @@ static void choose_limits(void)
     if (roll(2) == 0)
         add("--drain-timeout", plan->drain = roll(4));
     if (roll(4) == 0)
-        add("--buffer", AMONG(chance, 4096, 5000, 16384, 1048576));
+        add("--buffer", AMONG(chance, 4096, 5000, 16384, 1048576, 1048576));
     if ((plan->zero = roll(3) == 0) != 0)
         add("--zero-byte-recv", NO_VALUE);
 }
@@ -102,7 +102,7 @@ static void choose_client(CLIENT *client, unsigned kind)
 {
     client->window = UINT32_MAX;
     client->stopsReading = client->resetsAt = UINT32_MAX;
-    client->room = AMONG(chance, 1000, 8192, 20000, 70000, 300000);
+    client->room = AMONG(chance, 1000, 8192, 20000, 70000, 100000);
     client->chunk = AMONG(chance, 1, 100, 4096, 5000);
     client->total = client->chunk * roll(8);
     if (roll(3) == 0)
@@ -126,8 +126,8 @@ static void choose_client(CLIENT *client, unsigned kind)
         client->resetsAt = roll(client->total);
         break;
     case 4: /* it stops reading */
-        client->chunk = 20000;
-        client->total = 20000 + 20000 * roll(10);
+        client->chunk = AMONG(chance, 20000, 100000);
+        client->total = 20000 * (1 + roll(20));
         client->stopsReading = roll(2) ? 0 : roll(client->total);
         break;
     case 5: /* slow */
@@ -178,8 +178,8 @@ static void choose_clients(void)
 static void choose_user(void)
 {
     plan->presses = roll(3) == 0 ? 1 + (int)roll(3) : 1;
-    plan->early = plan->early || roll(3) == 0;
-    plan->pressAt = roll(roll(2) ? 3000 : 300);
+    plan->early = plan->early || roll(world.faulty ? 2 : 3) == 0;
+    plan->pressAt = roll(AMONG(chance, 100, 300, 3000));
     plan->patience = roll(2) ? 0 : roll(4000) * MS;
     plan->pause[0] = roll(2000) * MS;
     plan->pause[1] = (3100 + roll(1000)) * MS;
@@ -210,6 +210,8 @@ static void choose_order(void)
     plan->blocks = AMONG(chance, 4, 40, 400);
     for (i = 0; i < LIBERTY_COUNT; ++i)
         plan->liberties |= (roll(4) != 0) << i;
+    if (roll(5) == 0)  /* nothing is late, and the checks need no slack */
+        plan->liberties &= ~(1u << MAY_stall | 1u << MAY_freeze);
     if ((plan->liberties >> MAY_preempt & 1) == 0)
         plan->blocks = 0x40000000;
     for (i = 0; i < sizeof world.priorities / sizeof *world.priorities; ++i)

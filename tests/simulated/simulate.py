@@ -2,6 +2,7 @@
 """Builds the simulated Windows with the server on it, and runs it.
 
 usage: simulate.py [--races] [ARGUMENTS]
+       simulate.py --coverage
 
 The arguments are those of main.c. With --seed N alone one life is run, and
 told as a story. If a life is not as it should be, what does not matter for it
@@ -96,6 +97,49 @@ def run(program, *arguments, timeout=TIMEOUT):
                           errors="replace", timeout=timeout)
 
 
+def coverage(program, *runs):
+    """Runs the program, each time with the arguments of one of the runs.
+    Returns the number of the server's blocks, and a line for each that was
+    never entered."""
+    name = BUILD / "covered.txt"
+    covered = set()
+    for arguments in runs:
+        done = run(program, *arguments, "--covered", name)
+        if done.returncode != 0:
+            raise RuntimeError(done.stdout)
+        covered |= {int(x, 16) for x in name.read_text().split()}
+    code = subprocess.run(["objdump", "-d", "--no-show-raw-insn", program],
+                          check=True, stdout=subprocess.PIPE,
+                          encoding="ascii", timeout=TIMEOUT).stdout
+    function, after_call, blocks = "", False, []
+    for line in code.splitlines():
+        head = re.match(r"[0-9a-f]+ <(\w[\w.]*)>:", line)
+        function = head[1] if head else function
+        place = re.match(r" +([0-9a-f]+):", line)
+        if place and after_call and not function.startswith("_sub_"):
+            blocks.append(int(place[1], 16))
+        if place:
+            after_call = "<__sanitizer_cov_trace_pc>" in line
+    base = min(int(x, 16) for x in re.findall(
+        r"^([0-9a-f]+) \w __executable_start$", subprocess.run(
+            ["nm", program], check=True, stdout=subprocess.PIPE,
+            encoding="ascii", timeout=TIMEOUT).stdout, re.MULTILINE))
+    missed = [block for block in blocks if block - base not in covered]
+    lines = subprocess.run(
+        ["addr2line", "-s", "-f", "-p", "-e", program,
+         *(hex(block - 1) for block in missed)], check=True,
+        stdout=subprocess.PIPE, encoding="ascii",
+        timeout=TIMEOUT).stdout.splitlines() if missed else []
+    return len(blocks), sorted(lines)
+
+
+def print_coverage(program):
+    blocks, missed = coverage(program, ["--count", 6000],
+                              ["--count", 6000, "--faults"])
+    print(f"{blocks} blocks, {len(missed)} of them never entered:",
+          *dict.fromkeys(missed), sep="\n  ")
+
+
 def main(arguments):
     kind = "races" if "--races" in arguments else "plain"
     arguments = [each for each in arguments if each != "--races"]
@@ -105,6 +149,9 @@ def main(arguments):
         program = build(kind)
     except subprocess.CalledProcessError:
         return 2
+    if arguments == ["--coverage"]:
+        print_coverage(program)
+        return 0
     if "--count" not in arguments:
         arguments = [*arguments, "--story"]
     done = run(program, *arguments)

@@ -50,8 +50,7 @@ int WSACleanup(void)
         blame("WSACleanup without WSAStartup");
     for (i = 0; i < MAX_OBJECTS; ++i)
         if (world.objects[i].kind == SOCKET_HANDLE
-            || (world.objects[i].kind == LISTENER && code == 0
-                && world.failed == 0))
+            || world.objects[i].kind == LISTENER)
             blame("WSACleanup with a socket that is open");
     world.winsock = FALSE;
     point();

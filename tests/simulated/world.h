@@ -157,7 +157,7 @@ typedef struct CLIENT {
     unsigned received, written; /* bytes in packets that were taken     */
     unsigned discarded;
     BOOL accepted, everIdle, failed, faulted, closed, lingered;
-    TIME postedAt, ownedAt, takenAt, silentSince, before;
+    TIME postedAt, ownedAt, takenAt, silentSince;
     DWORD timeouts;
 } CLIENT;
 

@@ -30,7 +30,7 @@ int client_number(const CLIENT *client)
 
 const char *call_name(CALL call)
 {
-#define CALL_TEXT(name) #name,
+#define CALL_TEXT(name, a, b, c, kind) #name,
     static const char *const names[] = {CALLS(CALL_TEXT)};
 
     return names[call];
@@ -64,18 +64,11 @@ static void print_scenario(void)
     printf("\n  %u CPUs, %s, %d clients, %d times Ctrl+C\n", scenario->cpus,
            scenario->priorities ? "priorities" : "random walk",
            scenario->clients, scenario->presses);
-    for (i = 0; i < scenario->clients; ++i) {
-        const CLIENT *client = &world.clients[i];
-
-        printf("  #%d: to send %u by %u, window %u%s%s%s%s; sent %u, "
-               "echoed %u, read %u\n",
-               i + 1, client->total, client->chunk, client->window,
-               client->halfCloses ? ", half-closes" : "",
-               client->neverStops ? ", never stops" : "",
-               client->staysSilent ? ", stays" : "",
-               client->slow ? ", slow" : "", client->sent, client->echoed,
-               client->read);
-    }
+    for (i = 0; i < scenario->clients; ++i)
+        printf("  #%d has sent %u of %u bytes, by %u, and read %u of %u\n",
+               i + 1, world.clients[i].sent, world.clients[i].total,
+               world.clients[i].chunk, world.clients[i].read,
+               world.clients[i].echoed);
     for (i = 0; i < scenario->faultCount; ++i)
         printf("  fails: %s, the time %u, then each %u\n",
                call_name(scenario->faults[i].call), scenario->faults[i].first,
@@ -100,12 +93,12 @@ _Noreturn void blame(const char *format, ...)
 
 /* ------------------------------- excuses --------------------------------- */
 
-BOOL stopping(void)
+static BOOL stopping(void)
 {
     return world.pressed > 0 || (world.ready && world.listener == NULL);
 }
 
-BOOL drain_is_over(void)
+static BOOL drain_is_over(void)
 {
     TIME drain = (TIME)world.scenario.drain * 1000 * MS;
     TIME began = world.pressed > 0 ? world.pressedAt[0] : world.closedAt;
@@ -507,40 +500,23 @@ static void check_totals(void)
               world.taken);
 }
 
-/* Without these it can't run, and ends in order. */
-static const CALL mayEnd[] = {CALL_WSAStartup,
-                              CALL_WSASocketW,
-                              CALL_setsockopt,
-                              CALL_bind,
-                              CALL_listen,
-                              CALL_getsockname,
-                              CALL_getaddrinfo,
-                              CALL_CreateIoCompletionPort,
-                              CALL_CreateEventW,
-                              CALL__beginthreadex,
-                              CALL_SetConsoleCtrlHandler,
-                              CALL_calloc, CALL_getsockopt};
-/* These can't fail on a healthy system, and end it at once. */
-static const CALL atOnce[] = {CALL_GetQueuedCompletionStatus,
-                              CALL_GetQueuedCompletionStatusEx,
-                              CALL_PostQueuedCompletionStatus,
-                              CALL_WaitForSingleObject,
-                              CALL_WaitForMultipleObjects,
-                              CALL_SetEvent,
-                              CALL_CancelIoEx};
-
-static BOOL one_failed(const CALL *calls, size_t count)
+/* Whether a call of this kind has failed: without some (E) the server can't
+ * run, and ends in order; some (I) can't fail on a healthy system, and end it at
+ * once. */
+static BOOL one_failed(char kind)
 {
-    while (count-- > 0)
-        if (world.failures[calls[count]] > 0)
+#define CALL_KIND(name, a, b, c, kind) #kind
+    static const char kinds[] = CALLS(CALL_KIND);
+    int i;
+
+    for (i = 0; i < CALL_COUNT; ++i)
+        if (kinds[i] == kind && world.failures[i] > 0)
             return TRUE;
     return FALSE;
 }
 
 void check_end(int status)
 {
-    BOOL ended = one_failed(atOnce, sizeof atOnce / sizeof *atOnce);
-
     if (world.scenario.wrong) {
         if (status != world.scenario.expected && world.failed == 0)
             blame("status %d for a command line", status);
@@ -554,16 +530,14 @@ void check_end(int status)
             blame("QuickEdit is left off by the third Ctrl+C");
         return;
     }
-    if (status == 1 && ended)
+    if (status == 1 && one_failed('I'))
         return;
     if (status == 1 && world.calls[CALL_TerminateProcess] > 0
         && world.pressed > 0 && world.now > world.pressedAt[0] + 2900 * MS)
-        return;  /* the stop took that long, and was asked for again */
+        return; /* the stop took that long, and was asked for again */
     if (status == 2 && world.failures[CALL_getaddrinfo] > 0)
         return;
-    if (status != 0
-        && (status != 1
-            || !one_failed(mayEnd, sizeof mayEnd / sizeof *mayEnd)))
+    if (status != 0 && (status != 1 || !one_failed('E')))
         blame("status %d", status);
     check_left();
     if (status != 0)

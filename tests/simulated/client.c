@@ -172,7 +172,6 @@ unsigned handler_main(void *unused)
 {
     BOOL handled;
 
-    (void)unused;
     clock_acquire(&world.handlerClock);
     handled = world.handler(world.scenario.event);
     if (!handled || world.scenario.event == CTRL_CLOSE_EVENT)

@@ -72,7 +72,7 @@ typedef struct {
 /* One life. Returns what happened, as a number. */
 static uint64_t run(const ARGUMENTS *arguments, uint64_t seed)
 {
-    RANDOM random = {seed * 2 + (arguments->faults ? 1 : 0)};
+    RANDOM random = seed * 2 + (arguments->faults ? 1 : 0);
 
     memory_end();
     memset(&world, 0, sizeof world);
@@ -82,9 +82,9 @@ static uint64_t run(const ARGUMENTS *arguments, uint64_t seed)
     world.seed = seed;
     world.faulty = arguments->faults;
     world.hash = 0xcbf29ce484222325u;
-    world.order.state = draw(&random);
-    world.liberty.state = draw(&random);
-    world.plan.state = draw(&random);
+    world.order = draw(&random);
+    world.liberty = draw(&random);
+    world.plan = draw(&random);
     object_open(OUTPUT);
     object_open(OUTPUT);
     scenario_make();
@@ -174,8 +174,9 @@ int main(int argc, char **argv)
     }
     if (arguments.covered != NULL)
         write_covered(arguments.covered);
-    printf("%llu lives, %llu steps, all as they should be; the last: %016llx\n",
-           (unsigned long long)arguments.count, (unsigned long long)steps,
-           (unsigned long long)hash);
+    printf(
+        "%llu lives, %llu steps, all as they should be; the last: %016llx\n",
+        (unsigned long long)arguments.count, (unsigned long long)steps,
+        (unsigned long long)hash);
     return 0;
 }

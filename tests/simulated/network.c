@@ -12,7 +12,7 @@ static unsigned char pattern[2 * PERIOD];
 
 static const unsigned char *bytes_at(const CLIENT *client, unsigned place)
 {
-    RANDOM random = {1};
+    RANDOM random = 1;
     size_t i;
 
     if (pattern[0] == 0)
@@ -23,7 +23,7 @@ static const unsigned char *bytes_at(const CLIENT *client, unsigned place)
            + (place + (unsigned)client_number(client) * 1009u) % PERIOD;
 }
 
-void fill(CLIENT *client, char *data, DWORD bytes)
+static void fill(CLIENT *client, char *data, DWORD bytes)
 {
     DWORD piece, done;
 
@@ -33,7 +33,7 @@ void fill(CLIENT *client, char *data, DWORD bytes)
     }
 }
 
-void check_echo(CLIENT *client, const char *data, DWORD bytes)
+static void check_echo(CLIENT *client, const char *data, DWORD bytes)
 {
     DWORD piece, done;
 

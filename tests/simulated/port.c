@@ -10,6 +10,22 @@
  */
 #include "world.h"
 
+static PACKET first_packet(void)
+{
+    unsigned first = world.first;
+
+    world.first = (first + 1) % MAX_PACKETS;
+    --world.packets;
+    return world.queue[first];
+}
+
+static void serve(THREAD *thread)
+{
+    thread->packet = first_packet();
+    thread->served = TRUE;
+    ++world.portRunning;
+}
+
 /* Gives packets to waiting threads while it may. */
 static void release(void)
 {
@@ -24,14 +40,8 @@ static void release(void)
                 last = thread;
         if (last == NULL)
             return;
-        last->packet = world.queue[world.first];
-        world.first = (world.first + 1) % MAX_PACKETS;
-        --world.packets;
-        last->served = TRUE;
-        ++world.portRunning;
+        serve(last);
     }
-    if (world.portRunning > world.mostRunning)
-        world.mostRunning = world.portRunning;
 }
 
 void port_put(const PACKET *packet)
@@ -68,11 +78,9 @@ static OBJECT *port_of(HANDLE handle, const char *call)
 HANDLE CreateIoCompletionPort(HANDLE file, HANDLE port, ULONG_PTR key,
                               DWORD threads)
 {
-    DWORD code = enter(CALL_CreateIoCompletionPort);
+    CALL(CreateIoCompletionPort, NULL);
     OBJECT *object;
 
-    if (code != 0)
-        return fails(code), NULL;
     if (file == INVALID_HANDLE_VALUE) {
         if (world.port != NULL)
             blame("a second port");
@@ -94,12 +102,10 @@ HANDLE CreateIoCompletionPort(HANDLE file, HANDLE port, ULONG_PTR key,
 
 BOOL SetFileCompletionNotificationModes(HANDLE file, UCHAR modes)
 {
-    DWORD code = enter(CALL_SetFileCompletionNotificationModes);
+    CALL(SetFileCompletionNotificationModes, FALSE);
     OBJECT *sock = object_of(file, SOCKET_HANDLE,
                              "SetFileCompletionNotificationModes");
 
-    if (code != 0)
-        return fails(code);
     sock->skips = sock->skips || (modes & 1) != 0;
     return TRUE;
 }
@@ -118,11 +124,7 @@ static BOOL next_packet(PACKET *packet, DWORD milliseconds)
     me->onPort = TRUE;
     me->served = FALSE;
     if (world.packets > 0 && world.portRunning < world.portLimit) {
-        me->packet = world.queue[world.first];
-        world.first = (world.first + 1) % MAX_PACKETS;
-        --world.packets;
-        me->served = TRUE;
-        ++world.portRunning;
+        serve(me);
     } else {
         /* What this thread leaves another one may use. */
         release();
@@ -160,13 +162,11 @@ static DWORD as_windows(DWORD code)
 BOOL GetQueuedCompletionStatus(HANDLE port, DWORD *bytes, ULONG_PTR *key,
                                OVERLAPPED **overlapped, DWORD milliseconds)
 {
-    DWORD code = enter(CALL_GetQueuedCompletionStatus);
+    CALL(GetQueuedCompletionStatus, FALSE);
     PACKET packet;
 
     port_of(port, "GetQueuedCompletionStatus");
     *overlapped = NULL;
-    if (code != 0)
-        return fails(code);
     if (!next_packet(&packet, milliseconds))
         return fails(WAIT_TIMEOUT);
     *bytes = packet.bytes;
@@ -180,15 +180,13 @@ BOOL GetQueuedCompletionStatusEx(HANDLE port, OVERLAPPED_ENTRY *entries,
                                  ULONG count, ULONG *removed,
                                  DWORD milliseconds, BOOL alertable)
 {
-    DWORD code = enter(CALL_GetQueuedCompletionStatusEx), i = 0;
     PACKET packet;
+    DWORD i = 0;
 
-    (void)alertable;
+    CALL(GetQueuedCompletionStatusEx, FALSE);
     port_of(port, "GetQueuedCompletionStatusEx");
     if (count == 0)
         blame("GetQueuedCompletionStatusEx for no packet");
-    if (code != 0)
-        return fails(code);
     if (!next_packet(&packet, milliseconds))
         return fails(WAIT_TIMEOUT);
     for (;;) {
@@ -199,9 +197,7 @@ BOOL GetQueuedCompletionStatusEx(HANDLE port, OVERLAPPED_ENTRY *entries,
         hand_over(&packet);
         if (++i == count || world.packets == 0)
             break;
-        packet = world.queue[world.first];
-        world.first = (world.first + 1) % MAX_PACKETS;
-        --world.packets;
+        packet = first_packet();
     }
     *removed = i;
     return TRUE;
@@ -211,12 +207,10 @@ BOOL GetQueuedCompletionStatusEx(HANDLE port, OVERLAPPED_ENTRY *entries,
 BOOL PostQueuedCompletionStatus(HANDLE port, DWORD bytes, ULONG_PTR key,
                                 OVERLAPPED *overlapped)
 {
-    DWORD code = enter(CALL_PostQueuedCompletionStatus);
+    CALL(PostQueuedCompletionStatus, FALSE);
     PACKET packet = {0};
 
     port_of(port, "PostQueuedCompletionStatus");
-    if (code != 0)
-        return fails(code);
     packet.bytes = bytes;
     packet.key = key;
     packet.overlapped = overlapped;
@@ -224,7 +218,6 @@ BOOL PostQueuedCompletionStatus(HANDLE port, DWORD bytes, ULONG_PTR key,
     if (overlapped != NULL)
         packet.code = (DWORD)overlapped->Internal;
     tell("posts a packet by hand");
-    ++world.posted;
     port_put(&packet);
     if (may(MAY_early, 1))
         point();

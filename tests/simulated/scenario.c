@@ -25,11 +25,10 @@ static void choose_workers(void)
         add("--workers", plan->workers = 1 + roll(4));
     if (roll(4) == 0)
         add("--concurrency", plan->concurrency = 1 + roll(3));
-    plan->batch = 1;
     if (roll(3) == 0)
-        add("--batch", plan->batch = AMONG(chance, 2, 3, 16, 256));
+        add("--batch", AMONG(chance, 2, 3, 16, 256));
     if (roll(3) == 0)
-        add("--inline", plan->inlined = AMONG(chance, 1, 2, 7, 1000));
+        add("--inline", AMONG(chance, 1, 2, 7, 1000));
     if (roll(8) == 0)
         add("--post", 1 + roll(5));
 }
@@ -45,7 +44,7 @@ static void choose_limits(void)
         add("--drain-timeout", plan->drain = roll(4));
     if (roll(4) == 0)
         add("--buffer", AMONG(chance, 4096, 5000, 16384, 1048576, 1048576));
-    if ((plan->zero = roll(3) == 0) != 0)
+    if (roll(3) == 0)
         add("--zero-byte-recv", NO_VALUE);
 }
 
@@ -53,13 +52,13 @@ static void choose_words(void)
 {
     static const char *const work[] = {"1", "5:spin", "20:sleep", "2:spin"};
 
-    if ((plan->work = roll(12) == 0) != 0) {
+    if (roll(12) == 0) {
         add("--work", NO_VALUE);
         add(work[roll(4)], NO_VALUE);
     }
     if ((plan->trace = roll(4) == 0) != 0)
         add("--trace=file", NO_VALUE);
-    if ((plan->verbose = roll(5) == 0) != 0)
+    if (roll(5) == 0)
         add("-v", NO_VALUE);
     else if (!plan->trace && (plan->quiet = roll(40) == 0) != 0)
         add("-q", NO_VALUE);
@@ -210,7 +209,7 @@ static void choose_order(void)
     plan->blocks = AMONG(chance, 4, 40, 400);
     for (i = 0; i < LIBERTY_COUNT; ++i)
         plan->liberties |= (roll(4) != 0) << i;
-    if (roll(5) == 0)  /* nothing is late, and the checks need no slack */
+    if (roll(5) == 0) /* nothing is late, and the checks need no slack */
         plan->liberties &= ~(1u << MAY_stall | 1u << MAY_freeze);
     if ((plan->liberties >> MAY_preempt & 1) == 0)
         plan->blocks = 0x40000000;
@@ -223,51 +222,9 @@ static void choose_order(void)
 
 /* ---------------------------------- faults ------------------------------- */
 
-/* What each call documents, or could well say. Twice the same: once. */
 static const DWORD codes[CALL_COUNT][3] = {
-    [CALL_WSAStartup] = {WSASYSNOTREADY, WSASYSNOTREADY, 10092},
-    [CALL_WSACleanup] = {WSANOTINITIALISED, WSAENETDOWN, WSAENETDOWN},
-    [CALL_WSASocketW] = {WSAENOBUFS, WSAEMFILE, WSAEAFNOSUPPORT},
-    [CALL_setsockopt] = {WSAEINVAL, WSAENOPROTOOPT, WSAENETDOWN},
-    [CALL_getsockopt] = {WSAENOPROTOOPT, WSAENETDOWN, WSAENETDOWN},
-    [CALL_bind] = {WSAEADDRINUSE, WSAEACCES, WSAEADDRNOTAVAIL},
-    [CALL_listen] = {WSAENOBUFS, WSAEADDRINUSE, WSAEMFILE},
-    [CALL_accept] = {WSAECONNRESET, WSAEMFILE, WSAENOBUFS},
-    [CALL_getsockname] = {WSAENETDOWN, WSAENOBUFS, WSAENOBUFS},
-    [CALL_getnameinfo] = {11001, 11001, WSAEINVAL},
-    [CALL_getaddrinfo] = {11001, 11003, ERROR_NOT_ENOUGH_MEMORY},
-    [CALL_shutdown] = {WSAENOTCONN, WSAECONNABORTED, WSAENETDOWN},
-    [CALL_closesocket] = {WSAENETDOWN, WSAEINTR, WSAENETDOWN},
-    [CALL_WSARecv] = {WSAECONNRESET, WSAENOBUFS, WSAECONNABORTED},
-    [CALL_WSASend] = {WSAECONNRESET, WSAENOBUFS, WSAENOTCONN},
-    [CALL_WSAGetOverlappedResult] = {WSAECONNRESET, WSAENETDOWN, WSAENETDOWN},
-    [CALL_SetFileCompletionNotificationModes] = {87, 87, 1},
-    [CALL_CreateIoCompletionPort] = {1450, 8, 87},
-    [CALL_GetQueuedCompletionStatus] = {6, 735, 6},
-    [CALL_GetQueuedCompletionStatusEx] = {6, 735, 6},
-    [CALL_PostQueuedCompletionStatus] = {1450, 8, 8},
-    [CALL_CancelIoEx] = {31, 6, 1450},
-    [CALL__beginthreadex] = {8, 8, 1450},
-    [CALL_WaitForSingleObject] = {6, 5, 6},
-    [CALL_WaitForMultipleObjects] = {6, 5, 6},
-    [CALL_CloseHandle] = {6, 6, 6},
-    [CALL_CreateEventW] = {8, 1450, 8},
-    [CALL_SetEvent] = {6, 6, 6},
-    [CALL_SetConsoleCtrlHandler] = {87, 8, 8},
-    [CALL_GetConsoleMode] = {6, 6, 6},
-    [CALL_SetConsoleMode] = {5, 6, 87},
-    [CALL_GetActiveProcessorCount] = {87, 87, 87},
-    [CALL_WriteFile] = {112, 232, 6},
-    [CALL_CreateFileA] = {5, 3, 32},
-    [CALL_GetFileType] = {6, 6, 1},
-    [CALL_CreateTimerQueueTimer] = {8, 1450, 8},
-    [CALL_DeleteTimerQueueTimer] = {6, 6, 6},
-    [CALL_GetProcAddress] = {127, 127, 127},
-    [CALL_VirtualAlloc] = {8, 1455, 8},
-    [CALL_VirtualFree] = {487, 487, 487},
-    [CALL_malloc] = {8, 8, 8},
-    [CALL_calloc] = {8, 8, 8},
-};
+#define CALL_CODES(name, a, b, c, kind) {a, b, c},
+    CALLS(CALL_CODES)};
 
 static void choose_faults(void)
 {
@@ -331,6 +288,6 @@ void scenario_make(void)
     choose_order();
     if (world.faulty)
         choose_faults();
-    world.savedAt = roll(2) ? 0xffffffffu - roll(20000) : roll(1000000);
+    world.bootedAt = roll(2) ? 0xffffffffu - roll(20000) : roll(1000000);
     world.pressAt = NEVER;
 }

@@ -39,7 +39,7 @@ void WEAK __asan_unpoison_memory_region(void const volatile *, size_t);
 
 uint64_t draw(RANDOM *random) /* SplitMix64 */
 {
-    uint64_t z = random->state += 0x9e3779b97f4a7c15u;
+    uint64_t z = *random += 0x9e3779b97f4a7c15u;
 
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
@@ -149,16 +149,11 @@ _Noreturn void life_ends(int status)
     THREAD unused;
 
     world.status = status;
-    world.over = TRUE;
     switch_to(&unused, &host);
     abort();
 }
 
-static unsigned main_thread(void *unused)
-{
-    (void)unused;
-    life_ends(program());
-}
+static unsigned main_thread(void *unused) { life_ends(program()); }
 
 int live(int (*start)(void))
 {
@@ -301,11 +296,7 @@ static void schedule(void)
 
 /* --------------------------------- points -------------------------------- */
 
-static BOOL never(void *unused)
-{
-    (void)unused;
-    return FALSE;
-}
+BOOL nothing(void *unused) { return FALSE; }
 
 /* This thread alone does not run for a while; for the port it does. */
 static void freeze(void)
@@ -317,7 +308,7 @@ static void freeze(void)
         return;
     world.frozen += time;
     world.stalled += time;
-    me->ready = never;
+    me->ready = nothing;
     me->object = NULL;
     me->wakeAt = world.now + time;
     me->state = WAITING;
@@ -389,6 +380,13 @@ BOOL wait_for(BOOL (*ready)(void *), void *object, DWORD milliseconds)
     return ready(object);
 }
 
+BOOL denied(CALL call)
+{
+    DWORD code = enter(call);
+
+    return code != 0 && !fails(code);
+}
+
 BOOL fails(DWORD code)
 {
     world.running->error = code;
@@ -409,7 +407,6 @@ void __sanitizer_cov_trace_pc(void)
         world.untilPreempted = 1
                                + below(&world.order,
                                        2 * world.scenario.blocks);
-        ++world.calls[CALL_block];
         point();
     }
 }

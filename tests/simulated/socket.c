@@ -24,7 +24,7 @@ static OBJECT *listener_of(SOCKET sock, const char *call)
     return listener;
 }
 
-static int wsa_fails(DWORD code)
+static int no_socket(DWORD code)
 {
     fails(code);
     return SOCKET_ERROR;
@@ -54,7 +54,7 @@ int WSACleanup(void)
             blame("WSACleanup with a socket that is open");
     world.winsock = FALSE;
     point();
-    return code != 0 ? wsa_fails(code) : 0;
+    return code != 0 ? no_socket(code) : 0;
 }
 
 /* ------------------------------ the listener ----------------------------- */
@@ -62,14 +62,11 @@ int WSACleanup(void)
 SOCKET WSASocketW(int family, int type, int protocol, LPWSAPROTOCOL_INFOW info,
                   GROUP group, DWORD flags)
 {
-    DWORD code = enter(CALL_WSASocketW);
     OBJECT *listener;
 
-    (void)type, (void)protocol, (void)info, (void)group, (void)flags;
-    if (code == 0 && family == AF_INET6 && world.scenario.noIpv6)
-        code = WSAEAFNOSUPPORT;
-    if (code != 0)
-        return fails(code), INVALID_SOCKET;
+    CALL(WSASocketW, INVALID_SOCKET);
+    if (family == AF_INET6 && world.scenario.noIpv6)
+        return fails(WSAEAFNOSUPPORT), INVALID_SOCKET;
     listener = object_open(LISTENER);
     listener->dual = family != AF_INET6;
     world.listened = TRUE;
@@ -78,54 +75,39 @@ SOCKET WSASocketW(int family, int type, int protocol, LPWSAPROTOCOL_INFOW info,
 
 int setsockopt(SOCKET sock, int level, int name, const char *value, int size)
 {
-    DWORD code = enter(CALL_setsockopt);
     OBJECT *listener = listener_of(sock, "setsockopt");
-    int number;
+    BOOL on = *(const int *)(const void *)value;
 
-    (void)size;
-    if (code != 0 || listener == NULL)
-        return wsa_fails(code != 0 ? code : WSAENOTSOCK);
-    memcpy(&number, value, sizeof number);
-    if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY)
-        listener->dual = number == FALSE;
-    if (level == SOL_SOCKET && name == SO_EXCLUSIVEADDRUSE)
-        listener->exclusive = number;
-    if (level == IPPROTO_TCP && name == TCP_NODELAY)
-        listener->nodelay = number;
-    if (level == SOL_SOCKET && name == SO_KEEPALIVE)
-        listener->keepalive = number;
+    CALL(setsockopt, SOCKET_ERROR);
+    listener->dual |= level == IPPROTO_IPV6 && name == IPV6_V6ONLY && !on;
+    listener->exclusive |= name == SO_EXCLUSIVEADDRUSE && on;
+    listener->nodelay |= level == IPPROTO_TCP && name == TCP_NODELAY && on;
+    listener->keepalive |= name == SO_KEEPALIVE && on;
     return 0;
 }
 
 int getsockopt(SOCKET sock, int level, int name, char *value, int *size)
 {
-    DWORD code = enter(CALL_getsockopt);
-    OBJECT *listener;
     WSAPROTOCOL_INFOW info = {XP1_IFS_HANDLES};
+    OBJECT *listener;
 
-    (void)level, (void)size;
+    CALL(getsockopt, SOCKET_ERROR);
     if (name == SO_PROTOCOL_INFOW) {
         socket_of(sock, "getsockopt");
-        if (code == 0)
-            memcpy(value, &info, sizeof info);
-    } else {
-        listener = listener_of(sock, "getsockopt");
-        if (listener == NULL)
-            return wsa_fails(WSAENOTSOCK);
-        memcpy(value, &listener->listens, sizeof(int));
+        memcpy(value, &info, sizeof info);
+        return 0;
     }
-    return code != 0 ? wsa_fails(code) : 0;
+    listener = listener_of(sock, "getsockopt");
+    if (listener == NULL)
+        return no_socket(WSAENOTSOCK);
+    memcpy(value, &listener->listens, sizeof(int));
+    return 0;
 }
 
 int bind(SOCKET sock, const SOCKADDR *address, int size)
 {
-    DWORD code = enter(CALL_bind);
-    OBJECT *listener = listener_of(sock, "bind");
-
-    (void)address, (void)size;
-    if (code != 0 || listener == NULL)
-        return wsa_fails(code != 0 ? code : WSAENOTSOCK);
-    listener->bound = TRUE;
+    CALL(bind, SOCKET_ERROR);
+    listener_of(sock, "bind")->bound = TRUE;
     return 0;
 }
 
@@ -134,41 +116,32 @@ int bind(SOCKET sock, const SOCKADDR *address, int size)
  * Microsoft's page on listen. */
 int listen(SOCKET sock, int backlog)
 {
-    DWORD code = enter(CALL_listen);
     OBJECT *listener = listener_of(sock, "listen");
 
-    if (code == 0 && listener != NULL && !listener->bound)
-        code = WSAEINVAL;
-    if (code != 0 || listener == NULL)
-        return wsa_fails(code != 0 ? code : WSAENOTSOCK);
+    CALL(listen, SOCKET_ERROR);
     if (!listener->exclusive || !listener->nodelay || !listener->keepalive
-        || !listener->dual)
-        blame("the listener has not all of its options");
+        || !listener->dual || !listener->bound)
+        blame("the listener is not bound, or has not all of its options");
     listener->listens = TRUE;
-    listener->backlog = backlog == SOMAXCONN ? 3
-                        : backlog < 0        ? -backlog
-                                             : backlog;
+    listener->backlog = backlog < 0 ? -backlog : backlog;
+    if (backlog == SOMAXCONN)
+        listener->backlog = 3;
     world.listener = listener;
     return 0;
 }
 
 int getsockname(SOCKET sock, SOCKADDR *address, int *size)
 {
-    DWORD code = enter(CALL_getsockname);
+    CALL(getsockname, SOCKET_ERROR);
 
-    (void)size;
     listener_of(sock, "getsockname");
-    if (code != 0)
-        return wsa_fails(code);
     ((SOCKADDR_IN *)(void *)address)->sin_port = htons(9190);
     return 0;
 }
 
-static BOOL accept_is_over(void *pSock)
+static BOOL accept_is_over(void *unused)
 {
-    return world.waiting > 0
-           || object_of(pSock, LISTENER, "accept") != world.listener
-           || world.listener == NULL;
+    return world.waiting > 0 || world.listener == NULL;
 }
 
 /* A client that was reset while it waited is accepted, and every operation on
@@ -197,29 +170,29 @@ static SOCKET accept_client(CLIENT *client, SOCKADDR *address)
     return (SOCKET)object_handle(sock);
 }
 
+/* Closed meanwhile: WSAEINTR or WSAENOTSOCK, by the pages on accept and
+ * closesocket; Wine says 995. */
+static SOCKET released(void)
+{
+    unsigned which = may(MAY_release, 1) ? below(&world.liberty, 3) : 0;
+
+    tell("accept is released");
+    fails(which == 0   ? WSAEINTR
+          : which == 1 ? WSAENOTSOCK
+                       : ERROR_OPERATION_ABORTED);
+    return INVALID_SOCKET;
+}
+
 SOCKET accept(SOCKET sock, SOCKADDR *address, int *size)
 {
-    DWORD code = enter(CALL_accept);
     CLIENT *client;
 
-    (void)size;
-    if (code != 0)
-        return fails(code), INVALID_SOCKET;
+    CALL(accept, INVALID_SOCKET);
     if (listener_of(sock, "accept") == NULL)
         return fails(WSAENOTSOCK), INVALID_SOCKET;
-    wait_for(accept_is_over, (void *)sock, INFINITE);
-    if (world.listener == NULL
-        || listener_of(sock, "accept") != world.listener) {
-        /* Closed meanwhile: "WSAEINTR", "WSAENOTSOCK" (the pages on accept
-         * and closesocket); Wine says 995. */
-        static const DWORD codes[] = {WSAEINTR, WSAENOTSOCK,
-                                      WSA_OPERATION_ABORTED};
-        unsigned which = below(&world.liberty, 3);
-
-        tell("accept is released");
-        return fails(may(MAY_release, 1) ? codes[which] : WSAEINTR),
-               INVALID_SOCKET;
-    }
+    wait_for(accept_is_over, NULL, INFINITE);
+    if (world.listener == NULL)
+        return released();
     client = world.backlog[0];
     --world.waiting;
     memmove(world.backlog, world.backlog + 1,
@@ -246,7 +219,7 @@ static OP *op_begin(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
     op->size = buffer->len;
     op->moved = 0;
     op->writes = writes;
-    op->cancelled = op->fails = FALSE;
+    op->cancelled = FALSE;
     clock_release(&op->clock);
     kernel_takes(overlapped, sizeof *overlapped);
     kernel_takes(op->buffer, op->size);
@@ -262,18 +235,9 @@ static void set_status(const OP *op, DWORD code)
 
 static PACKET as_packet(const OBJECT *sock, const OP *op, DWORD code)
 {
-    PACKET packet;
-
-    packet.bytes = op->moved;
-    packet.code = code;
-    packet.key = sock->key;
-    packet.overlapped = op->overlapped;
-    packet.buffer = op->buffer;
-    packet.size = op->size;
-    packet.writes = op->writes;
-    packet.client = sock->client;
-    packet.clock = op->clock;
-    return packet;
+    return (PACKET){op->moved,      code,         sock->key,
+                    op->overlapped, op->buffer,   op->size,
+                    op->writes,     sock->client, op->clock};
 }
 
 /* An operation is done, and its packet is queued. */
@@ -324,7 +288,7 @@ static int post(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
         blame("#%d: a WRITE after the FIN", client_number(client));
     if (client->resetArrived && !may(MAY_fail_later, 2)) {
         client->failed = TRUE;
-        return wsa_fails(WSAECONNRESET);
+        return no_socket(WSAECONNRESET);
     }
     check_post(client, writes ? (buffer->len + 65535) / 65536 : 1);
     tell("posts a %s of #%d, %u bytes", writes ? "WRITE" : "READ",
@@ -342,53 +306,32 @@ static int post(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
 }
 
 int WSARecv(SOCKET sock, WSABUF *buffers, DWORD count, DWORD *bytes,
-            DWORD *flags, OVERLAPPED *overlapped,
-            LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
+            DWORD *flags, OVERLAPPED *overlapped, ROUTINE routine)
 {
-    DWORD code = enter(CALL_WSARecv);
-    OBJECT *object = socket_of(sock, "WSARecv");
-
-    (void)count, (void)bytes, (void)routine;
-    if (code != 0) {
-        object->client->faulted = TRUE;
-        return wsa_fails(code);
-    }
+    CALL(WSARecv, SOCKET_ERROR);
     *flags = 0;
-    return post(object, buffers, overlapped, FALSE);
+    return post(socket_of(sock, "WSARecv"), buffers, overlapped, FALSE);
 }
 
 int WSASend(SOCKET sock, WSABUF *buffers, DWORD count, DWORD *bytes,
-            DWORD flags, OVERLAPPED *overlapped,
-            LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
+            DWORD flags, OVERLAPPED *overlapped, ROUTINE routine)
 {
-    DWORD code = enter(CALL_WSASend);
-    OBJECT *object = socket_of(sock, "WSASend");
-
-    (void)count, (void)bytes, (void)flags, (void)routine;
-    if (code != 0) {
-        object->client->faulted = TRUE;
-        return wsa_fails(code);
-    }
-    return post(object, buffers, overlapped, TRUE);
+    CALL(WSASend, SOCKET_ERROR);
+    return post(socket_of(sock, "WSASend"), buffers, overlapped, TRUE);
 }
 
 BOOL WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped, DWORD *bytes,
                             BOOL wait, DWORD *flags)
 {
-    DWORD code = enter(CALL_WSAGetOverlappedResult);
     OBJECT *object = socket_of(sock, "WSAGetOverlappedResult");
     OP *op;
 
-    (void)wait;
     for (op = object->ops; op < object->ops + MAX_OPS; ++op)
         if (op->overlapped == overlapped)
-            return fails(996); /* WSA_IO_INCOMPLETE */
+            blame("the result of an operation that is outstanding");
     *bytes = (DWORD)overlapped->InternalHigh;
     *flags = 0;
-    if (code != 0) {
-        object->client->faulted = TRUE;
-        return fails(code);
-    }
+    CALL(WSAGetOverlappedResult, FALSE);
     return overlapped->Internal == 0 || fails((DWORD)overlapped->Internal);
 }
 
@@ -410,13 +353,11 @@ static DWORD cancelled_code(void)
  * later. */
 BOOL CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
 {
-    DWORD code = enter(CALL_CancelIoEx);
+    CALL(CancelIoEx, FALSE);
     OBJECT *sock = socket_of((SOCKET)file, "CancelIoEx");
     BOOL found = FALSE;
     OP *op;
 
-    if (code != 0)
-        return fails(code);
     for (op = sock->ops; op < sock->ops + MAX_OPS; ++op) {
         if (op->overlapped == NULL
             || (overlapped != NULL && op->overlapped != overlapped))
@@ -436,17 +377,12 @@ BOOL CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
 
 int shutdown(SOCKET sock, int how)
 {
-    DWORD code = enter(CALL_shutdown);
     OBJECT *object = socket_of(sock, "shutdown");
     CLIENT *client = object->client;
 
-    (void)how;
-    if (code == 0 && client->resetArrived)
-        code = WSAECONNRESET;
-    if (code != 0) {
-        client->faulted = client->faulted || !client->resetArrived;
-        return wsa_fails(code);
-    }
+    CALL(shutdown, SOCKET_ERROR);
+    if (client->resetArrived)
+        return no_socket(WSAECONNRESET);
     check_shutdown(client);
     object->finSent = client->serverFin = TRUE;
     tell("sends the FIN of #%d", client_number(client));
@@ -482,7 +418,7 @@ int closesocket(SOCKET sock)
     if (object != NULL) {
         close_listener(object);
         point();
-        return code != 0 ? wsa_fails(code) : 0;
+        return 0;
     }
     object = socket_of(sock, "closesocket");
     client = object->client;
@@ -497,5 +433,5 @@ int closesocket(SOCKET sock)
         connection_reset(client);
     object_close(object);
     point();
-    return code != 0 ? wsa_fails(code) : 0;
+    return code != 0 ? no_socket(code) : 0;
 }

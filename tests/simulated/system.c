@@ -43,22 +43,24 @@ static BLOCK *block_of(const void *address, const char *call)
     blame("%s: what is no block, or is freed already", call);
 }
 
+static BOOL lies_in(const void *address, const BLOCK *block)
+{
+    return (const char *)address >= (const char *)block->address
+           && (const char *)address
+                  < (const char *)block->address + block->size;
+}
+
 static void check_not_the_kernels(const BLOCK *block)
 {
-    const char *begin = block->address, *end = begin + block->size;
-    int i, j;
+    const OBJECT *sock;
+    const OP *op;
 
-    for (i = 0; i < MAX_OBJECTS; ++i)
-        for (j = 0; j < MAX_OPS && world.objects[i].kind == SOCKET_HANDLE;
-             ++j) {
-            const OP *op = &world.objects[i].ops[j];
-
-            if (op->overlapped != NULL
-                && (((const char *)op->overlapped >= begin
-                     && (const char *)op->overlapped < end)
-                    || (op->buffer >= begin && op->buffer < end)))
+    for (sock = world.objects; sock < world.objects + MAX_OBJECTS; ++sock)
+        for (op = sock->ops; op < sock->ops + MAX_OPS; ++op)
+            if (sock->kind == SOCKET_HANDLE && op->overlapped != NULL
+                && (lies_in(op->overlapped, block)
+                    || lies_in(op->buffer, block)))
                 blame("memory is freed that the kernel owns");
-        }
 }
 
 static void release(void *address, BOOL pages, const char *call)
@@ -89,17 +91,14 @@ void memory_end(void)
 
 void *simulated_malloc(size_t size)
 {
-    return enter(CALL_malloc) != 0 ? NULL : allocate(size, FALSE);
+    CALL(malloc, NULL);
+    return allocate(size, FALSE);
 }
 
 void *simulated_calloc(size_t count, size_t size)
 {
-    void *address;
-
-    if (enter(CALL_calloc) != 0)
-        return NULL;
-    address = allocate(count * size, FALSE);
-    return memset(address, 0, count * size);
+    CALL(calloc, NULL);
+    return memset(allocate(count * size, FALSE), 0, count * size);
 }
 
 void simulated_free(void *block)
@@ -111,21 +110,13 @@ void simulated_free(void *block)
 
 LPVOID VirtualAlloc(LPVOID address, SIZE_T size, DWORD type, DWORD protection)
 {
-    DWORD code = enter(CALL_VirtualAlloc);
-
-    (void)address, (void)type, (void)protection;
-    return code != 0 ? fails(code), NULL : allocate(size, TRUE);
+    CALL(VirtualAlloc, NULL);
+    return allocate(size, TRUE);
 }
 
 BOOL VirtualFree(LPVOID address, SIZE_T size, DWORD type)
 {
-    DWORD code = enter(CALL_VirtualFree);
-
-    (void)size, (void)type;
-    if (code != 0) {
-        block_of(address, "VirtualFree");
-        return fails(code);
-    }
+    CALL(VirtualFree, FALSE);
     release(address, TRUE, "VirtualFree");
     return TRUE;
 }
@@ -137,7 +128,7 @@ SLIST_ENTRY *InterlockedPushEntrySList(SLIST_HEADER *list, SLIST_ENTRY *entry)
 {
     BLOCK *block = block_of(entry, "InterlockedPushEntrySList");
 
-    enter(CALL_InterlockedPushEntrySList);
+    enter(CALL_Interlocked);
     block = block_of(entry, "InterlockedPushEntrySList");
     if (block->kept)
         blame("a buffer is given back twice");
@@ -157,7 +148,7 @@ SLIST_ENTRY *InterlockedPopEntrySList(SLIST_HEADER *list)
     SLIST_ENTRY *entry;
     BLOCK *block;
 
-    enter(CALL_InterlockedPopEntrySList);
+    enter(CALL_Interlocked);
     entry = (SLIST_ENTRY *)list->first;
     if (entry == NULL)
         return NULL;
@@ -176,27 +167,17 @@ USHORT QueryDepthSList(SLIST_HEADER *list) { return (USHORT)list->depth; }
 
 HANDLE GetStdHandle(DWORD which)
 {
-    return which == STD_ERROR_HANDLE ? object_handle(&world.objects[1])
-                                     : object_handle(&world.objects[0]);
+    return which == (DWORD)STD_ERROR_HANDLE ? object_handle(&world.objects[1])
+                                            : object_handle(&world.objects[0]);
 }
 
-static BOOL output_flows(void *unused)
-{
-    (void)unused;
-    return !world.outputStops;
-}
-
-static BOOL never(void *unused)
-{
-    (void)unused;
-    return FALSE;
-}
+static BOOL output_flows(void *unused) { return !world.outputStops; }
 
 /* A reader of the pipe may be slow, or read no more. */
 static void write_line(const OBJECT *file, const char *text, DWORD size)
 {
     if (may(MAY_blocks, 10))
-        wait_for(never, NULL, 1 + below(&world.liberty, 50));
+        wait_for(nothing, NULL, 1 + below(&world.liberty, 50));
     if (world.scenario.blocksForEver && world.lines > 2)
         world.outputStops = TRUE;
     wait_for(output_flows, NULL, INFINITE);
@@ -219,7 +200,6 @@ BOOL WriteFile(HANDLE handle, const void *data, DWORD size, DWORD *written,
     ULONG_PTR number = (ULONG_PTR)handle / 4 - 1;
     OBJECT *file = &world.objects[number < MAX_OBJECTS ? number : 0];
 
-    (void)overlapped;
     if (number >= MAX_OBJECTS
         || (file->kind != OUTPUT && file->kind != FILE_HANDLE))
         blame("WriteFile: no file");
@@ -242,52 +222,42 @@ HANDLE CreateFileA(const char *name, DWORD access, DWORD share,
                    SECURITY_ATTRIBUTES *security, DWORD creation, DWORD flags,
                    HANDLE model)
 {
-    DWORD code = enter(CALL_CreateFileA);
     BOOL console = strcmp(name, "CONIN$") == 0;
 
-    (void)access, (void)share, (void)security, (void)creation, (void)flags;
-    (void)model;
-    if (code == 0 && console && !world.scenario.hasConsole)
-        code = ERROR_INVALID_HANDLE;
-    if (code != 0)
-        return fails(code), INVALID_HANDLE_VALUE;
+    CALL(CreateFileA, INVALID_HANDLE_VALUE);
+    if (console && !world.scenario.hasConsole)
+        return fails(ERROR_INVALID_HANDLE), INVALID_HANDLE_VALUE;
     return object_handle(object_open(console ? CONSOLE : FILE_HANDLE));
 }
 
 DWORD GetFileType(HANDLE file)
 {
-    DWORD code = enter(CALL_GetFileType);
-
+    CALL(GetFileType, 0);
     object_of(file, FILE_HANDLE, "GetFileType");
-    return code != 0 ? (fails(code), 0) : FILE_TYPE_DISK;
+    return FILE_TYPE_DISK;
 }
 
 BOOL GetConsoleMode(HANDLE console, DWORD *mode)
 {
-    DWORD code = enter(CALL_GetConsoleMode);
-
+    CALL(GetConsoleMode, FALSE);
     object_of(console, CONSOLE, "GetConsoleMode");
     *mode = world.consoleMode;
-    return code == 0 || fails(code);
+    return TRUE;
 }
 
 BOOL SetConsoleMode(HANDLE console, DWORD mode)
 {
-    DWORD code = enter(CALL_SetConsoleMode);
+    CALL(SetConsoleMode, FALSE);
 
     object_of(console, CONSOLE, "SetConsoleMode");
-    if (code != 0)
-        return fails(code);
     world.consoleMode = mode;
     return TRUE;
 }
 
 BOOL SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
 {
-    DWORD code = enter(CALL_SetConsoleCtrlHandler);
+    CALL(SetConsoleCtrlHandler, FALSE);
 
-    if (code != 0)
-        return fails(code);
     clock_release(&world.handlerClock);
     world.handler = add ? handler : NULL;
     return TRUE;
@@ -295,7 +265,6 @@ BOOL SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
 
 BOOL TerminateProcess(HANDLE process, UINT status)
 {
-    (void)process;
     enter(CALL_TerminateProcess);
     life_ends((int)status);
 }
@@ -312,7 +281,6 @@ _Noreturn void simulated_exit(int status)
  * called again meanwhile: Microsoft's page on CreateTimerQueueTimer. */
 static unsigned timer_main(void *unused)
 {
-    (void)unused;
     clock_acquire(&world.exchangeClock);
     world.callback(world.timerParameter, TRUE);
     clock_release(&world.exchangeClock);
@@ -333,11 +301,8 @@ BOOL CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
                            WAITORTIMERCALLBACK callback, void *parameter,
                            DWORD due, DWORD period, ULONG flags)
 {
-    DWORD code = enter(CALL_CreateTimerQueueTimer);
+    CALL(CreateTimerQueueTimer, FALSE);
 
-    (void)queue, (void)flags;
-    if (code != 0)
-        return fails(code);
     world.callback = callback;
     world.timerParameter = parameter;
     world.period = period;
@@ -347,24 +312,18 @@ BOOL CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
     return TRUE;
 }
 
-static BOOL no_callback(void *unused)
-{
-    (void)unused;
-    return world.callbacks == 0;
-}
+static BOOL no_callback(void *unused) { return world.callbacks == 0; }
 
 BOOL DeleteTimerQueueTimer(HANDLE queue, HANDLE timer, HANDLE event)
 {
-    DWORD code = enter(CALL_DeleteTimerQueueTimer);
-
-    (void)queue;
     if (timer != &world.due || world.due == 0)
         blame("DeleteTimerQueueTimer: no timer");
     world.due = 0;
     if (event == INVALID_HANDLE_VALUE)
         wait_for(no_callback, NULL, INFINITE);
     clock_acquire(&world.exchangeClock);
-    return code == 0 || fails(code);
+    CALL(DeleteTimerQueueTimer, FALSE);
+    return TRUE;
 }
 
 /* --------------------------------- clocks -------------------------------- */
@@ -380,7 +339,7 @@ ULONGLONG GetTickCount64(void)
     now = world.now;
     if ((world.scenario.liberties >> MAY_tick & 1) != 0)
         now -= now % 15625;
-    return world.savedAt + now / MS;
+    return world.bootedAt + now / MS;
 }
 
 DWORD GetTickCount(void) { return (DWORD)GetTickCount64(); }
@@ -413,10 +372,8 @@ void GetSystemInfo(SYSTEM_INFO *info)
 
 DWORD GetActiveProcessorCount(WORD group)
 {
-    DWORD code = enter(CALL_GetActiveProcessorCount);
-
-    (void)group;
-    return code != 0 ? (fails(code), 0) : world.scenario.cpus;
+    CALL(GetActiveProcessorCount, 0);
+    return world.scenario.cpus;
 }
 
 /* ---------------------------------- text --------------------------------- */
@@ -424,7 +381,6 @@ DWORD GetActiveProcessorCount(WORD group)
 DWORD FormatMessageA(DWORD flags, const void *source, DWORD code,
                      DWORD language, char *text, DWORD size, va_list *args)
 {
-    (void)flags, (void)source, (void)language, (void)args;
     return (DWORD)snprintf(text, size, "Windows' text for %u. \r\n", code);
 }
 
@@ -436,18 +392,12 @@ static LONG rtl_get_version(LPOSVERSIONINFOW version)
     return 0;
 }
 
-HMODULE GetModuleHandleW(const WCHAR *name)
-{
-    (void)name;
-    return &world;
-}
+HMODULE GetModuleHandleW(const WCHAR *name) { return &world; }
 
 FARPROC GetProcAddress(HMODULE module, const char *name)
 {
-    DWORD code = enter(CALL_GetProcAddress);
-
-    (void)module;
-    if (code == 0 && strcmp(name, "RtlGetVersion") == 0)
+    CALL(GetProcAddress, NULL);
+    if (strcmp(name, "RtlGetVersion") == 0)
         return (FARPROC)(void (*)(void))rtl_get_version;
     return fails(ERROR_PROC_NOT_FOUND), NULL;
 }
@@ -487,26 +437,18 @@ int inet_pton(int family, const char *text, void *address);
 int getaddrinfo(const char *name, const char *service, const ADDRINFOA *hints,
                 ADDRINFOA **found)
 {
-    static ADDRINFOA result;
     static SOCKADDR_INET address;
-    DWORD code = enter(CALL_getaddrinfo);
+    static ADDRINFOA result = {.ai_addr = (SOCKADDR *)&address,
+                               .ai_addrlen = sizeof address};
 
-    (void)service, (void)hints;
-    if (code != 0)
-        return (int)code;
+    CALL(getaddrinfo, WSAHOST_NOT_FOUND);
     memset(&address, 0, sizeof address);
-    result.ai_addr = (SOCKADDR *)&address;
-    if (inet_pton(AF_INET, name, &address.Ipv4.sin_addr) == 1) {
-        address.si_family = AF_INET;
-        result.ai_addrlen = sizeof address.Ipv4;
-    } else if (inet_pton(LINUX_AF_INET6, name, &address.Ipv6.sin6_addr) == 1) {
-        address.si_family = AF_INET6;
-        result.ai_addrlen = sizeof address.Ipv6;
-    } else {
-        return 11001; /* WSAHOST_NOT_FOUND */
-    }
     *found = &result;
-    return 0;
+    if (inet_pton(AF_INET, name, &address.Ipv4.sin_addr) == 1)
+        address.si_family = AF_INET;
+    else if (inet_pton(LINUX_AF_INET6, name, &address.Ipv6.sin6_addr) == 1)
+        address.si_family = AF_INET6;
+    return address.si_family != 0 ? 0 : WSAHOST_NOT_FOUND;
 }
 
 void freeaddrinfo(ADDRINFOA *found) { (void)found; }
@@ -514,14 +456,9 @@ void freeaddrinfo(ADDRINFOA *found) { (void)found; }
 int getnameinfo(const SOCKADDR *address, socklen_t size, char *host,
                 DWORD hostSize, char *service, DWORD serviceSize, int flags)
 {
-    DWORD code = enter(CALL_getnameinfo);
-    const u_char *bytes = (const u_char *)&(
-                              (const SOCKADDR_IN *)(const void *)address)
-                              ->sin_addr;
+    const u_char *bytes = (const u_char *)address + 4;
 
-    (void)size, (void)service, (void)serviceSize, (void)flags;
-    if (code != 0)
-        return (int)code;
+    CALL(getnameinfo, WSAHOST_NOT_FOUND);
     if (address->sa_family == AF_INET6)
         snprintf(host, hostSize, "::");
     else

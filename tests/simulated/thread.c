@@ -23,17 +23,25 @@ HANDLE object_handle(const OBJECT *object)
     return (HANDLE)(ULONG_PTR)((object - world.objects + 1) * 4);
 }
 
-/* Returns NULL if it is open, but of another kind. */
-OBJECT *object_of(HANDLE handle, KIND kind, const char *call)
+static OBJECT *object_at(HANDLE handle, const char *call)
 {
     ULONG_PTR number = (ULONG_PTR)handle / 4 - 1;
-    OBJECT *object = &world.objects[number < MAX_OBJECTS ? number : 0];
 
-    if (number < MAX_OBJECTS && object->kind == kind)
+    if (number >= MAX_OBJECTS)
+        blame("%s: no handle", call);
+    return &world.objects[number];
+}
+
+/* The listener may be closed at any moment: then the result is NULL. */
+OBJECT *object_of(HANDLE handle, KIND kind, const char *call)
+{
+    OBJECT *object = object_at(handle, call);
+
+    if (object->kind == kind)
         return object;
     if (kind != LISTENER)
         blame("%s: a handle that is not open, or of another kind", call);
-    return NULL; /* the listener may be closed at any moment */
+    return NULL;
 }
 
 void object_close(OBJECT *object)
@@ -44,17 +52,12 @@ void object_close(OBJECT *object)
 
 BOOL CloseHandle(HANDLE handle)
 {
-    DWORD code = enter(CALL_CloseHandle);
-    ULONG_PTR number = (ULONG_PTR)handle / 4 - 1;
-    OBJECT *object = &world.objects[number < MAX_OBJECTS ? number : 0];
+    OBJECT *object = object_at(handle, "CloseHandle");
 
-    if (number >= MAX_OBJECTS || object->kind == NOTHING)
-        blame("CloseHandle: a handle that is not open");
-    if (object->kind == SOCKET_HANDLE || object->kind == LISTENER
-        || object->kind == OUTPUT)
-        blame("CloseHandle on what is not its own");
-    if (code != 0)
-        return fails(code);
+    CALL(CloseHandle, FALSE);
+    if (object->kind == NOTHING || object->kind == SOCKET_HANDLE
+        || object->kind == LISTENER || object->kind == OUTPUT)
+        blame("CloseHandle on what is not open, or not its own");
     if (object->kind == THREAD_HANDLE)
         object->thread->held = FALSE;
     if (object->kind == PORT)
@@ -68,12 +71,9 @@ BOOL CloseHandle(HANDLE handle)
 HANDLE CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual, BOOL set,
                     const WCHAR *name)
 {
-    DWORD code = enter(CALL_CreateEventW);
+    CALL(CreateEventW, NULL);
     OBJECT *event;
 
-    (void)security, (void)name;
-    if (code != 0)
-        return fails(code), NULL;
     event = object_open(EVENT);
     event->manual = manual;
     event->set = set;
@@ -82,11 +82,9 @@ HANDLE CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual, BOOL set,
 
 BOOL SetEvent(HANDLE handle)
 {
-    DWORD code = enter(CALL_SetEvent);
+    CALL(SetEvent, FALSE);
     OBJECT *event = object_of(handle, EVENT, "SetEvent");
 
-    if (code != 0)
-        return fails(code);
     tell("sets event %u", (unsigned)(event - world.objects));
     clock_release(&event->clock);
     event->set = TRUE;
@@ -112,22 +110,18 @@ static void take(OBJECT *object)
 
 static OBJECT *waitable(HANDLE handle)
 {
-    ULONG_PTR number = (ULONG_PTR)handle / 4 - 1;
-    OBJECT *object = &world.objects[number < MAX_OBJECTS ? number : 0];
+    OBJECT *object = object_at(handle, "a wait");
 
-    if (number >= MAX_OBJECTS
-        || (object->kind != EVENT && object->kind != THREAD_HANDLE))
+    if (object->kind != EVENT && object->kind != THREAD_HANDLE)
         blame("a wait for what is no event and no thread");
     return object;
 }
 
 DWORD WaitForSingleObject(HANDLE handle, DWORD milliseconds)
 {
-    DWORD code = enter(CALL_WaitForSingleObject);
+    CALL(WaitForSingleObject, WAIT_FAILED);
     OBJECT *object = waitable(handle);
 
-    if (code != 0)
-        return (void)fails(code), WAIT_FAILED;
     if (!wait_for(signalled, object, milliseconds))
         return WAIT_TIMEOUT;
     take(object);
@@ -144,10 +138,9 @@ static BOOL either_signalled(void *pHandles)
 DWORD WaitForMultipleObjects(DWORD count, const HANDLE *handles, BOOL all,
                              DWORD milliseconds)
 {
-    DWORD code = enter(CALL_WaitForMultipleObjects), i;
+    DWORD i;
 
-    if (code != 0)
-        return (void)fails(code), WAIT_FAILED;
+    CALL(WaitForMultipleObjects, WAIT_FAILED);
     if (count != 2 || all)
         blame("WaitForMultipleObjects: only two, any of them, are simulated");
     if (!wait_for(either_signalled, (void *)(ULONG_PTR)handles, milliseconds))
@@ -163,14 +156,10 @@ uintptr_t _beginthreadex(void *security, unsigned stack,
                          unsigned (*start)(void *), void *argument,
                          unsigned flags, unsigned *id)
 {
-    DWORD code = enter(CALL__beginthreadex);
     OBJECT *object;
 
-    (void)security, (void)stack, (void)flags, (void)id;
-    if (code != 0) {
-        _doserrno = code;
-        return 0;
-    }
+    _doserrno = ERROR_NOT_ENOUGH_MEMORY;
+    CALL(_beginthreadex, 0);
     object = object_open(THREAD_HANDLE);
     object->thread = thread_start("thread", start, argument);
     object->thread->held = TRUE;
@@ -180,16 +169,10 @@ uintptr_t _beginthreadex(void *security, unsigned stack,
     return (uintptr_t)object_handle(object);
 }
 
-static BOOL never(void *unused)
-{
-    (void)unused;
-    return FALSE;
-}
-
 void Sleep(DWORD milliseconds)
 {
     enter(CALL_Sleep);
-    wait_for(never, NULL, milliseconds);
+    wait_for(nothing, NULL, milliseconds);
 }
 
 DWORD GetCurrentThreadId(void) { return 100 + (DWORD)world.running->number; }
@@ -228,7 +211,7 @@ void InitializeSRWLock(SRWLOCK *lock) { lock->Ptr = NULL; }
 
 void AcquireSRWLockExclusive(SRWLOCK *lock)
 {
-    enter(CALL_AcquireSRWLockExclusive);
+    enter(CALL_Acquire);
     if (lock->Ptr == world.running)
         blame("a lock is taken twice by the same thread");
     wait_for(lock_is_free, lock, INFINITE);
@@ -242,7 +225,7 @@ void ReleaseSRWLockExclusive(SRWLOCK *lock)
         blame("a lock is released by who has not taken it");
     clock_release(clock_of(lock));
     lock->Ptr = NULL;
-    enter(CALL_ReleaseSRWLockExclusive);
+    enter(CALL_Release);
 }
 
 static void interlocked(const volatile void *target)
@@ -272,29 +255,6 @@ LONG InterlockedCompareExchange(volatile LONG *target, LONG value,
     old = *target;
     if (old == comparand)
         *target = value;
-    point();
-    return old;
-}
-
-LONG InterlockedIncrement(volatile LONG *target)
-{
-    interlocked(target);
-    return ++*target;
-}
-
-LONG InterlockedDecrement(volatile LONG *target)
-{
-    interlocked(target);
-    return --*target;
-}
-
-void *InterlockedExchangePointer(void *volatile *target, void *value)
-{
-    void *old;
-
-    interlocked(target);
-    old = *target;
-    *target = value;
     point();
     return old;
 }

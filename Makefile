@@ -25,6 +25,8 @@ make test-i686          them on the 32-bit programs; adds Debian's i386
 make soak               load it for half an hour, and say if it held
 make soak SECONDS=60 PARTS=mixed ARGS="--workers 4"
                         a part of that: tests/soak.py --help lists them
+make simulate SEED=7    one life on a simulated Windows, told as a story
+make simulate ARGS="--count 20000"   many; --races, --faults
 make analyze            what tools find without running it; limits of size
 make analyze TOOLS=gcc  one of format, cppcheck, gcc, tidy, flake8, count
 make clean              remove what was built
@@ -124,7 +126,7 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 # --------------------------------- targets ----------------------------------
 
 .PHONY: all steps run demo bench check test test-all test-guarded test-i686
-.PHONY: soak analyze
+.PHONY: soak analyze simulate
 .PHONY: clean distclean help setup setup-msvc x86_64 i686 msvc checked
 
 # A target that was begun, and failed, would pass for done next time.
@@ -251,6 +253,10 @@ test-i686: i686
 	SERVER=$(BUILD)/i686/iocp_echo_server.exe STEPS=$(BUILD)/i686/steps \
 	    $(PYTHON) scripts/parts/run_tests.py $(or $(TESTS),-q $(BLACK_BOX))
 
+# The server's sources on a simulated Windows: see tests/README.md. Linux only.
+simulate:
+	@$(PYTHON) tests/simulated/simulate.py --seed "$(SEED)" $(ARGS)
+
 # What can be found without running anything; nothing may be. It needs tools
 # that Linux has: the sources are the same on Windows.
 analyze:
@@ -262,6 +268,7 @@ clean:
 	@$(call remove_directory,$(BUILD)/i686)
 	@$(call remove_directory,$(MSVC_OBJDIR))
 	@$(call remove_directory,$(CHECKED_OBJDIR))
+	@$(call remove_directory,$(BUILD)/simulated)
 	@$(call remove_directory,$(BUILD)/steps)
 	@$(call remove_file,$(BUILD)/iocp_echo_server.exe)
 

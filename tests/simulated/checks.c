@@ -1,0 +1,550 @@
+/*
+ * checks.c - what must hold, and what is excused.
+ *
+ * Each excuse is a hole, so all of them are here, or are fields that are set
+ * for one reason each:
+ *
+ *   drain_is_over   what the server has received it need not send any more
+ *   everIdle        the idle timeout of an operation had passed: the sweep may
+ *                   have looked then, and cancelled what was posted after it
+ *   failed          a WRITE of the client failed, or the client reset
+ *   faulted         a call failed on purpose, and this client pays for it
+ *   lingered        the client was silent for a second after the server's FIN
+ *   resetArrived    the client is gone
+ *   accepted not    it waited when the listener was closed
+ */
+#include "world.h"
+
+_Noreturn void _exit(int status);
+
+#define EARLY  (40 * MS) /* of two clocks that tick                      */
+#define SLACK  (4000 * MS)
+#define LINGER (1000 * MS) /* registry.c                                   */
+
+/* ------------------------------- what is said ---------------------------- */
+
+int client_number(const CLIENT *client)
+{
+    return (int)(client - world.clients) + 1;
+}
+
+const char *call_name(CALL call)
+{
+#define CALL_TEXT(name, a, b, c, kind) #name,
+    static const char *const names[] = {CALLS(CALL_TEXT)};
+
+    return names[call];
+}
+
+void tell(const char *format, ...)
+{
+    const THREAD *thread = world.running;
+    char who[32] = "";
+    va_list args;
+
+    if (!story)
+        return;
+    if (thread != NULL)
+        snprintf(who, sizeof who, "%s %d", thread->role, thread->number);
+    printf("%6u %10.3f ms  %-10s ", world.steps, (double)world.now / MS, who);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+}
+
+static void print_scenario(void)
+{
+    const SCENARIO *scenario = &world.scenario;
+    int i;
+
+    printf("  server:");
+    for (i = 1; i < scenario->count; ++i)
+        printf(" %s", scenario->words[i]);
+    printf("\n  %u CPUs, %s, %d clients, %d times Ctrl+C\n", scenario->cpus,
+           scenario->priorities ? "priorities" : "random walk",
+           scenario->clients, scenario->presses);
+    for (i = 0; i < scenario->clients; ++i)
+        printf("  #%d has sent %u of %u bytes, by %u, and read %u of %u\n",
+               i + 1, world.clients[i].sent, world.clients[i].total,
+               world.clients[i].chunk, world.clients[i].read,
+               world.clients[i].echoed);
+    for (i = 0; i < scenario->faultCount; ++i)
+        printf("  fails: %s, the time %u, then each %u\n",
+               call_name(scenario->faults[i].call), scenario->faults[i].first,
+               scenario->faults[i].every);
+}
+
+_Noreturn void blame(const char *format, ...)
+{
+    va_list args;
+
+    printf("seed %llu: ", (unsigned long long)world.seed);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    printf("\n  after %u steps, at %.3f ms%s%s\n", world.steps,
+           (double)world.now / MS, world.errors ? "; last error: " : "",
+           world.lastError);
+    print_scenario();
+    fflush(stdout);
+    _exit(1);
+}
+
+/* ------------------------------- excuses --------------------------------- */
+
+static BOOL stopping(void)
+{
+    return world.pressed > 0 || (world.ready && world.listener == NULL);
+}
+
+static BOOL drain_is_over(void)
+{
+    TIME drain = (TIME)world.scenario.drain * 1000 * MS;
+    TIME began = world.pressed > 0 ? world.pressedAt[0] : world.closedAt;
+
+    if (!stopping())
+        return FALSE;
+    if (world.scenario.event == CTRL_CLOSE_EVENT && drain > 2500 * MS)
+        drain = 2500 * MS;
+    return world.pressed > 1 || world.now + EARLY >= began + drain;
+}
+
+/* A call that was made to fail may cost one client, whichever. */
+static BOOL forgiven(CLIENT *client)
+{
+    if (!client->faulted && world.forgiven < world.failed) {
+        ++world.forgiven;
+        client->faulted = TRUE;
+    }
+    return client->faulted;
+}
+
+static BOOL excused(CLIENT *client)
+{
+    return client->everIdle || client->failed || client->resetArrived
+           || drain_is_over() || forgiven(client);
+}
+
+static TIME time_allowed(const CLIENT *client)
+{
+    return (TIME)client->timeouts * world.scenario.idle * 1000 * MS;
+}
+
+/* ------------------------- one operation, one client --------------------- */
+
+/* A new operation: was the one before it idle? */
+void check_post(CLIENT *client, DWORD timeouts)
+{
+    if (world.scenario.idle != 0
+        && world.now + EARLY >= client->ownedAt + time_allowed(client))
+        client->everIdle = TRUE;
+    client->ownedAt = client->takenAt;
+    client->postedAt = world.now;
+    client->timeouts = timeouts;
+}
+
+/* A worker has the result. */
+void check_taken(const PACKET *packet)
+{
+    CLIENT *client = packet->client;
+
+    tell("has the %s of #%d: %u bytes, code %u",
+         packet->writes ? "WRITE" : "READ", client_number(client),
+         packet->bytes, packet->code);
+    client->takenAt = world.now;
+    if (world.lastActivity < world.now)
+        world.lastActivity = world.now;
+    if (packet->bytes > 0
+        || (packet->code != 0
+            && world.now + EARLY < client->silentSince + LINGER))
+        client->silentSince = world.now;
+    if (packet->code != 0)
+        client->failed = client->failed || packet->writes
+                         || client->resetArrived;
+    else if (packet->writes)
+        client->written += packet->bytes;
+    else if (client->serverFin)
+        client->discarded += packet->bytes;
+    else
+        client->received += packet->bytes;
+    if (packet->code == 0 && !packet->writes && packet->size > 0
+        && packet->bytes == 0)
+        client->finTaken = TRUE;
+}
+
+void check_cancel(CLIENT *client, const OP *op)
+{
+    /* A sweep that is late may have read the deadline of an earlier one. */
+    if (world.scenario.idle != 0
+        && world.now + EARLY + world.stalled
+               >= client->ownedAt + time_allowed(client))
+        client->everIdle = TRUE;
+    if (client->everIdle)
+        return;
+    if (!stopping())
+        blame("#%d is cancelled, and is not idle", client_number(client));
+    if (op->writes && !drain_is_over())
+        blame("#%d: a WRITE is cancelled while the drain lasts",
+              client_number(client));
+}
+
+void check_shutdown(CLIENT *client)
+{
+    if (client->received != client->echoed && !excused(client))
+        blame("#%d: the FIN comes before %u bytes that were received",
+              client_number(client), client->received - client->echoed);
+    client->silentSince = world.now;
+}
+
+void check_close(const OBJECT *sock)
+{
+    CLIENT *client = sock->client;
+    const OP *op;
+
+    for (op = sock->ops; op < sock->ops + MAX_OPS; ++op)
+        if (op->overlapped != NULL)
+            blame("#%d is closed with an operation outstanding",
+                  client_number(client));
+    client->lingered = sock->finSent
+                       && world.now + EARLY >= client->silentSince + LINGER;
+    if (client->received != client->echoed && !excused(client))
+        blame("#%d is closed, and %u bytes of it were received and not sent",
+              client_number(client), client->received - client->echoed);
+    if (!stopping() && !client->finTaken && !excused(client))
+        blame("#%d is closed, and was healthy", client_number(client));
+    if (stopping() && !client->finTaken && !client->lingered
+        && !excused(client))
+        blame("#%d is closed before its FIN and a second of silence",
+              client_number(client));
+}
+
+/* The client sees its end. */
+void check_client(CLIENT *client)
+{
+    BOOL reset = client->serverReset
+                 && (client->lost || client->read == client->echoed);
+
+    if (!client->accepted)
+        return;
+    if (!reset && !stopping() && client->read != client->sent
+        && !excused(client))
+        blame("#%d sees the end of file after %u of %u bytes",
+              client_number(client), client->read, client->sent);
+    if (reset && !stopping() && !excused(client))
+        blame("#%d is reset", client_number(client));
+    if (reset && client->lost && client->read < client->echoed
+        && !client->lingered && !excused(client))
+        blame("#%d is reset, and loses %u bytes that were sent",
+              client_number(client), client->echoed - client->read);
+}
+
+/* --------------------------------- in time ------------------------------- */
+
+static unsigned open_sockets(void)
+{
+    unsigned i, count = 0;
+
+    for (i = 0; i < MAX_OBJECTS; ++i)
+        count += world.objects[i].kind == SOCKET_HANDLE;
+    return count;
+}
+
+/* Nothing moves any more. */
+void check_quiet(void)
+{
+    const SCENARIO *scenario = &world.scenario;
+    unsigned open = open_sockets();
+    int i;
+
+    if (stopping() || world.outputStops || !world.ready)
+        return;
+    if (scenario->limit != 0 && open > scenario->limit)
+        blame("%u connections, and %u are allowed", open, scenario->limit);
+    for (i = 0; i < scenario->clients; ++i) {
+        CLIENT *client = &world.clients[i];
+        BOOL reads = client->stopsReading > client->sent;
+
+        if (client->state != CONNECTED
+            || (!client->accepted && scenario->limit != 0
+                && open >= scenario->limit))
+            continue;
+        if (!client->accepted && !forgiven(client))
+            blame("#%d waits, and is not accepted", i + 1);
+        if (reads && client->read < client->sent && !client->everIdle
+            && !forgiven(client))
+            blame("#%d waits for %u bytes of its echo", i + 1,
+                  client->sent - client->read);
+        if (reads && client->fin && !client->finRead && !forgiven(client))
+            blame("#%d waits for the end of file", i + 1);
+    }
+}
+
+void check_time(void)
+{
+    TIME slack = SLACK + 2 * world.stalled;
+    int i;
+
+    if (world.outputStops || world.failed > 0)
+        return;
+    if (world.pressed > 0
+        && world.now > world.pressedAt[0] + slack
+                           + (TIME)world.scenario.drain * 1000 * MS)
+        blame("the stop takes longer than the drain");
+    for (i = 0; i < world.scenario.clients && world.scenario.idle != 0; ++i) {
+        const CLIENT *client = &world.clients[i];
+
+        if (client->sock != NULL && !stopping()
+            && world.now > client->postedAt + time_allowed(client) + slack)
+            blame("#%d is idle, and is not closed", i + 1);
+    }
+}
+
+/* ---------------------------------- lines -------------------------------- */
+
+static BOOL is_event(const char *text, DWORD size)
+{
+    DWORD i = 0, begin;
+
+    while (i < size && text[i] >= 'a' && text[i] <= 'z')
+        ++i;
+    if (i == 0)
+        return FALSE;
+    while (text[i] == ' ') {
+        for (begin = ++i; i < size && text[i] != '='; ++i)
+            if ((text[i] < 'a' || text[i] > 'z') && text[i] != '-')
+                return FALSE;
+        if (i == begin || i == size)
+            return FALSE;
+        for (begin = ++i; i < size && text[i] > ' '; ++i)
+            ;
+        if (i == begin)
+            return FALSE;
+    }
+    return i == size;
+}
+
+static void read_totals(const char *line)
+{
+    unsigned long long *t = world.totals, completions;
+
+    if (strncmp(line, "ready ", 6) == 0)
+        world.ready = TRUE;
+    if (sscanf(line, "worker id=%*u completions=%llu", &completions) == 1)
+        world.completions += completions;
+    if (sscanf(line,
+               "stopped connections=%llu received=%llu sent=%llu failed=%llu "
+               "live=%llu",
+               &t[0], &t[1], &t[2], &t[3], &t[4])
+        == 5)
+        world.stopped = TRUE;
+}
+
+void check_line(BOOL error, const char *text, DWORD size)
+{
+    static const char name[] = "iocp_echo_server: ";
+    char line[4200];
+    DWORD i;
+
+    for (i = 0; i + 1 < size; ++i)
+        if (text[i] < ' ' || text[i] > '~')
+            blame("a line with what is not printable ASCII");
+    if (size == 0 || size > sizeof line || text[size - 1] != '\n')
+        blame("what is written is not one line");
+    memcpy(line, text, size - 1);
+    line[size - 1] = '\0';
+    tell("%s%s", error ? "! " : "> ", line);
+    ++world.lines;
+    if (error) {
+        if (strncmp(line, name, sizeof name - 1) != 0)
+            blame("an error line without the program's name: %s", line);
+        snprintf(world.lastError, sizeof world.lastError, "%s",
+                 line + sizeof name - 1);
+        ++world.errors;
+        if (world.failed == 0 && !world.scenario.wrong
+            && strstr(line, "this client only") == NULL)
+            blame("it says: %s", line);
+        return;
+    }
+    if (!is_event(line, size - 1) && !world.scenario.wrong)
+        blame("no event with its keys: %s", line);
+    read_totals(line);
+}
+
+/* ---------------------------------- trace -------------------------------- */
+
+#define MAX_CONNECTIONS 64
+
+/* What an event of the trace is: its phase, its thread, its connection. */
+static void check_event(const char *line, int *depth, char *spans)
+{
+    const char *thread = strstr(line, "\"tid\":");
+    const char *conn = strstr(line, "\"id\":\"");
+    char phase = strncmp(line, "{\"ph\":\"", 7) == 0 ? line[7] : '?';
+    unsigned number = thread != NULL ? (unsigned)atoi(thread + 6) - 100 : 0;
+    unsigned id = conn != NULL ? (unsigned)atoi(conn + 6) : 0;
+
+    if (strchr("MiBEbe", phase) == NULL || number >= MAX_THREADS)
+        blame("trace: %s", line);
+    if (phase == 'B')
+        ++depth[number];
+    if (phase == 'E' && --depth[number] < 0)
+        blame("trace: a thread ends what it has not begun");
+    if ((phase == 'b' || phase == 'e') && id < MAX_CONNECTIONS) {
+        if ((phase == 'b') == (spans[id] != 0))
+            blame("trace: the operations of conn %u are not one after the "
+                  "other",
+                  id);
+        spans[id] = phase == 'b';
+    }
+}
+
+static BOOL is_json(const char *line)
+{
+    int depth = 0;
+    BOOL text = FALSE;
+
+    for (; *line != '\0'; ++line) {
+        if (*line == '"')
+            text = !text;
+        else if (!text)
+            depth += (*line == '{') - (*line == '}');
+        if (depth < 0)
+            return FALSE;
+    }
+    return depth == 0 && !text;
+}
+
+static void check_trace(void)
+{
+    int depth[MAX_THREADS] = {0};
+    char spans[MAX_CONNECTIONS] = {0}, *line = world.trace, *end;
+    BOOL whole = FALSE;
+
+    if (line == NULL || strncmp(line, "[\n", 2) != 0)
+        blame("the trace does not begin");
+    for (line += 2; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        *end = '\0';
+        whole = strcmp(line, "]") == 0;
+        if (whole)
+            break;
+        if (end[-1] == ',')
+            end[-1] = '\0';
+        if (!is_json(line))
+            blame("trace: no JSON: %s", line);
+        check_event(line, depth, spans);
+    }
+    if (!whole || end[1] != '\0')
+        blame("the trace does not end");
+}
+
+/* --------------------------------- the end ------------------------------- */
+
+/* A handler may set the stop's event as the process ends, so that one is never
+ * closed; nor is the console's handle. */
+static void check_left(void)
+{
+    unsigned i, events = 0, sockets = open_sockets();
+
+    for (i = 2; i < MAX_OBJECTS; ++i) {
+        events += world.objects[i].kind == EVENT;
+        if ((world.objects[i].kind != NOTHING && world.objects[i].kind != EVENT
+             && world.objects[i].kind != CONSOLE)
+            || events > 1 || sockets > 0)
+            if (world.failures[CALL_CloseHandle] == 0)
+                blame("a handle is left at the end (kind %d)",
+                      world.objects[i].kind);
+    }
+    if (world.blockCount > 0 && world.failures[CALL_VirtualFree] == 0)
+        blame("%u blocks of memory are left", world.blockCount);
+    for (i = 1; i < MAX_THREADS; ++i)
+        if ((world.threads[i].state == READY
+             || world.threads[i].state == WAITING)
+            && strcmp(world.threads[i].role, "console") != 0)
+            blame("a thread is left at the end");
+    if (world.winsock && world.failures[CALL_WSACleanup] == 0)
+        blame("no WSACleanup");
+    if (world.consoleMode & 0x40 && !world.scenario.quickEdit)
+        blame("QuickEdit is on");
+    if (world.scenario.quickEdit && !(world.consoleMode & 0x40)
+        && world.failures[CALL_SetConsoleMode] == 0)
+        blame("QuickEdit is left off");
+}
+
+static void check_totals(void)
+{
+    unsigned long long received = 0, sent = 0;
+    int i;
+
+    for (i = 0; i < world.scenario.clients; ++i) {
+        received += world.clients[i].received;
+        sent += world.clients[i].written;
+    }
+    if (world.scenario.quiet || world.failures[CALL_WriteFile] > 0)
+        return;
+    if (!world.stopped)
+        blame("no totals");
+    if (world.failed == 0 && world.totals[0] != world.accepted)
+        blame("%llu connections are told, there were %u", world.totals[0],
+              world.accepted);
+    if (world.totals[4] != 0)
+        blame("connections are left: %llu", world.totals[4]);
+    if (world.failures[CALL_WSAGetOverlappedResult] > 0)
+        return;
+    if (world.totals[1] != received || world.totals[2] != sent)
+        blame("%llu bytes received and %llu sent are told; it were %llu and "
+              "%llu",
+              world.totals[1], world.totals[2], received, sent);
+    if (world.completions != world.taken)
+        blame("%llu completions are told, there were %llu", world.completions,
+              world.taken);
+}
+
+/* Whether a call of this kind has failed: without some (E) the server can't
+ * run, and ends in order; some (I) can't fail on a healthy system, and end it at
+ * once. */
+static BOOL one_failed(char kind)
+{
+#define CALL_KIND(name, a, b, c, kind) #kind
+    static const char kinds[] = CALLS(CALL_KIND);
+    int i;
+
+    for (i = 0; i < CALL_COUNT; ++i)
+        if (kinds[i] == kind && world.failures[i] > 0)
+            return TRUE;
+    return FALSE;
+}
+
+void check_end(int status)
+{
+    if (world.scenario.wrong) {
+        if (status != world.scenario.expected && world.failed == 0)
+            blame("status %d for a command line", status);
+        check_left();
+        return;
+    }
+    if (world.outputStops && status == 1 && world.pressed >= 3) {
+        if (world.consoleMode != world.scenario.quickEdit * 0x40u
+            && world.consoleMode != (world.scenario.quickEdit * 0x40u | 0x80)
+            && world.failures[CALL_SetConsoleMode] == 0)
+            blame("QuickEdit is left off by the third Ctrl+C");
+        return;
+    }
+    if (status == 1 && one_failed('I'))
+        return;
+    if (status == 1 && world.calls[CALL_TerminateProcess] > 0
+        && world.pressed > 0 && world.now > world.pressedAt[0] + 2900 * MS)
+        return; /* the stop took that long, and was asked for again */
+    if (status == 2 && world.failures[CALL_getaddrinfo] > 0)
+        return;
+    if (status != 0 && (status != 1 || !one_failed('E')))
+        blame("status %d", status);
+    check_left();
+    if (status != 0)
+        return;
+    check_totals();
+    if (world.scenario.trace && world.failures[CALL_WriteFile] == 0
+        && world.failures[CALL_CreateFileA] == 0
+        && world.failures[CALL_GetFileType] == 0)
+        check_trace();
+}

@@ -1,0 +1,4 @@
+/* process.h - see windows.h. */
+#pragma once
+
+#include "windows.h"

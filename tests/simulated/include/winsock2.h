@@ -1,0 +1,4 @@
+/* winsock2.h - see windows.h. */
+#pragma once
+
+#include "windows.h"

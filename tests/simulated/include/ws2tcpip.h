@@ -1,0 +1,4 @@
+/* ws2tcpip.h - see windows.h. */
+#pragma once
+
+#include "windows.h"

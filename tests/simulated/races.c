@@ -1,0 +1,179 @@
+/*
+ * races.c - what a thread knows of the others, and every access to memory.
+ *
+ * Vector clocks: a thread counts its own steps, and learns of those of others
+ * where one has released what it acquires (a lock, an event, a packet, a
+ * thread's start and end, an interlocked call). Two accesses of which one
+ * writes, and of which neither knows of the other, are a race. Two volatile
+ * ones are none, but they make nothing known either. The compiler calls what
+ * is here for each access of the server's sources (-fsanitize=thread), in the
+ * build for races; there each volatile access is a point, too.
+ */
+#include "world.h"
+
+#define PLACES 65536u /* of 4 bytes each                                    */
+#define READS  4
+
+typedef struct {
+    unsigned thread, time;
+    BOOL isVolatile;
+} ACCESS;
+
+typedef struct {
+    uintptr_t address;
+    unsigned life;
+    ACCESS write, reads[READS];
+    unsigned next;
+} PLACE;
+
+static PLACE *places;
+static unsigned life;
+static BOOL on;
+
+static unsigned me(void) { return (unsigned)(world.running - world.threads); }
+
+void clock_release(CLOCK *clock)
+{
+    CLOCK *mine = &world.running->clock;
+    int i;
+
+    for (i = 0; i < MAX_THREADS; ++i)
+        if (clock->at[i] < mine->at[i])
+            clock->at[i] = mine->at[i];
+    ++mine->at[me()];
+}
+
+void clock_acquire(const CLOCK *clock)
+{
+    CLOCK *mine = &world.running->clock;
+    int i;
+
+    for (i = 0; i < MAX_THREADS; ++i)
+        if (mine->at[i] < clock->at[i])
+            mine->at[i] = clock->at[i];
+}
+
+/* -------------------------------- accesses ------------------------------- */
+
+void races_begin(void) { ++life; }
+
+static PLACE *place_of(uintptr_t address)
+{
+    size_t i = (address >> 2) * 0x9e3779b97f4a7c15u >> 48;
+
+    while (places[i].life == life && places[i].address != address)
+        i = (i + 1) % PLACES;
+    if (places[i].life != life) {
+        memset(&places[i], 0, sizeof places[i]);
+        places[i].life = life;
+        places[i].address = address;
+    }
+    return &places[i];
+}
+
+void memory_is_new(const void *address, size_t size)
+{
+    uintptr_t at = (uintptr_t)address & ~(uintptr_t)3;
+
+    for (size = size < 8192 ? size : 64; on && size >= 4; size -= 4, at += 4) {
+        PLACE *place = place_of(at);
+
+        memset(&place->write, 0, sizeof place->write);
+        memset(place->reads, 0, sizeof place->reads);
+    }
+}
+
+static BOOL conflicts(const ACCESS *before, BOOL isVolatile)
+{
+    return before->time != 0 && before->thread != me()
+           && !(before->isVolatile && isVolatile)
+           && world.running->clock.at[before->thread] < before->time;
+}
+
+static void access(const void *address, size_t size, BOOL writes,
+                   BOOL isVolatile, const void *where)
+{
+    uintptr_t at = (uintptr_t)address & ~(uintptr_t)3;
+    uintptr_t end = (uintptr_t)address + size;
+    ACCESS now;
+    int i;
+
+    if (world.running == NULL
+        || ((const char *)address >= world.running->stack
+            && (const char *)address < world.running->stack + 256 * 1024))
+        return;
+    if (places == NULL)
+        places = calloc(PLACES, sizeof *places);
+    on = TRUE;
+    now = (ACCESS){me(), world.running->clock.at[me()], isVolatile};
+    for (; at < end; at += 4) {
+        PLACE *place = place_of(at);
+
+        if (conflicts(&place->write, isVolatile))
+            blame("a race at %p, with a write of thread %u", where,
+                  place->write.thread);
+        for (i = 0; i < READS && writes; ++i)
+            if (conflicts(&place->reads[i], isVolatile))
+                blame("a race at %p, with a read of thread %u", where,
+                      place->reads[i].thread);
+        if (writes)
+            place->write = now;
+        for (i = 0; i < READS && !writes; ++i)
+            if (place->reads[i].thread == me()
+                && place->reads[i].isVolatile == isVolatile)
+                break;
+        if (!writes)
+            place->reads[i < READS ? i : (int)(place->next++ % READS)] = now;
+    }
+}
+
+static void access_volatile(const void *address, size_t size, BOOL writes,
+                            const void *where)
+{
+    if (world.running != NULL)
+        point();
+    access(address, size, writes, TRUE, where);
+}
+
+/* clang-format off */
+#define HERE __builtin_return_address(0)
+#define HOOKS(n)                                                             \
+    void __tsan_read##n(void *p) { access(p, n, FALSE, FALSE, HERE); }       \
+    void __tsan_write##n(void *p) { access(p, n, TRUE, FALSE, HERE); }       \
+    void __tsan_unaligned_read##n(void *p)                                   \
+    { access(p, n, FALSE, FALSE, HERE); }                                    \
+    void __tsan_unaligned_write##n(void *p)                                  \
+    { access(p, n, TRUE, FALSE, HERE); }                                     \
+    void __tsan_volatile_read##n(void *p)                                    \
+    { access_volatile(p, n, FALSE, HERE); }                                  \
+    void __tsan_volatile_write##n(void *p)                                   \
+    { access_volatile(p, n, TRUE, HERE); }
+HOOKS(1) HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
+    /* clang-format on */
+
+    void __tsan_read_range(void *p, size_t size)
+{
+    access(p, size, FALSE, FALSE, HERE);
+}
+
+void __tsan_write_range(void *p, size_t size)
+{
+    access(p, size, TRUE, FALSE, HERE);
+}
+
+void __tsan_init(void) {}
+void __tsan_func_entry(void *caller) { (void)caller; }
+void __tsan_func_exit(void) {}
+
+void *seen_memcpy(void *to, const void *from, size_t size)
+{
+    access(from, size, FALSE, FALSE, HERE);
+    access(to, size, TRUE, FALSE, HERE);
+    return memcpy(to, from, size);
+}
+
+void *seen_memset(void *to, int byte, size_t size)
+{
+    access(to, size, TRUE, FALSE, HERE);
+    return memset(to, byte, size);
+}

@@ -1,0 +1,412 @@
+/*
+ * scheduler.c - who runs next, and what time it is.
+ *
+ * One thread of the simulated process runs at a time, on a stack of its own.
+ * At each point the scheduler chooses among all that can go on: threads, the
+ * network of a connection, clients, the timer, the user. Half of the seeds
+ * walk at random; half give each a priority, run the highest, and lower it at
+ * a few steps (PCT: Burckhardt and others, ASPLOS 2010).
+ */
+#include "world.h"
+
+#include <sys/mman.h>
+
+#define STACK_SIZE    (256u * 1024u)
+#define MAX_STEPS     150000u
+#define PCT_STEPS     8000u /* then it walks at random, which is fair         */
+#define TICK          15625u /* us                                             */
+#define QUIET         (2000u * MS)
+#define FIRST_CLIENT  MAX_THREADS
+#define FIRST_NETWORK (FIRST_CLIENT + MAX_CLIENTS)
+#define TIMER         (FIRST_NETWORK + MAX_CLIENTS)
+#define USER          (TIMER + 1)
+#define ACTORS        (USER + 1)
+
+WORLD world;
+
+static char *stacks;
+static THREAD host;
+static size_t hostSize;
+static int (*program)(void);
+
+/* ASan is told of each switch, in the build that has it. */
+#define WEAK __attribute__((weak))
+void WEAK __sanitizer_start_switch_fiber(void **, const void *, size_t);
+void WEAK __sanitizer_finish_switch_fiber(void *, const void **, size_t *);
+void WEAK __asan_unpoison_memory_region(void const volatile *, size_t);
+
+/* -------------------------------- chance --------------------------------- */
+
+uint64_t draw(RANDOM *random) /* SplitMix64 */
+{
+    uint64_t z = *random += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+unsigned below(RANDOM *random, unsigned limit)
+{
+    return (unsigned)((draw(random) >> 32) * limit >> 32);
+}
+
+unsigned among(RANDOM *random, const unsigned *values, size_t count)
+{
+    return values[below(random, (unsigned)count)];
+}
+
+BOOL may(LIBERTY liberty, unsigned oneIn)
+{
+    BOOL yes = below(&world.liberty, oneIn) == 0;
+
+    return yes && (world.scenario.liberties >> liberty & 1) != 0;
+}
+
+/* -------------------------------- fibres --------------------------------- */
+
+/* Keeps what a call must keep on the stack of the one, and goes on with the
+ * other. */
+void fibre_switch(void **from, void *to);
+__asm__(".text\n"
+        ".globl fibre_switch\n"
+        "fibre_switch:\n"
+        "    push %rbp\n    push %rbx\n    push %r12\n    push %r13\n"
+        "    push %r14\n    push %r15\n"
+        "    mov %rsp, (%rdi)\n"
+        "    mov %rsi, %rsp\n"
+        "    pop %r15\n    pop %r14\n    pop %r13\n    pop %r12\n"
+        "    pop %rbx\n    pop %rbp\n"
+        "    ret\n");
+
+static void switch_to(THREAD *from, THREAD *to)
+{
+    void *fake = NULL;
+
+    world.running = to == &host ? NULL : to;
+    if (__sanitizer_start_switch_fiber)
+        __sanitizer_start_switch_fiber(&fake, to->stack,
+                                       to == &host ? hostSize : STACK_SIZE);
+    fibre_switch(&from->sp, to->sp);
+    if (__sanitizer_finish_switch_fiber)
+        __sanitizer_finish_switch_fiber(fake, NULL, NULL);
+}
+
+static void schedule(void);
+
+static void fibre_main(void)
+{
+    THREAD *me = world.running;
+    const void *bottom;
+    size_t size;
+
+    if (__sanitizer_finish_switch_fiber)
+        __sanitizer_finish_switch_fiber(NULL, &bottom, &size);
+    if (__sanitizer_finish_switch_fiber && host.stack == NULL) {
+        host.stack = (char *)bottom;
+        hostSize = size;
+    }
+    me->start(me->argument);
+    tell("ends");
+    me->state = ENDED;
+    port_blocks(me);
+    schedule();
+    abort();
+}
+
+THREAD *thread_start(const char *role, unsigned (*start)(void *),
+                     void *argument)
+{
+    THREAD *thread = world.threads;
+    int number = thread->state == UNUSED ? 0 : ++world.threadCount;
+    void **top;
+
+    /* An ended timer's or handler's place is used again, with what it knew. */
+    while (thread->state != UNUSED
+           && (thread->state != ENDED || thread->held
+               || thread == world.running))
+        if (++thread == world.threads + MAX_THREADS)
+            blame("more threads than %d", MAX_THREADS);
+    thread->stack = stacks + (size_t)(thread - world.threads) * STACK_SIZE;
+    if (__asan_unpoison_memory_region)
+        __asan_unpoison_memory_region(thread->stack, STACK_SIZE);
+    top = (void **)(void *)(thread->stack + STACK_SIZE) - 2;
+    *top = (void *)fibre_main;
+    thread->sp = top - 6;
+    thread->state = READY;
+    thread->role = role;
+    thread->number = number;
+    thread->start = start;
+    thread->argument = argument;
+    thread->onPort = thread->served = FALSE;
+    thread->object = NULL;
+    thread->error = 0;
+    return thread;
+}
+
+_Noreturn void life_ends(int status)
+{
+    THREAD unused;
+
+    world.status = status;
+    switch_to(&unused, &host);
+    abort();
+}
+
+static unsigned main_thread(void *unused) { life_ends(program()); }
+
+int live(int (*start)(void))
+{
+    if (stacks == NULL)
+        stacks = mmap(NULL, (size_t)STACK_SIZE * MAX_THREADS,
+                      PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    program = start;
+    world.running = &world.threads[0];
+    thread_start("main", main_thread, NULL);
+    world.threads[0].clock.at[0] = 1;
+    switch_to(&host, &world.threads[0]);
+    return world.status;
+}
+
+/* --------------------------------- choice -------------------------------- */
+
+static BOOL thread_can(const THREAD *thread)
+{
+    return thread->state == READY
+           || (thread->state == WAITING
+               && (world.now >= thread->wakeAt
+                   || thread->ready(thread->object)));
+}
+
+static TIME next_time(void)
+{
+    TIME next = client_wakes();
+    int i;
+
+    for (i = 0; i < MAX_THREADS; ++i)
+        if (world.threads[i].state == WAITING
+            && world.threads[i].wakeAt < next)
+            next = world.threads[i].wakeAt;
+    if (world.due != 0 && world.due < next)
+        next = world.due;
+    return world.handler != NULL && world.pressAt < next ? world.pressAt
+                                                         : next;
+}
+
+/* Nobody can go on: the time does. If nothing moves by itself any more, and
+ * no client waits for a time, it is quiet, and the user acts. */
+static void pass_time(void)
+{
+    TIME next;
+
+    if (world.outputStops)
+        user_presses_again();
+
+    next = next_time();
+    if (!world.quiet && client_wakes() == NEVER
+        && (next == NEVER || next > world.lastActivity + QUIET)) {
+        check_quiet();
+        world.quiet = TRUE;
+        if (world.pressed == 0)
+            world.pressAt = world.now + world.scenario.patience;
+    }
+    next = next_time();
+    if (next == NEVER)
+        blame("nobody can go on");
+    if (next > world.now)
+        world.now = next;
+    check_time();
+}
+
+static int list_actors(int *actors)
+{
+    int i, count = 0;
+
+    for (i = 0; i < MAX_THREADS; ++i)
+        if (world.threads[i].state != UNUSED && thread_can(&world.threads[i]))
+            actors[count++] = i;
+    for (i = 0; i < world.scenario.clients; ++i) {
+        if (client_can(&world.clients[i]))
+            actors[count++] = FIRST_CLIENT + i;
+        if (network_can(&world.clients[i]))
+            actors[count++] = FIRST_NETWORK + i;
+    }
+    if (world.due != 0 && world.now >= world.due)
+        actors[count++] = TIMER;
+    if (user_can())
+        actors[count++] = USER;
+    return count;
+}
+
+static int choose(void)
+{
+    const SCENARIO *scenario = &world.scenario;
+    int actors[ACTORS], count, i, best;
+
+    while ((count = list_actors(actors)) == 0)
+        pass_time();
+    if (scenario->priorities && world.steps < PCT_STEPS) {
+        for (best = actors[0], i = 1; i < count; ++i)
+            if (world.priorities[actors[i]] > world.priorities[best])
+                best = actors[i];
+        return best;
+    }
+    i = (int)(world.running - world.threads);
+    if (world.running->state == READY
+        && below(&world.order, 100) < scenario->stay)
+        return i;
+    return actors[below(&world.order, (unsigned)count)];
+}
+
+static void act(int actor)
+{
+    if (actor == USER)
+        user_step();
+    else if (actor == TIMER)
+        timer_fires();
+    else if (actor >= FIRST_NETWORK)
+        network_step(&world.clients[actor - FIRST_NETWORK]);
+    else
+        client_step(&world.clients[actor - FIRST_CLIENT]);
+}
+
+/* Lets others go on until it is this thread's turn again. */
+static void schedule(void)
+{
+    THREAD *me = world.running;
+
+    for (;;) {
+        int actor = choose();
+
+        world.hash = (world.hash ^ (unsigned)actor) * 0x100000001b3u;
+        if (actor < MAX_THREADS) {
+            THREAD *next = &world.threads[actor];
+
+            next->state = READY;
+            if (next != me)
+                switch_to(me, next);
+            return;
+        }
+        if (++world.steps > MAX_STEPS)
+            blame("%u steps, and no end", MAX_STEPS);
+        act(actor);
+    }
+}
+
+/* --------------------------------- points -------------------------------- */
+
+BOOL nothing(void *unused) { return FALSE; }
+
+/* This thread alone does not run for a while; for the port it does. */
+static void freeze(void)
+{
+    THREAD *me = world.running;
+    TIME time = below(&world.liberty, 3000) * MS;
+
+    if (world.frozen + time > 5000 * MS)
+        return;
+    world.frozen += time;
+    world.stalled += time;
+    me->ready = nothing;
+    me->object = NULL;
+    me->wakeAt = world.now + time;
+    me->state = WAITING;
+    if (me->wakeAt > world.lastActivity)
+        world.lastActivity = me->wakeAt;
+}
+
+void point(void)
+{
+    const SCENARIO *scenario = &world.scenario;
+    size_t i;
+
+    if (++world.steps > MAX_STEPS)
+        blame("%u steps, and no end", MAX_STEPS);
+    for (i = 0; i < sizeof scenario->changes / sizeof *scenario->changes; ++i)
+        if (scenario->changes[i] == world.steps)
+            world.priorities[world.running - world.threads] = --world.lowest;
+    /* The system may run a thread late, whatever its waits have asked for. */
+    if (may(MAY_stall, 100)) {
+        TIME next = next_time();
+
+        if (next != NEVER && next > world.now
+            && next < world.now + 2000 * MS) {
+            world.stalled += next - world.now;
+            world.now = next;
+        }
+    }
+    if (may(MAY_freeze, world.running->start == handler_main ? 10 : 1000))
+        freeze();
+    schedule();
+}
+
+DWORD enter(CALL call)
+{
+    world.hash = (world.hash ^ (unsigned)call) * 0x100000001b3u;
+    ++world.calls[call];
+    point();
+    return fault_code(call);
+}
+
+/* "The system clock ticks at a constant rate", and a wait "can be anywhere
+ * between one and two ticks": Microsoft's page on Sleep. So it ends up to a
+ * tick early or late. */
+static TIME wake_time(DWORD milliseconds)
+{
+    TIME end = world.now + (TIME)milliseconds * MS;
+
+    if (milliseconds == INFINITE)
+        return NEVER;
+    if (may(MAY_tick, 2) && milliseconds > 16)
+        return end - below(&world.liberty, TICK);
+    return may(MAY_lateness, 4) ? end + below(&world.liberty, TICK) : end;
+}
+
+BOOL wait_for(BOOL (*ready)(void *), void *object, DWORD milliseconds)
+{
+    THREAD *me = world.running;
+
+    if (!ready(object)) {
+        me->ready = ready;
+        me->object = object;
+        me->wakeAt = wake_time(milliseconds);
+        me->state = WAITING;
+        port_blocks(me);
+        schedule();
+        port_resumes(me);
+        me->object = NULL;
+    }
+    return ready(object);
+}
+
+BOOL denied(CALL call)
+{
+    DWORD code = enter(call);
+
+    return code != 0 && !fails(code);
+}
+
+BOOL fails(DWORD code)
+{
+    world.running->error = code;
+    return FALSE;
+}
+
+/* The compiler calls this in each block of the server's sources: there, too, a
+ * thread may be preempted. */
+void __sanitizer_cov_trace_pc(void);
+unsigned char *covered; /* by place in the program; NULL: not asked for */
+extern char __executable_start[];
+
+void __sanitizer_cov_trace_pc(void)
+{
+    if (covered != NULL)
+        covered[(char *)__builtin_return_address(0) - __executable_start] = 1;
+    if (--world.untilPreempted == 0 && world.running != NULL) {
+        world.untilPreempted = 1
+                               + below(&world.order,
+                                       2 * world.scenario.blocks);
+        point();
+    }
+}

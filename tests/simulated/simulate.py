@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Builds the simulated Windows with the server on it, and runs it.
+
+usage: simulate.py [--races] [ARGUMENTS]
+       simulate.py --coverage
+
+The arguments are those of main.c. With --seed N alone one life is run, and
+told as a story. If a life is not as it should be, what does not matter for it
+is left out, as far as it fails in the same way, and what is left is told.
+With --races the build is the one that sees every access to memory. Exit
+status: 0 all as it should be, 1 not so, 2 it could not be built or asked.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import platform
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+BUILD = ROOT / "build" / "simulated"
+TIMEOUT = 900  # seconds
+
+COMPILE = ["gcc", "-std=gnu11", "-fshort-wchar", "-g", "-I",
+           str(HERE / "include"), "-c"]
+OURS = ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
+SERVER = {  # what sees the server's mistakes; "%lu" is Windows'
+    "plain": ["-O1", "-Wno-format", "-DKEPT_BYTES=24576u",
+              "-fsanitize=address,undefined",
+              "-fno-sanitize-recover=undefined",
+              "-fsanitize-coverage=trace-pc"],
+    "races": ["-O1", "-Wno-format", "-DKEPT_BYTES=24576u", "-DRACES",
+              "-fsanitize=thread", "--param", "tsan-distinguish-volatile=1"],
+}
+LINK = {"plain": ["-fsanitize=address,undefined", "-no-pie"],
+        "races": ["-no-pie"]}
+
+
+def why_not():
+    """Why it can't be built here, or None."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return "the simulation switches stacks as x86-64 Linux does"
+    return None if shutil.which("gcc") else "it needs gcc"
+
+
+def compile_all(jobs):
+    """jobs: (source, object, flags). Compiles what is older than it is made
+    of. Raises CalledProcessError."""
+    def run(job):
+        source, target, flags = job
+        newest = max(path.stat().st_mtime for path in (
+            source, HERE / "simulate.py", *source.parent.glob("*.h"),
+            *HERE.glob("include/*.h")))
+        if not target.exists() or target.stat().st_mtime <= newest:
+            subprocess.run([*COMPILE, *flags, str(source), "-o", str(target)],
+                           check=True, timeout=TIMEOUT)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(run, jobs))
+
+
+def build(kind="plain", changed=None, directory=None):
+    """Builds one of the two, in `directory`, with the sources in `changed` in
+    place of those of the same name. Returns the program."""
+    objects = BUILD / kind
+    objects.mkdir(parents=True, exist_ok=True)
+    jobs = [(HERE / "edge.c", objects / f"edge_{edge}.o",
+             ["-DEDGE=" + edge]) for edge in ("begin", "end")]
+    ours = [(path, objects / f"{path.stem}.o", OURS)
+            for path in sorted(HERE.glob("*.c")) if path.stem != "edge"]
+    server = {path.name: (path, objects / f"server_{path.stem}.o",
+                          SERVER[kind])
+              for path in sorted((ROOT / "src").glob("*.c"))}
+    for path in changed or ():
+        server[path.name] = (path, path.with_suffix(".o"),
+                             [*SERVER[kind], "-I", str(ROOT / "src")])
+    compile_all([*jobs, *ours, *server.values()])
+    program = (directory or objects) / "simulate"
+    # The server's variables lie between those of the two edges.
+    made = [jobs[0][1], *(job[1] for job in server.values()), jobs[1][1],
+            *(job[1] for job in ours)]
+    if not program.exists() or any(
+            path.stat().st_mtime > program.stat().st_mtime for path in made):
+        subprocess.run(["gcc", *LINK[kind], "-o", str(program), *map(
+            str, made)], check=True, timeout=TIMEOUT)
+    return program
+
+
+def run(program, *arguments, timeout=TIMEOUT):
+    """Returns the CompletedProcess, with what it printed."""
+    return subprocess.run([str(program), *map(str, arguments)],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, encoding="utf-8",
+                          errors="replace", timeout=timeout)
+
+
+def coverage(program, *runs):
+    """Runs the program, each time with the arguments of one of the runs.
+    Returns the number of the server's blocks, and a line for each that was
+    never entered."""
+    name = BUILD / "covered.txt"
+    covered = set()
+    for arguments in runs:
+        done = run(program, *arguments, "--covered", name)
+        if done.returncode != 0:
+            raise RuntimeError(done.stdout)
+        covered |= {int(x, 16) for x in name.read_text().split()}
+    code = subprocess.run(["objdump", "-d", "--no-show-raw-insn", program],
+                          check=True, stdout=subprocess.PIPE,
+                          encoding="ascii", timeout=TIMEOUT).stdout
+    function, after_call, blocks = "", False, []
+    for line in code.splitlines():
+        head = re.match(r"[0-9a-f]+ <(\w[\w.]*)>:", line)
+        function = head[1] if head else function
+        place = re.match(r" +([0-9a-f]+):", line)
+        if place and after_call and not function.startswith("_sub_"):
+            blocks.append(int(place[1], 16))
+        if place:
+            after_call = "<__sanitizer_cov_trace_pc>" in line
+    base = min(int(x, 16) for x in re.findall(
+        r"^([0-9a-f]+) \w __executable_start$", subprocess.run(
+            ["nm", program], check=True, stdout=subprocess.PIPE,
+            encoding="ascii", timeout=TIMEOUT).stdout, re.MULTILINE))
+    missed = [block for block in blocks if block - base not in covered]
+    lines = subprocess.run(
+        ["addr2line", "-s", "-f", "-p", "-e", program,
+         *(hex(block - 1) for block in missed)], check=True,
+        stdout=subprocess.PIPE, encoding="ascii",
+        timeout=TIMEOUT).stdout.splitlines() if missed else []
+    return len(blocks), sorted(lines)
+
+
+def print_coverage(program):
+    blocks, missed = coverage(program, ["--count", 6000],
+                              ["--count", 6000, "--faults"])
+    print(f"{blocks} blocks, {len(missed)} of them never entered:",
+          *dict.fromkeys(missed), sep="\n  ")
+
+
+def main(arguments):
+    kind = "races" if "--races" in arguments else "plain"
+    arguments = [each for each in arguments if each != "--races"]
+    if why_not():
+        sys.exit(why_not())
+    try:
+        program = build(kind)
+    except subprocess.CalledProcessError:
+        return 2
+    if arguments == ["--coverage"]:
+        print_coverage(program)
+        return 0
+    if "--count" not in arguments:
+        arguments = [*arguments, "--story"]
+    done = run(program, *arguments)
+    print(done.stdout, end="")
+    failed = re.search(r"^seed (\d+): ", done.stdout, re.MULTILINE)
+    if failed and "--story" not in arguments:
+        print(f"To repeat it: make simulate SEED={failed[1]}")
+    return min(done.returncode, 2) if done.returncode >= 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,437 @@
+/*
+ * socket.c - Winsock's calls, and the operations of a socket.
+ *
+ * The kernel's memory is poisoned from the post until the packet is taken, so
+ * the server can't read, write or free it without being seen.
+ */
+#include "world.h"
+
+static OBJECT *socket_of(SOCKET sock, const char *call)
+{
+    if (!world.winsock)
+        blame("%s after WSACleanup or before WSAStartup", call);
+    return object_of((HANDLE)sock, SOCKET_HANDLE, call);
+}
+
+static OBJECT *listener_of(SOCKET sock, const char *call)
+{
+    OBJECT *listener = object_of((HANDLE)sock, LISTENER, call);
+
+    if (!world.winsock)
+        blame("%s after WSACleanup or before WSAStartup", call);
+    if (listener == NULL && !world.listened)
+        blame("%s: there is no such socket yet", call);
+    return listener;
+}
+
+static int no_socket(DWORD code)
+{
+    fails(code);
+    return SOCKET_ERROR;
+}
+
+/* ------------------------------ begin and end ---------------------------- */
+
+int WSAStartup(WORD version, WSADATA *data)
+{
+    DWORD code = enter(CALL_WSAStartup);
+
+    data->wVersion = version;
+    world.winsock = code == 0;
+    return (int)code;
+}
+
+int WSACleanup(void)
+{
+    DWORD code = enter(CALL_WSACleanup);
+    int i;
+
+    if (!world.winsock)
+        blame("WSACleanup without WSAStartup");
+    for (i = 0; i < MAX_OBJECTS; ++i)
+        if (world.objects[i].kind == SOCKET_HANDLE
+            || world.objects[i].kind == LISTENER)
+            blame("WSACleanup with a socket that is open");
+    world.winsock = FALSE;
+    point();
+    return code != 0 ? no_socket(code) : 0;
+}
+
+/* ------------------------------ the listener ----------------------------- */
+
+SOCKET WSASocketW(int family, int type, int protocol, LPWSAPROTOCOL_INFOW info,
+                  GROUP group, DWORD flags)
+{
+    OBJECT *listener;
+
+    CALL(WSASocketW, INVALID_SOCKET);
+    if (family == AF_INET6 && world.scenario.noIpv6)
+        return fails(WSAEAFNOSUPPORT), INVALID_SOCKET;
+    listener = object_open(LISTENER);
+    listener->dual = family != AF_INET6;
+    world.listened = TRUE;
+    return (SOCKET)object_handle(listener);
+}
+
+int setsockopt(SOCKET sock, int level, int name, const char *value, int size)
+{
+    OBJECT *listener = listener_of(sock, "setsockopt");
+    BOOL on = *(const int *)(const void *)value;
+
+    CALL(setsockopt, SOCKET_ERROR);
+    listener->dual |= level == IPPROTO_IPV6 && name == IPV6_V6ONLY && !on;
+    listener->exclusive |= name == SO_EXCLUSIVEADDRUSE && on;
+    listener->nodelay |= level == IPPROTO_TCP && name == TCP_NODELAY && on;
+    listener->keepalive |= name == SO_KEEPALIVE && on;
+    return 0;
+}
+
+int getsockopt(SOCKET sock, int level, int name, char *value, int *size)
+{
+    WSAPROTOCOL_INFOW info = {XP1_IFS_HANDLES};
+    OBJECT *listener;
+
+    CALL(getsockopt, SOCKET_ERROR);
+    if (name == SO_PROTOCOL_INFOW) {
+        socket_of(sock, "getsockopt");
+        memcpy(value, &info, sizeof info);
+        return 0;
+    }
+    listener = listener_of(sock, "getsockopt");
+    if (listener == NULL)
+        return no_socket(WSAENOTSOCK);
+    memcpy(value, &listener->listens, sizeof(int));
+    return 0;
+}
+
+int bind(SOCKET sock, const SOCKADDR *address, int size)
+{
+    CALL(bind, SOCKET_ERROR);
+    listener_of(sock, "bind")->bound = TRUE;
+    return 0;
+}
+
+/* SOMAXCONN is "a maximum reasonable value", some 200 where clients are at
+ * most ten here: so it means three. A hint of N, which is -N, means N:
+ * Microsoft's page on listen. */
+int listen(SOCKET sock, int backlog)
+{
+    OBJECT *listener = listener_of(sock, "listen");
+
+    CALL(listen, SOCKET_ERROR);
+    if (!listener->exclusive || !listener->nodelay || !listener->keepalive
+        || !listener->dual || !listener->bound)
+        blame("the listener is not bound, or has not all of its options");
+    listener->listens = TRUE;
+    listener->backlog = backlog < 0 ? -backlog : backlog;
+    if (backlog == SOMAXCONN)
+        listener->backlog = 3;
+    world.listener = listener;
+    return 0;
+}
+
+int getsockname(SOCKET sock, SOCKADDR *address, int *size)
+{
+    CALL(getsockname, SOCKET_ERROR);
+
+    listener_of(sock, "getsockname");
+    ((SOCKADDR_IN *)(void *)address)->sin_port = htons(9190);
+    return 0;
+}
+
+static BOOL accept_is_over(void *unused)
+{
+    return world.waiting > 0 || world.listener == NULL;
+}
+
+/* A client that was reset while it waited is accepted, and every operation on
+ * it fails, or accept fails for it with WSAECONNRESET: "the connection was
+ * reset": Microsoft's page on accept. */
+static SOCKET accept_client(CLIENT *client, SOCKADDR *address)
+{
+    SOCKADDR_IN peer = {AF_INET, 0, {0x0100007f}, {0}};
+    OBJECT *sock;
+
+    client->accepted = TRUE;
+    if (client->resetArrived && may(MAY_dead_accept, 2)) {
+        tell("accept fails for #%d, which is gone", client_number(client));
+        return fails(WSAECONNRESET), INVALID_SOCKET;
+    }
+    ++world.accepted;
+    sock = object_open(SOCKET_HANDLE);
+    sock->client = client;
+    client->sock = sock;
+    client->postedAt = client->ownedAt = client->takenAt = world.now;
+    client->timeouts = 1;
+    peer.sin_port = htons((u_short)(50000 + client_number(client)));
+    memset(address, 0, sizeof(SOCKADDR_INET));
+    memcpy(address, &peer, sizeof peer);
+    tell("accepts #%d", client_number(client));
+    return (SOCKET)object_handle(sock);
+}
+
+/* Closed meanwhile: WSAEINTR or WSAENOTSOCK, by the pages on accept and
+ * closesocket; Wine says 995. */
+static SOCKET released(void)
+{
+    unsigned which = may(MAY_release, 1) ? below(&world.liberty, 3) : 0;
+
+    tell("accept is released");
+    fails(which == 0   ? WSAEINTR
+          : which == 1 ? WSAENOTSOCK
+                       : ERROR_OPERATION_ABORTED);
+    return INVALID_SOCKET;
+}
+
+SOCKET accept(SOCKET sock, SOCKADDR *address, int *size)
+{
+    CLIENT *client;
+
+    CALL(accept, INVALID_SOCKET);
+    if (listener_of(sock, "accept") == NULL)
+        return fails(WSAENOTSOCK), INVALID_SOCKET;
+    wait_for(accept_is_over, NULL, INFINITE);
+    if (world.listener == NULL)
+        return released();
+    client = world.backlog[0];
+    --world.waiting;
+    memmove(world.backlog, world.backlog + 1,
+            world.waiting * sizeof *world.backlog);
+    return accept_client(client, address);
+}
+
+/* ------------------------------- operations ------------------------------ */
+
+/* Poisons what the kernel owns, or takes the poison off. */
+static OP *op_begin(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
+                    BOOL writes)
+{
+    OP *op = sock->ops;
+
+    while (op->overlapped != NULL)
+        if (++op == sock->ops + MAX_OPS)
+            blame("#%d has more operations than %d",
+                  client_number(sock->client), MAX_OPS);
+    overlapped->Internal = 0x103; /* STATUS_PENDING */
+    overlapped->InternalHigh = 0;
+    op->overlapped = overlapped;
+    op->buffer = buffer->buf;
+    op->size = buffer->len;
+    op->moved = 0;
+    op->writes = writes;
+    op->cancelled = FALSE;
+    clock_release(&op->clock);
+    kernel_takes(overlapped, sizeof *overlapped);
+    kernel_takes(op->buffer, op->size);
+    return op;
+}
+
+static void set_status(const OP *op, DWORD code)
+{
+    kernel_gives(op->overlapped, sizeof *op->overlapped);
+    op->overlapped->Internal = code;
+    op->overlapped->InternalHigh = op->moved;
+}
+
+static PACKET as_packet(const OBJECT *sock, const OP *op, DWORD code)
+{
+    return (PACKET){op->moved,      code,         sock->key,
+                    op->overlapped, op->buffer,   op->size,
+                    op->writes,     sock->client, op->clock};
+}
+
+/* An operation is done, and its packet is queued. */
+void op_ends(OBJECT *sock, OP *op, DWORD code)
+{
+    PACKET packet = as_packet(sock, op, code);
+
+    tell("the kernel ends the %s of #%d: %u bytes, code %u",
+         op->writes ? "WRITE" : "READ", client_number(sock->client), op->moved,
+         code);
+    set_status(op, code);
+    kernel_takes(op->overlapped, sizeof *op->overlapped);
+    op->overlapped = NULL;
+    if (sock->associated)
+        port_put(&packet);
+}
+
+/* Done at once: no packet, if the socket was told so. */
+static int done_at_once(OBJECT *sock, OP *op)
+{
+    PACKET packet = as_packet(sock, op, 0);
+
+    if (!sock->skips) {
+        op_ends(sock, op, 0);
+        return 0;
+    }
+    tell("%s of #%d is done at once, %u bytes, without a packet",
+         op->writes ? "WRITE" : "READ", client_number(sock->client),
+         op->moved);
+    set_status(op, 0);
+    kernel_gives(op->buffer, op->size);
+    op->overlapped = NULL;
+    check_taken(&packet);
+    return 0;
+}
+
+/* Done at once, pending, or failed: as it is, and as the system likes. After a
+ * post the kernel, another worker and whoever else may go on before this
+ * returns. A reset may show at once or later. */
+static int post(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
+                BOOL writes)
+{
+    CLIENT *client = sock->client;
+    int result = SOCKET_ERROR;
+    OP *op;
+
+    if (sock->finSent && writes)
+        blame("#%d: a WRITE after the FIN", client_number(client));
+    if (client->resetArrived && !may(MAY_fail_later, 2)) {
+        client->failed = TRUE;
+        return no_socket(WSAECONNRESET);
+    }
+    check_post(client, writes ? (buffer->len + 65535) / 65536 : 1);
+    tell("posts a %s of #%d, %u bytes", writes ? "WRITE" : "READ",
+         client_number(client), buffer->len);
+    op = op_begin(sock, buffer, overlapped, writes);
+    if (may(MAY_at_once, 2) && !client->resetArrived
+        && (op_move(client, op, TRUE) > 0
+            || (!writes && (client->finArrived || op->size == 0)
+                && (client->arrived > client->taken || client->finArrived))))
+        result = done_at_once(sock, op);
+    fails(result == 0 ? 0 : WSA_IO_PENDING);
+    if (may(MAY_early, 1))
+        point();
+    return result;
+}
+
+int WSARecv(SOCKET sock, WSABUF *buffers, DWORD count, DWORD *bytes,
+            DWORD *flags, OVERLAPPED *overlapped, ROUTINE routine)
+{
+    CALL(WSARecv, SOCKET_ERROR);
+    *flags = 0;
+    return post(socket_of(sock, "WSARecv"), buffers, overlapped, FALSE);
+}
+
+int WSASend(SOCKET sock, WSABUF *buffers, DWORD count, DWORD *bytes,
+            DWORD flags, OVERLAPPED *overlapped, ROUTINE routine)
+{
+    CALL(WSASend, SOCKET_ERROR);
+    return post(socket_of(sock, "WSASend"), buffers, overlapped, TRUE);
+}
+
+BOOL WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped, DWORD *bytes,
+                            BOOL wait, DWORD *flags)
+{
+    OBJECT *object = socket_of(sock, "WSAGetOverlappedResult");
+    OP *op;
+
+    for (op = object->ops; op < object->ops + MAX_OPS; ++op)
+        if (op->overlapped == overlapped)
+            blame("the result of an operation that is outstanding");
+    *bytes = (DWORD)overlapped->InternalHigh;
+    *flags = 0;
+    CALL(WSAGetOverlappedResult, FALSE);
+    return overlapped->Internal == 0 || fails((DWORD)overlapped->Internal);
+}
+
+/* -------------------------------- cancelling ----------------------------- */
+
+/* The code of a cancelled receive is not the same everywhere. */
+static DWORD cancelled_code(void)
+{
+    static const DWORD codes[] = {ERROR_OPERATION_ABORTED,
+                                  ERROR_NETNAME_DELETED,
+                                  ERROR_CONNECTION_ABORTED};
+    unsigned which = below(&world.liberty, 3);
+
+    return codes[may(MAY_codes, 2) ? which : 0];
+}
+
+/* "The operation may complete normally, with ERROR_OPERATION_ABORTED, or with
+ * another error": Microsoft's page on CancelIoEx. Its packet comes at once or
+ * later. */
+BOOL CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
+{
+    CALL(CancelIoEx, FALSE);
+    OBJECT *sock = socket_of((SOCKET)file, "CancelIoEx");
+    BOOL found = FALSE;
+    OP *op;
+
+    for (op = sock->ops; op < sock->ops + MAX_OPS; ++op) {
+        if (op->overlapped == NULL
+            || (overlapped != NULL && op->overlapped != overlapped))
+            continue;
+        check_cancel(sock->client, op);
+        tell("cancels the %s of #%d", op->writes ? "WRITE" : "READ",
+             client_number(sock->client));
+        found = op->cancelled = TRUE;
+        if (may(MAY_late_cancel, 2))
+            continue; /* network.c ends it, perhaps well */
+        op_ends(sock, op, cancelled_code());
+    }
+    return found || fails(ERROR_NOT_FOUND);
+}
+
+/* ---------------------------------- closing ------------------------------ */
+
+int shutdown(SOCKET sock, int how)
+{
+    OBJECT *object = socket_of(sock, "shutdown");
+    CLIENT *client = object->client;
+
+    CALL(shutdown, SOCKET_ERROR);
+    if (client->resetArrived)
+        return no_socket(WSAECONNRESET);
+    check_shutdown(client);
+    object->finSent = client->serverFin = TRUE;
+    tell("sends the FIN of #%d", client_number(client));
+    return 0;
+}
+
+static void close_listener(OBJECT *listener)
+{
+    unsigned i;
+
+    for (i = 0; i < world.waiting; ++i)
+        connection_reset(world.backlog[i]);
+    world.waiting = 0;
+    if (world.listener == listener) {
+        world.listener = NULL;
+        world.closedAt = world.now;
+    }
+    object_close(listener);
+}
+
+/* A receive that is pending comes back; a send that is stuck need not. What
+ * was not read, or still comes, is answered by a reset, which may overtake
+ * what is on its way to the client. */
+int closesocket(SOCKET sock)
+{
+    DWORD code = enter(CALL_closesocket);
+    OBJECT *object = object_of((HANDLE)sock, LISTENER, "closesocket");
+    CLIENT *client;
+    OP *op;
+
+    if (!world.winsock)
+        blame("closesocket after WSACleanup");
+    if (object != NULL) {
+        close_listener(object);
+        point();
+        return 0;
+    }
+    object = socket_of(sock, "closesocket");
+    client = object->client;
+    check_close(object);
+    for (op = object->ops; op < object->ops + MAX_OPS; ++op)
+        if (op->overlapped != NULL && !op->writes)
+            op_ends(object, op, ERROR_OPERATION_ABORTED);
+    client->serverFin = client->closed = TRUE;
+    client->sock = NULL;
+    tell("closes #%d", client_number(client));
+    if (client->arrived > client->taken)
+        connection_reset(client);
+    object_close(object);
+    point();
+    return code != 0 ? no_socket(code) : 0;
+}

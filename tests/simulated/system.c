@@ -1,0 +1,468 @@
+/* system.c - memory, files, the console, the timer, clocks. */
+#include "world.h"
+
+#define WEAK __attribute__((weak))
+void WEAK __asan_poison_memory_region(void const volatile *, size_t);
+void WEAK __asan_unpoison_memory_region(void const volatile *, size_t);
+
+/* --------------------------------- memory -------------------------------- */
+
+/* From here on the server may not touch it, and from here on it may. */
+void kernel_takes(void *address, size_t size)
+{
+    if (__asan_poison_memory_region)
+        __asan_poison_memory_region(address, size);
+}
+
+void kernel_gives(void *address, size_t size)
+{
+    if (__asan_unpoison_memory_region)
+        __asan_unpoison_memory_region(address, size);
+}
+
+static void *allocate(size_t size, BOOL pages)
+{
+    void *address = pages ? calloc(1, size) : malloc(size);
+
+    if (world.blockCount == MAX_BLOCKS)
+        blame("more than %d blocks of memory", MAX_BLOCKS);
+    world.blocks[world.blockCount++] = (BLOCK){address, size, pages, FALSE};
+    if (!pages)
+        memset(address, 0xdd, size);
+    memory_is_new(address, size);
+    return address;
+}
+
+static BLOCK *block_of(const void *address, const char *call)
+{
+    unsigned i = world.blockCount;
+
+    while (i-- > 0)
+        if (world.blocks[i].address == address)
+            return &world.blocks[i];
+    blame("%s: what is no block, or is freed already", call);
+}
+
+static BOOL lies_in(const void *address, const BLOCK *block)
+{
+    return (const char *)address >= (const char *)block->address
+           && (const char *)address
+                  < (const char *)block->address + block->size;
+}
+
+static void check_not_the_kernels(const BLOCK *block)
+{
+    const OBJECT *sock;
+    const OP *op;
+
+    for (sock = world.objects; sock < world.objects + MAX_OBJECTS; ++sock)
+        for (op = sock->ops; op < sock->ops + MAX_OPS; ++op)
+            if (sock->kind == SOCKET_HANDLE && op->overlapped != NULL
+                && (lies_in(op->overlapped, block)
+                    || lies_in(op->buffer, block)))
+                blame("memory is freed that the kernel owns");
+}
+
+static void release(void *address, BOOL pages, const char *call)
+{
+    BLOCK *block = block_of(address, call);
+
+    if (block->pages != pages)
+        blame("%s: a block of the other kind", call);
+    check_not_the_kernels(block);
+    memory_is_new(address, block->size);
+    kernel_gives(address, block->size);
+    *block = world.blocks[--world.blockCount];
+    free(address);
+}
+
+/* What a life that was cut short has left. */
+void memory_end(void)
+{
+    while (world.blockCount > 0) {
+        BLOCK *block = &world.blocks[--world.blockCount];
+
+        kernel_gives(block->address, block->size);
+        free(block->address);
+    }
+    free(world.trace);
+    world.trace = NULL;
+}
+
+void *simulated_malloc(size_t size)
+{
+    CALL(malloc, NULL);
+    return allocate(size, FALSE);
+}
+
+void *simulated_calloc(size_t count, size_t size)
+{
+    CALL(calloc, NULL);
+    return memset(allocate(count * size, FALSE), 0, count * size);
+}
+
+void simulated_free(void *block)
+{
+    enter(CALL_free);
+    if (block != NULL)
+        release(block, FALSE, "free");
+}
+
+LPVOID VirtualAlloc(LPVOID address, SIZE_T size, DWORD type, DWORD protection)
+{
+    CALL(VirtualAlloc, NULL);
+    return allocate(size, TRUE);
+}
+
+BOOL VirtualFree(LPVOID address, SIZE_T size, DWORD type)
+{
+    CALL(VirtualFree, FALSE);
+    release(address, TRUE, "VirtualFree");
+    return TRUE;
+}
+
+/* What is on a list is nobody's: it is poisoned. */
+void InitializeSListHead(SLIST_HEADER *list) { list->first = list->depth = 0; }
+
+SLIST_ENTRY *InterlockedPushEntrySList(SLIST_HEADER *list, SLIST_ENTRY *entry)
+{
+    BLOCK *block = block_of(entry, "InterlockedPushEntrySList");
+
+    enter(CALL_Interlocked);
+    block = block_of(entry, "InterlockedPushEntrySList");
+    if (block->kept)
+        blame("a buffer is given back twice");
+    check_not_the_kernels(block);
+    clock_release(&world.listClock);
+    memory_is_new(entry, block->size);
+    block->kept = TRUE;
+    entry->Next = (SLIST_ENTRY *)list->first;
+    list->first = (ULONG_PTR)entry;
+    ++list->depth;
+    kernel_takes(entry, block->size);
+    return entry->Next;
+}
+
+SLIST_ENTRY *InterlockedPopEntrySList(SLIST_HEADER *list)
+{
+    SLIST_ENTRY *entry;
+    BLOCK *block;
+
+    enter(CALL_Interlocked);
+    entry = (SLIST_ENTRY *)list->first;
+    if (entry == NULL)
+        return NULL;
+    block = block_of(entry, "InterlockedPopEntrySList");
+    clock_acquire(&world.listClock);
+    kernel_gives(entry, block->size);
+    block->kept = FALSE;
+    list->first = (ULONG_PTR)entry->Next;
+    --list->depth;
+    return entry;
+}
+
+USHORT QueryDepthSList(SLIST_HEADER *list) { return (USHORT)list->depth; }
+
+/* ------------------------- output, files, console ------------------------ */
+
+HANDLE GetStdHandle(DWORD which)
+{
+    return which == (DWORD)STD_ERROR_HANDLE ? object_handle(&world.objects[1])
+                                            : object_handle(&world.objects[0]);
+}
+
+static BOOL output_flows(void *unused) { return !world.outputStops; }
+
+/* A reader of the pipe may be slow, or read no more. */
+static void write_line(const OBJECT *file, const char *text, DWORD size)
+{
+    if (may(MAY_blocks, 10))
+        wait_for(nothing, NULL, 1 + below(&world.liberty, 50));
+    if (world.scenario.blocksForEver && world.lines > 2)
+        world.outputStops = TRUE;
+    wait_for(output_flows, NULL, INFINITE);
+    check_line(file == &world.objects[1], text, size);
+}
+
+static void write_trace(const void *data, DWORD size)
+{
+    world.trace = realloc(world.trace, world.traceLength + size + 1);
+    memcpy(world.trace + world.traceLength, data, size);
+    world.traceLength += size;
+    world.trace[world.traceLength] = '\0';
+}
+
+/* A disk that is full may take a part: Microsoft's page on WriteFile. */
+BOOL WriteFile(HANDLE handle, const void *data, DWORD size, DWORD *written,
+               OVERLAPPED *overlapped)
+{
+    DWORD code = enter(CALL_WriteFile);
+    ULONG_PTR number = (ULONG_PTR)handle / 4 - 1;
+    OBJECT *file = &world.objects[number < MAX_OBJECTS ? number : 0];
+
+    if (number >= MAX_OBJECTS
+        || (file->kind != OUTPUT && file->kind != FILE_HANDLE))
+        blame("WriteFile: no file");
+    *written = 0;
+    if (code == ERROR_DISK_FULL && file->kind == FILE_HANDLE
+        && below(&world.liberty, 2) != 0)
+        *written = size / 2;
+    else if (code != 0)
+        return fails(code);
+    else
+        *written = size;
+    if (file->kind == OUTPUT)
+        write_line(file, data, size);
+    else
+        write_trace(data, *written);
+    return TRUE;
+}
+
+HANDLE CreateFileA(const char *name, DWORD access, DWORD share,
+                   SECURITY_ATTRIBUTES *security, DWORD creation, DWORD flags,
+                   HANDLE model)
+{
+    BOOL console = strcmp(name, "CONIN$") == 0;
+
+    CALL(CreateFileA, INVALID_HANDLE_VALUE);
+    if (console && !world.scenario.hasConsole)
+        return fails(ERROR_INVALID_HANDLE), INVALID_HANDLE_VALUE;
+    return object_handle(object_open(console ? CONSOLE : FILE_HANDLE));
+}
+
+DWORD GetFileType(HANDLE file)
+{
+    CALL(GetFileType, 0);
+    object_of(file, FILE_HANDLE, "GetFileType");
+    return FILE_TYPE_DISK;
+}
+
+BOOL GetConsoleMode(HANDLE console, DWORD *mode)
+{
+    CALL(GetConsoleMode, FALSE);
+    object_of(console, CONSOLE, "GetConsoleMode");
+    *mode = world.consoleMode;
+    return TRUE;
+}
+
+BOOL SetConsoleMode(HANDLE console, DWORD mode)
+{
+    CALL(SetConsoleMode, FALSE);
+
+    object_of(console, CONSOLE, "SetConsoleMode");
+    world.consoleMode = mode;
+    return TRUE;
+}
+
+BOOL SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
+{
+    CALL(SetConsoleCtrlHandler, FALSE);
+
+    clock_release(&world.handlerClock);
+    world.handler = add ? handler : NULL;
+    return TRUE;
+}
+
+BOOL TerminateProcess(HANDLE process, UINT status)
+{
+    enter(CALL_TerminateProcess);
+    life_ends((int)status);
+}
+
+_Noreturn void simulated_exit(int status)
+{
+    enter(CALL_exit);
+    life_ends(status);
+}
+
+/* ---------------------------------- timer -------------------------------- */
+
+/* "Callbacks may overlap": a callback that takes longer than the period is
+ * called again meanwhile: Microsoft's page on CreateTimerQueueTimer. */
+static unsigned timer_main(void *unused)
+{
+    clock_acquire(&world.exchangeClock);
+    world.callback(world.timerParameter, TRUE);
+    clock_release(&world.exchangeClock);
+    --world.callbacks;
+    return 0;
+}
+
+void timer_fires(void)
+{
+    world.due = world.now + world.period * MS;
+    if (world.callbacks < 4) {
+        ++world.callbacks;
+        thread_start("timer", timer_main, NULL);
+    }
+}
+
+BOOL CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
+                           WAITORTIMERCALLBACK callback, void *parameter,
+                           DWORD due, DWORD period, ULONG flags)
+{
+    CALL(CreateTimerQueueTimer, FALSE);
+
+    world.callback = callback;
+    world.timerParameter = parameter;
+    world.period = period;
+    world.due = world.now + due * MS;
+    clock_release(&world.exchangeClock);
+    *timer = &world.due;
+    return TRUE;
+}
+
+static BOOL no_callback(void *unused) { return world.callbacks == 0; }
+
+BOOL DeleteTimerQueueTimer(HANDLE queue, HANDLE timer, HANDLE event)
+{
+    if (timer != &world.due || world.due == 0)
+        blame("DeleteTimerQueueTimer: no timer");
+    world.due = 0;
+    if (event == INVALID_HANDLE_VALUE)
+        wait_for(no_callback, NULL, INFINITE);
+    clock_acquire(&world.exchangeClock);
+    CALL(DeleteTimerQueueTimer, FALSE);
+    return TRUE;
+}
+
+/* --------------------------------- clocks -------------------------------- */
+
+/* "Its resolution is limited to that of the system timer, which is typically
+ * 10 to 16 milliseconds": Microsoft's page on GetTickCount, which also says
+ * that it wraps around. */
+ULONGLONG GetTickCount64(void)
+{
+    TIME now;
+
+    enter(CALL_clock);
+    now = world.now;
+    if ((world.scenario.liberties >> MAY_tick & 1) != 0)
+        now -= now % 15625;
+    return world.bootedAt + now / MS;
+}
+
+DWORD GetTickCount(void) { return (DWORD)GetTickCount64(); }
+
+/* A loop that only looks at the clock comes to its end. */
+BOOL QueryPerformanceCounter(LARGE_INTEGER *now)
+{
+    enter(CALL_clock);
+    now->QuadPart = (LONGLONG)(world.now += 20) * 10;
+    return TRUE;
+}
+
+BOOL QueryPerformanceFrequency(LARGE_INTEGER *frequency)
+{
+    frequency->QuadPart = 10000000;
+    return TRUE;
+}
+
+void GetSystemTime(SYSTEMTIME *now)
+{
+    memset(now, 0, sizeof *now);
+    now->wYear = 2026;
+    now->wMonth = now->wDay = 1;
+}
+
+void GetSystemInfo(SYSTEM_INFO *info)
+{
+    info->dwNumberOfProcessors = world.scenario.cpus;
+}
+
+DWORD GetActiveProcessorCount(WORD group)
+{
+    CALL(GetActiveProcessorCount, 0);
+    return world.scenario.cpus;
+}
+
+/* ---------------------------------- text --------------------------------- */
+
+DWORD FormatMessageA(DWORD flags, const void *source, DWORD code,
+                     DWORD language, char *text, DWORD size, va_list *args)
+{
+    return (DWORD)snprintf(text, size, "Windows' text for %u. \r\n", code);
+}
+
+static LONG rtl_get_version(LPOSVERSIONINFOW version)
+{
+    version->dwMajorVersion = 10;
+    version->dwMinorVersion = 0;
+    version->dwBuildNumber = 26100;
+    return 0;
+}
+
+HMODULE GetModuleHandleW(const WCHAR *name) { return &world; }
+
+FARPROC GetProcAddress(HMODULE module, const char *name)
+{
+    CALL(GetProcAddress, NULL);
+    if (strcmp(name, "RtlGetVersion") == 0)
+        return (FARPROC)(void (*)(void))rtl_get_version;
+    return fails(ERROR_PROC_NOT_FOUND), NULL;
+}
+
+/* Windows' l is 32 bits wide, and so are the arguments: it is left out. */
+int simulated_vsnprintf(char *text, size_t size, const char *format,
+                        va_list args)
+{
+    char linux_format[600];
+    size_t i, j = 0;
+
+    for (i = 0; format[i] != '\0' && j + 1 < sizeof linux_format; ++i)
+        if (format[i] != 'l' || i == 0 || strchr("dux", format[i + 1]) == NULL
+            || format[i - 1] == 'l'
+            || strchr("%0123456789", format[i - 1]) == NULL)
+            linux_format[j++] = format[i];
+    linux_format[j] = '\0';
+    return vsnprintf(text, size, linux_format, args);
+}
+
+int simulated_snprintf(char *text, size_t size, const char *format, ...)
+{
+    va_list args;
+    int length;
+
+    va_start(args, format);
+    length = simulated_vsnprintf(text, size, format, args);
+    va_end(args);
+    return length;
+}
+
+/* -------------------------------- addresses ------------------------------ */
+
+int inet_pton(int family, const char *text, void *address);
+#define LINUX_AF_INET6 10
+
+int getaddrinfo(const char *name, const char *service, const ADDRINFOA *hints,
+                ADDRINFOA **found)
+{
+    static SOCKADDR_INET address;
+    static ADDRINFOA result = {.ai_addr = (SOCKADDR *)&address,
+                               .ai_addrlen = sizeof address};
+
+    CALL(getaddrinfo, WSAHOST_NOT_FOUND);
+    memset(&address, 0, sizeof address);
+    *found = &result;
+    if (inet_pton(AF_INET, name, &address.Ipv4.sin_addr) == 1)
+        address.si_family = AF_INET;
+    else if (inet_pton(LINUX_AF_INET6, name, &address.Ipv6.sin6_addr) == 1)
+        address.si_family = AF_INET6;
+    return address.si_family != 0 ? 0 : WSAHOST_NOT_FOUND;
+}
+
+void freeaddrinfo(ADDRINFOA *found) { (void)found; }
+
+int getnameinfo(const SOCKADDR *address, socklen_t size, char *host,
+                DWORD hostSize, char *service, DWORD serviceSize, int flags)
+{
+    const u_char *bytes = (const u_char *)address + 4;
+
+    CALL(getnameinfo, WSAHOST_NOT_FOUND);
+    if (address->sa_family == AF_INET6)
+        snprintf(host, hostSize, "::");
+    else
+        snprintf(host, hostSize, "%u.%u.%u.%u", bytes[0], bytes[1], bytes[2],
+                 bytes[3]);
+    return 0;
+}

@@ -1,0 +1,300 @@
+/*
+ * world.h - the simulated computer: one life of the server, and what its parts
+ * see of each other.
+ *
+ * scheduler.c  who runs next, and what time it is
+ * thread.c     handles, events, threads, locks
+ * port.c       the completion port
+ * socket.c     sockets: what the server calls
+ * network.c    sockets: what the kernel and the wire do meanwhile
+ * client.c     the clients, and the user at the keyboard
+ * system.c     memory, files, console, timers, clocks
+ * checks.c     what must hold, and what is excused
+ * scenario.c   what a seed means
+ * races.c      vector clocks, and every access to memory
+ * main.c       seeds, one life each
+ *
+ * Everything that a life changes is in `world`, which is all zero before, or in
+ * the server's own variables, which are put back.
+ */
+#pragma once
+
+#define SIMULATION
+#include "calls.h"
+#include "include/windows.h"
+
+#define MAX_THREADS 48
+#define MAX_CLIENTS 10
+#define MAX_OBJECTS 128
+#define MAX_PACKETS 512
+#define MAX_OPS     4    /* of a socket: the server should have one         */
+#define MAX_BLOCKS  512
+#define MAX_FAULTS  3
+#define MAX_PRESSES 8
+#define NEVER       UINT64_MAX
+#define MS          1000u /* of simulated time, which is in microseconds    */
+
+typedef uint64_t TIME, RANDOM;
+
+/* What Windows permits; each is explained where it is taken. */
+/* clang-format off: lists. */
+#define LIBERTIES(X)                                                         \
+    X(at_once) X(early) X(short_send) X(cut) X(late_cancel) X(codes)         \
+    X(release) X(stall) X(tick) X(dead_accept) X(blocks) X(destroy)          \
+    X(preempt) X(lateness) X(fail_later) X(freeze)
+#define LIBERTY_NAME(name) MAY_##name,
+typedef enum { LIBERTIES(LIBERTY_NAME) LIBERTY_COUNT } LIBERTY;
+#define CALL_NAME(name, a, b, c, kind) CALL_##name,
+typedef enum { CALLS(CALL_NAME) CALL_COUNT } CALL;
+typedef enum {
+    NOTHING, EVENT, THREAD_HANDLE, PORT, LISTENER, SOCKET_HANDLE, FILE_HANDLE,
+    CONSOLE, OUTPUT
+} KIND;
+typedef enum { UNUSED, READY, WAITING, ENDED } THREAD_STATE;
+typedef enum { AWAY, CONNECTED, GONE } CLIENT_STATE;
+typedef struct { unsigned at[MAX_THREADS]; } CLOCK;  /* see races.c */
+/* clang-format on */
+
+/* A completed operation, or what was posted by hand. */
+typedef struct {
+    DWORD bytes, code;
+    ULONG_PTR key;
+    OVERLAPPED *overlapped;
+    char *buffer;            /* the kernel's until the packet is taken      */
+    DWORD size;
+    BOOL writes;
+    struct CLIENT *client;   /* NULL: posted by hand                        */
+    CLOCK clock;             /* the poster's                                */
+} PACKET;
+
+typedef struct {
+    OVERLAPPED *overlapped;  /* NULL: this place is free                    */
+    char *buffer;
+    DWORD size, moved;
+    BOOL writes, cancelled;
+    CLOCK clock;
+} OP;
+
+/* What a handle is about. */
+typedef struct OBJECT {
+    KIND kind;
+    CLOCK clock;             /* what who set it knew                        */
+    BOOL manual, set;        /* an event                                    */
+    struct THREAD *thread;
+    struct CLIENT *client;   /* a socket's                                  */
+    ULONG_PTR key;
+    BOOL associated, skips, finSent;
+    BOOL bound, listens, exclusive, dual, nodelay, keepalive;
+    int backlog;
+    OP ops[MAX_OPS];
+} OBJECT;
+
+typedef struct THREAD {
+    THREAD_STATE state;
+    void *sp;
+    char *stack;
+    const char *role;
+    int number;
+    unsigned (*start)(void *argument);
+    void *argument;
+    BOOL (*ready)(void *object);  /* what it waits for                      */
+    void *object;
+    TIME wakeAt;
+    DWORD error;
+    BOOL held;                    /* there is a handle of it                */
+    BOOL onPort;                  /* it has waited there: it counts         */
+    BOOL served;                  /* the port has given it `packet`         */
+    PACKET packet;
+    unsigned waitsSince;          /* for last in, first out                 */
+    CLOCK clock;
+} THREAD;
+
+/* How a client behaves, and how far it is. Bytes are counted: what they are
+ * follows from their place in the stream. */
+typedef struct CLIENT {
+    unsigned total, chunk, window;  /* bytes: to send, at once, unechoed    */
+    unsigned stopsReading, resetsAt;  /* after so many; UINT_MAX: never     */
+    BOOL halfCloses, neverStops, staysSilent, slow;
+    CLIENT_STATE state;
+    TIME wakeAt;
+    OBJECT *sock;                   /* the server's end, or NULL            */
+    unsigned sent, arrived, taken;  /* client to server                     */
+    unsigned echoed, read;          /* server to client                     */
+    unsigned room;                  /* between the two, each way            */
+    BOOL fin, finArrived, finTaken, reset, resetArrived;  /* the client's   */
+    BOOL serverFin, finRead, serverReset;                 /* the server's   */
+    BOOL lost;                      /* with it: the echo on its way         */
+    /* For the checks: */
+    unsigned received, written, discarded;  /* in packets that were taken   */
+    BOOL accepted, everIdle, failed, faulted, closed, lingered;
+    TIME postedAt, ownedAt, takenAt, silentSince;
+    DWORD timeouts;
+} CLIENT;
+
+typedef struct {
+    CALL call;
+    unsigned first, every;   /* the first that fails; 0: no other           */
+    unsigned pick;           /* which of its codes                          */
+} FAULT;
+
+/* What a seed means. */
+typedef struct {
+    char words[24][40];
+    int count;
+    DWORD workers, concurrency, cpus, limit, idle, drain;
+    BOOL trace, quiet, noIpv6, blocksForEver, hasConsole, quickEdit;
+    BOOL wrong;              /* a command line that only prints             */
+    int expected;            /* its status                                  */
+    int clients, presses;
+    DWORD event;
+    BOOL early;              /* the first Ctrl+C does not wait for quiet    */
+    unsigned pressAt;        /* but for a step                              */
+    TIME patience, pause[2]; /* between quiet, first, second, third press   */
+    BOOL priorities;         /* PCT; FALSE: a random walk                   */
+    unsigned changes[6], stay, blocks;
+    unsigned liberties;      /* bits                                        */
+    FAULT faults[MAX_FAULTS];
+    int faultCount;
+} SCENARIO;
+
+typedef struct {
+    void *address;
+    size_t size;
+    BOOL pages, kept;
+} BLOCK;
+
+typedef struct {
+    uint64_t seed, hash;
+    BOOL faulty;
+    RANDOM order, liberty, plan;
+    SCENARIO scenario;
+    TIME now, stalled, frozen, lastActivity, closedAt;
+    unsigned steps, untilPreempted;
+    THREAD threads[MAX_THREADS], *running;
+    int threadCount, status;
+    unsigned priorities[MAX_THREADS + 2 * MAX_CLIENTS + 2], lowest;
+
+    OBJECT objects[MAX_OBJECTS];
+    OBJECT *port, *listener;
+    DWORD portLimit, portRunning;
+    PACKET queue[MAX_PACKETS];
+    unsigned first, packets, waits;
+    CLOCK listClock, exchangeClock, handlerClock;
+
+    CLIENT clients[MAX_CLIENTS], *backlog[MAX_CLIENTS];
+    unsigned waiting, accepted;
+    BOOL winsock, listened, quiet, outputStops;
+
+    PHANDLER_ROUTINE handler;
+    int pressed;
+    TIME pressAt, pressedAt[MAX_PRESSES], bootedAt;
+    DWORD consoleMode;
+
+    WAITORTIMERCALLBACK callback;
+    void *timerParameter;
+    DWORD period;
+    TIME due;
+    int callbacks;
+
+    BLOCK blocks[MAX_BLOCKS];
+    unsigned blockCount;
+    unsigned calls[CALL_COUNT], failures[CALL_COUNT], failed, forgiven;
+
+    unsigned long long taken;    /* packets of operations                   */
+    unsigned long long totals[5], completions;  /* as the server tells them */
+    BOOL stopped, ready;
+    unsigned lines, errors;
+    char lastError[4200], *trace;
+    size_t traceLength;
+} WORLD;
+
+extern WORLD world;
+extern BOOL story;  /* print what happens */
+
+/* ------------------------------ scheduler.c ------------------------------ */
+
+uint64_t draw(RANDOM *random);
+unsigned below(RANDOM *random, unsigned limit);
+unsigned among(RANDOM *random, const unsigned *values, size_t count);
+#define AMONG(random, ...)                         \
+    among(random, (const unsigned[]){__VA_ARGS__}, \
+          sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
+
+/* Whether this liberty is taken now: one time in so many. */
+BOOL may(LIBERTY liberty, unsigned oneIn);
+
+/* A point: another thread, a client or the network may go on here. A call begins
+ * with one; enter returns the code with which it has to fail, or 0; with CALL it
+ * returns `result` then. */
+void point(void);
+DWORD enter(CALL call);
+BOOL denied(CALL call);
+#define CALL(name, result)   \
+    if (denied(CALL_##name)) \
+    return result
+
+/* Sets the thread's error. Returns FALSE. */
+BOOL fails(DWORD code);
+
+/* Waits until ready(object), or until `milliseconds` are over. Returns whether
+ * it is ready. nothing is never ready. */
+BOOL wait_for(BOOL (*ready)(void *), void *object, DWORD milliseconds);
+BOOL nothing(void *unused);
+
+THREAD *thread_start(const char *role, unsigned (*start)(void *),
+                     void *argument);
+int live(int (*start)(void));  /* from start to end; returns the status */
+_Noreturn void life_ends(int status);
+
+/* ------------------------------ the others ------------------------------- */
+
+OBJECT *object_open(KIND kind);
+HANDLE object_handle(const OBJECT *object);
+OBJECT *object_of(HANDLE handle, KIND kind, const char *call);
+void object_close(OBJECT *object);
+void locks_begin(void);
+
+void timer_fires(void);
+void memory_end(void);
+void kernel_takes(void *address, size_t size);
+void kernel_gives(void *address, size_t size);
+
+void port_put(const PACKET *packet);
+void port_blocks(THREAD *thread);  /* a running thread begins to wait */
+void port_resumes(THREAD *thread);
+
+void op_ends(OBJECT *sock, OP *op, DWORD code);
+DWORD op_move(CLIENT *client, OP *op, BOOL atOnce);
+BOOL network_can(const CLIENT *client);
+void network_step(CLIENT *client);
+void connection_reset(CLIENT *client);
+BOOL client_can(const CLIENT *client);
+void client_step(CLIENT *client);
+TIME client_wakes(void);
+BOOL user_can(void);
+void user_step(void);
+void user_presses_again(void);
+unsigned handler_main(void *unused);
+
+_Noreturn void blame(const char *format, ...);
+void tell(const char *format, ...);
+void check_quiet(void);
+void check_line(BOOL error, const char *text, DWORD size);
+void check_post(CLIENT *client, DWORD timeouts);
+void check_taken(const PACKET *packet);
+void check_cancel(CLIENT *client, const OP *op);
+void check_shutdown(CLIENT *client);
+void check_close(const OBJECT *sock);
+void check_client(CLIENT *client);
+void check_time(void);
+void check_end(int status);
+const char *call_name(CALL call);
+int client_number(const CLIENT *client);
+
+void scenario_make(void);
+DWORD fault_code(CALL call);
+
+void clock_release(CLOCK *clock);
+void clock_acquire(const CLOCK *clock);
+void memory_is_new(const void *address, size_t size);
+void races_begin(void);

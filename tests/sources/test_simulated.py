@@ -1,0 +1,92 @@
+"""The server's own sources on a simulated Windows: see tests/simulated.
+
+Every life that a seed gives is as it should be; servers that are broken on
+purpose are found; a seed means the same in every process.
+"""
+
+import re
+import sys
+
+import pytest
+
+from support import ROOT
+
+sys.path.insert(0, str(ROOT / "tests" / "simulated"))
+import simulate  # noqa: E402  (a directory of sources, no package)
+from mutants import MUTANTS  # noqa: E402
+
+if simulate.why_not():
+    pytest.skip(simulate.why_not(), allow_module_level=True)
+
+SEEDS = 2000  # within which a mistake has to be found
+ALL_RIGHT = re.compile(r"^\d+ lives, \d+ steps, all as they should be; "
+                       r"the last: (\w+)$", re.MULTILINE)
+
+# How the lives are lived: the build, and arguments.
+KINDS = {"": ("plain", []), "faults": ("plain", ["--faults"]),
+         "races": ("races", [])}
+
+
+@pytest.fixture(scope="module")
+def programs():
+    return {kind: simulate.build(kind) for kind in simulate.SERVER}
+
+
+def lives(program, *arguments):
+    """All are as they should be. Returns what the last one was like."""
+    done = simulate.run(program, *arguments)
+    right = ALL_RIGHT.search(done.stdout)
+    assert done.returncode == 0 and right, (
+        f"{done.stdout[-3000:]}\nTo repeat it: make simulate SEED=N")
+    return right[1]
+
+
+@pytest.mark.parametrize("how, count", [
+    ("", 20000), ("faults", 5000), ("races", 5000)])
+def test_every_life_is_as_it_should_be(programs, how, count):
+    kind, arguments = KINDS[how]
+    lives(programs[kind], "--count", count, *arguments)
+
+
+@pytest.mark.parametrize("how", KINDS)
+def test_a_seed_means_the_same_in_every_process(programs, how):
+    kind, arguments = KINDS[how]
+    for seed in (17, 400):
+        assert (lives(programs[kind], "--seed", seed, *arguments)
+                == lives(programs[kind], "--count", seed, *arguments))
+
+
+def test_the_sources_are_covered(programs):
+    blocks, missed = simulate.coverage(
+        programs["plain"], ["--count", 4000], ["--count", 4000, "--faults"])
+    assert blocks > 500
+    assert len(missed) < blocks * 0.05, "\n".join(dict.fromkeys(missed))
+
+
+def mutants(chosen):
+    return pytest.mark.parametrize("name", list(MUTANTS)[chosen])
+
+
+def check_found(directory, name):
+    source, old, new, how = MUTANTS[name]
+    text = (ROOT / "src" / source).read_text(encoding="ascii")
+    assert text.count(old) == 1, f"{source} has not once: {old}"
+    broken = directory / source
+    broken.write_text(text.replace(old, new), encoding="ascii")
+    kind, arguments = KINDS[how]
+    program = simulate.build(kind, [broken], directory)
+    done = simulate.run(program, "--count", SEEDS, *arguments)
+    assert re.search(r"^seed \d+: ", done.stdout, re.MULTILINE), (
+        f"not found in {SEEDS} lives: {name}")
+
+
+@mutants(slice(3, None, 9))
+def test_a_broken_server_is_found(tmp_path, programs, name):
+    check_found(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_each_broken_server_is_found(tmp_path, programs, long, name):
+    if not long:
+        pytest.skip("takes minutes: --long")
+    check_found(tmp_path, name)

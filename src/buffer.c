@@ -54,9 +54,9 @@ void buffers_close(BUFFERS *buffers)
 /* Counts a buffer as lent. Returns FALSE if that is too much. */
 static BOOL lend(BUFFERS *buffers, LONG size)
 {
-    if (InterlockedAdd(&buffers->lent, size) <= buffers->limit)
+    if (InterlockedExchangeAdd(&buffers->lent, size) + size <= buffers->limit)
         return TRUE;
-    InterlockedAdd(&buffers->lent, -size);
+    InterlockedExchangeAdd(&buffers->lent, -size);
     return FALSE;
 }
 
@@ -75,7 +75,7 @@ static BOOL borrow(BUFFERS *buffers, BUFFER *buffer, DWORD step)
         buffer->data = VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT,
                                     PAGE_READWRITE);
     if (buffer->data == NULL && step > 0)
-        InterlockedAdd(&buffers->lent, -(LONG)size);
+        InterlockedExchangeAdd(&buffers->lent, -(LONG)size);
     buffer->size = size;
     buffer->step = step;
     return buffer->data != NULL;
@@ -88,7 +88,7 @@ void buffer_return(BUFFERS *buffers, BUFFER *buffer)
     if (buffer->data == NULL)
         return;
     if (buffer->step > 0)
-        InterlockedAdd(&buffers->lent, -(LONG)buffer->size);
+        InterlockedExchangeAdd(&buffers->lent, -(LONG)buffer->size);
     if ((QueryDepthSList(kept) + 1u) * buffer->size > KEPT_BYTES)
         release(buffer->data);
     else

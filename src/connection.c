@@ -87,7 +87,10 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
     int result, code;
 
     ZeroMemory(&ioInfo->overlapped, sizeof ioInfo->overlapped);
-    registry_set_deadline(&handleInfo->entry, milliseconds);
+    if (!handleInfo->entry.discarding)
+        registry_set_deadline(&handleInfo->entry, milliseconds,
+                              ioInfo->rwMode == READ
+                                  && ioInfo->wsaBuf.len > BUF_SIZE);
     TRACE(trace_post(handleInfo->id, mode, ioInfo->wsaBuf.len));
     if (ioInfo->rwMode == READ)
         result = WSARecv(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL,
@@ -119,7 +122,7 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
     handleInfo->readIo.wsaBuf.buf = buffer->data;
     handleInfo->readIo.wsaBuf.len = buffer->size;
     post(handleInfo, &handleInfo->readIo,
-         buffer->step > 0 ? PATIENCE : server->options.idleTimeout);
+         buffer->size > BUF_SIZE ? PATIENCE : server->options.idleTimeout);
 }
 
 void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes)
@@ -144,16 +147,6 @@ static BOOL send_fin(LPPER_HANDLE_DATA handleInfo)
     return FALSE;
 }
 
-/* By our own state, never by the error code. For a cancelled receive that is
- * ERROR_OPERATION_ABORTED on one system, ERROR_NETNAME_DELETED or another one
- * elsewhere. */
-static CLOSE_REASON why_failed(const PER_HANDLE_DATA *handleInfo)
-{
-    if (stop_begun(&handleInfo->server->stop))
-        return CLOSE_STOPPED;
-    return registry_is_late(&handleInfo->entry) ? CLOSE_IDLE : CLOSE_ERROR;
-}
-
 void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
 {
     static const char *const names[] = {"eof", "error", "idle", "stopped"};
@@ -161,8 +154,13 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
 
     if (reason == CLOSE_EOF)
         send_fin(handleInfo);
-    if (reason == CLOSE_ERROR)
-        reason = why_failed(handleInfo);
+    /* By our own state, never by the error code. For a cancelled receive that is
+     * ERROR_OPERATION_ABORTED on one system, ERROR_NETNAME_DELETED or another
+     * one elsewhere. */
+    if (reason == CLOSE_ERROR && stop_begun(&handleInfo->server->stop))
+        reason = CLOSE_STOPPED;
+    else if (reason == CLOSE_ERROR && registry_is_late(&handleInfo->entry))
+        reason = CLOSE_IDLE;
     TRACE(trace_closing(handleInfo->id, names[reason], handleInfo->received,
                         handleInfo->sent));
     /* Off the list first: who holds the registry's lock may use the socket of
@@ -190,8 +188,7 @@ void connection_failed(LPPER_HANDLE_DATA handleInfo, const PER_IO_DATA *ioInfo)
     if (isRead && stop_begun(&handleInfo->server->stop)
         && !(entry->discarding && registry_is_late(entry))) {
         connection_finish(handleInfo);
-    } else if (isRead && handleInfo->buffer.step > 0 && entry->swept) {
-        entry->swept = FALSE;
+    } else if (isRead && entry->deadline == RECLAIMED) {
         handleInfo->buffer.wanted = 0;
         connection_read(handleInfo, FALSE);
     } else {

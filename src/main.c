@@ -185,35 +185,33 @@ static void accept_loop(PROGRAM *program)
 
 /* -------------------------------- stopping ------------------------------- */
 
-static void report_worker(const WORKER *worker)
-{
-    if (worker->take == NULL)
-        log_event("worker id=%lu completions=%llu", worker->id,
-                  worker->completions);
-    else
-        log_event("worker id=%lu completions=%llu waits=%llu inline=%llu",
-                  worker->id, worker->completions, worker->waits,
-                  worker->inlined);
-}
-
 static void report_totals(const PROGRAM *program)
 {
     const REGISTRY *registry = &program->server.registry;
-    DWORD i;
+    const WORKER *worker = program->workers;
+    const WORKER *end = worker + program->server.options.workers;
 
-    for (i = 0; i < program->server.options.workers; ++i)
-        report_worker(&program->workers[i]);
+    for (; worker < end; ++worker)
+        if (worker->take == NULL)
+            log_event("worker id=%lu completions=%llu", worker->id,
+                      worker->completions);
+        else
+            log_event("worker id=%lu completions=%llu waits=%llu inline=%llu",
+                      worker->id, worker->completions, worker->waits,
+                      worker->inlined);
     log_event("stopped connections=%llu received=%llu sent=%llu failed=%llu "
               "live=%ld",
               registry->connections, registry->received, registry->sent,
               registry->failed, registry->live);
 }
 
-/* Once the stop has begun. */
-static void stop(PROGRAM *program)
+/* Serves until the server stops, and ends in order. Returns the exit status. */
+static int serve(PROGRAM *program)
 {
     SERVER *server = &program->server;
 
+    work_post(&server->options, server->hComPort);
+    accept_loop(program);
     TRACE(trace_stop(server->stop.reason));
     stop_wait(&server->stop, INFINITE);  /* until the listener is closed */
     TRACE(trace_moment("listener closed"));
@@ -228,19 +226,10 @@ static void stop(PROGRAM *program)
     log_unless(CloseHandle(server->hComPort), "CloseHandle (port)");
     registry_close(&server->registry);
     buffers_close(&server->buffers);
+    return program->exitStatus;
 }
 
 /* --------------------------------- a life -------------------------------- */
-
-static int run(PROGRAM *program)
-{
-    if (!start(program))
-        return 1;
-    work_post(&program->server.options, program->server.hComPort);
-    accept_loop(program);
-    stop(program);
-    return program->exitStatus;
-}
 
 int main(int argc, char **argv)
 {
@@ -254,7 +243,7 @@ int main(int argc, char **argv)
     }
     status = options_parse(&program.server.options, argc, argv);
     if (status == OPTIONS_RUN)
-        status = run(&program);
+        status = start(&program) ? serve(&program) : 1;
     console_close();
     log_unless(WSACleanup() == 0, "WSACleanup");
     return status;

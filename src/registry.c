@@ -93,30 +93,50 @@ static void cancel(const REGISTRY_ENTRY *entry, OVERLAPPED *overlapped,
         log_unless(GetLastError() == ERROR_NOT_FOUND, "CancelIoEx");
 }
 
-static LONG in_ms(DWORD milliseconds)
+/* The difference is right also when the tick count wraps around. */
+static BOOL has_passed(LONG deadline)
 {
-    return (LONG)((GetTickCount() + milliseconds) | 1);  /* not 0 */
+    return deadline != 0 && (LONG)(GetTickCount() - (DWORD)deadline) >= 0;
 }
 
-void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds)
+/* An odd deadline is of a READ with a larger buffer. None is 0 or RECLAIMED. */
+void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
+                           BOOL lent)
 {
-    if (!entry->discarding)
-        entry->deadline = milliseconds != 0 ? in_ms(milliseconds) : 0;
+    LONG tick = (LONG)(GetTickCount() + milliseconds) / 4 * 4;
+    LONG deadline = milliseconds == 0 ? 0 : tick + (lent ? 3 : 2);
+
+    if (entry->deadline == deadline
+        || InterlockedExchange(&entry->deadline, deadline) != RECLAIMED)
+        return;
+    /* Its sweep may be just before the cancel, which is not meant for the
+     * operation that comes now. */
+    AcquireSRWLockExclusive(&entry->registry->lock);
+    ReleaseSRWLockExclusive(&entry->registry->lock);
 }
 
 BOOL registry_is_late(const REGISTRY_ENTRY *entry)
 {
-    /* The difference is right also when the tick count wraps around. */
-    return entry->deadline != 0
-           && (LONG)(GetTickCount() - (DWORD)entry->deadline) >= 0;
+    LONG deadline = entry->deadline;
+
+    return deadline % 2 == 0 && has_passed(deadline);
 }
 
-/* The owner may post another operation just before the cancel, which then hits
- * that one. An idle client for whom that is so seems to have failed. */
+/* Claims the buffer of a READ, if the owner has not gone on meanwhile. */
+static BOOL reclaim(REGISTRY_ENTRY *entry)
+{
+    LONG deadline = entry->deadline;
+
+    if (deadline % 2 != 0 && has_passed(deadline))
+        InterlockedCompareExchange(&entry->deadline, RECLAIMED, deadline);
+    return entry->deadline == RECLAIMED;
+}
+
+/* The owner of an idle client may post another operation just before the cancel,
+ * which then hits that one: the client seems to have failed. */
 void registry_sweep(REGISTRY *registry)
 {
     BOOL stops = stop_begun(registry->stop);
-    BOOL everything = registry->stop->cutAt != 0;
     REGISTRY_ENTRY *entry;
 
     AcquireSRWLockExclusive(&registry->lock);
@@ -124,12 +144,10 @@ void registry_sweep(REGISTRY *registry)
          entry = entry->next) {
         BOOL late = registry_is_late(entry);
 
-        if (!stops && late)
-            entry->swept = TRUE;
-        if (stops ? everything : late)
+        if (registry->stop->cutAt != 0 || (late && !stops))
             cancel(entry, NULL, stops ? "stop" : "idle");
-        else if (stops && (late || !entry->discarding))
-            cancel(entry, entry->receive, "stop");
+        else if (stops ? late || !entry->discarding : reclaim(entry))
+            cancel(entry, entry->receive, stops ? "stop" : "silent");
     }
     ReleaseSRWLockExclusive(&registry->lock);
 }
@@ -138,7 +156,7 @@ void registry_sweep(REGISTRY *registry)
 
 BOOL registry_discard(REGISTRY_ENTRY *entry)
 {
-    entry->deadline = in_ms(LINGER);
+    registry_set_deadline(entry, LINGER, FALSE);
     InterlockedExchange(&entry->discarding, TRUE);
     return entry->registry->stop->cutAt == 0;
 }

@@ -20,11 +20,8 @@ typedef struct REGISTRY_ENTRY {
     OVERLAPPED *receive;   /* its READ's: the drain cancels only this one  */
     /* GetTickCount from which its operation is late; 0: never. The owner
      * writes it before each post, the sweeps read it, without a lock: an
-     * aligned LONG is read and written in one piece, and nothing else depends
-     * on it. */
+     * aligned LONG is read and written in one piece. */
     volatile LONG deadline;
-    volatile LONG swept;   /* a sweep found it late. It may have come too late
-                              itself: then this stays for the next operation */
     volatile LONG discarding;  /* stopping: our FIN is sent; what comes is
                               dropped until the client's FIN. The owner writes
                               it, once, after the deadline                 */
@@ -67,8 +64,13 @@ BOOL registry_wait_for_place(REGISTRY *registry);
 void registry_sweep(REGISTRY *registry);
 
 /* registry_set_deadline gives the operation that the owner is about to post this
- * long (0: for ever); registry_is_late says whether it has taken longer. */
-void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds);
+ * long (0: for ever). `lent`: it is a READ with a larger buffer, after that only
+ * the buffer is wanted back: a sweep makes the deadline RECLAIMED, and cancels
+ * the READ. registry_is_late: any other operation has taken longer. */
+#define RECLAIMED 1
+
+void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
+                           BOOL lent);
 BOOL registry_is_late(const REGISTRY_ENTRY *entry);
 
 /*

@@ -3,15 +3,12 @@
 
 #include "connection.h"
 
-/* Takes a packet, as GetQueuedCompletionStatus does: see batch.h. */
-typedef BOOL (*TAKE)(void *from, DWORD *bytes, ULONG_PTR *key,
-                     OVERLAPPED **overlapped);
-
 typedef struct {
     SERVER *server;
     DWORD id;                  /* 1, 2, ...                                 */
-    TAKE take;                 /* in place of GetQueuedCompletionStatus; or */
-    void *from;                /* NULL                                      */
+    /* In place of GetQueuedCompletionStatus, as batch_take does; or NULL. */
+    BOOL (*take)(void *from, DWORD *bytes, ULONG_PTR *key, OVERLAPPED **);
+    void *from;
     /* Set when it ends: */
     ULONGLONG completions;     /* packets of operations                     */
     ULONGLONG waits, inlined;  /* of its BATCH, if it has one               */

@@ -694,10 +694,7 @@ BOOL WINAPI fault_VirtualFree(LPVOID address, SIZE_T size, DWORD type)
     return !fails(CALL_VirtualFree) && result;
 }
 
-void *fault_malloc(size_t size)
-{
-    return guard_allocate(size);
-}
+void *fault_malloc(size_t size) { return guard_allocate(size); }
 
 void *fault_calloc(size_t count, size_t size)
 {

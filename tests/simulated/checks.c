@@ -7,6 +7,7 @@
  *   drain_is_over   what the server has received it need not send any more
  *   everIdle        the idle timeout of an operation had passed: the sweep may
  *                   have looked then, and cancelled what was posted after it
+ *   everLent        the same for a READ that has kept a larger buffer
  *   failed          a WRITE of the client failed, or the client reset
  *   faulted         a call failed on purpose, and this client pays for it
  *   lingered        the client was silent for a second after the server's FIN
@@ -20,6 +21,7 @@ _Noreturn void _exit(int status);
 #define EARLY  (40 * MS) /* of two clocks that tick                      */
 #define SLACK  (4000 * MS)
 #define LINGER (1000 * MS) /* registry.c                                   */
+#define PATIENCE (1000 * MS) /* connection.c                               */
 
 /* ------------------------------- what is said ---------------------------- */
 
@@ -133,9 +135,18 @@ static TIME time_allowed(const CLIENT *client)
 
 /* ------------------------- one operation, one client --------------------- */
 
-/* A new operation: was the one before it idle? */
-void check_post(CLIENT *client, DWORD timeouts)
+/* A READ that has kept a larger buffer may be cancelled to get that back. */
+static void check_lent(CLIENT *client, TIME late)
 {
+    if (client->lent && world.now + late >= client->ownedAt + PATIENCE)
+        client->everLent = TRUE;
+}
+
+/* A new operation: was the one before it idle? */
+void check_post(CLIENT *client, DWORD timeouts, BOOL lent)
+{
+    check_lent(client, EARLY);
+    client->lent = lent;
     if (world.scenario.idle != 0
         && world.now + EARLY >= client->ownedAt + time_allowed(client))
         client->everIdle = TRUE;
@@ -182,7 +193,8 @@ void check_cancel(CLIENT *client, const OP *op)
         client->everIdle = TRUE;
     if (client->everIdle)
         return;
-    if (!stopping())
+    check_lent(client, EARLY + world.stalled);
+    if (!stopping() && (op->writes || !client->everLent))
         blame("#%d is cancelled, and is not idle", client_number(client));
     if (op->writes && !drain_is_over())
         blame("#%d: a WRITE is cancelled while the drain lasts",

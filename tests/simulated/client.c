@@ -187,7 +187,7 @@ void user_step(void)
     if (world.pressed == scenario->presses) {
         if (scenario->event != CTRL_CLOSE_EVENT)
             blame("the user waits for nothing");
-        world.pressAt = world.pressedAt[0] + 5000 * MS + world.stalled;
+        world.pressAt = world.pressedAt[0] + 5000 * MS + 2 * world.stalled;
         if (world.now >= world.pressAt)
             blame("the console was closed, and five seconds are over");
         return;

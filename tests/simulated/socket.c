@@ -290,7 +290,8 @@ static int post(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
         client->failed = TRUE;
         return no_socket(WSAECONNRESET);
     }
-    check_post(client, writes ? (buffer->len + 65535) / 65536 : 1);
+    check_post(client, writes ? (buffer->len + 65535) / 65536 : 1,
+               !writes && buffer->len > 4096);
     tell("posts a %s of #%d, %u bytes", writes ? "WRITE" : "READ",
          client_number(client), buffer->len);
     op = op_begin(sock, buffer, overlapped, writes);

@@ -328,6 +328,9 @@ BOOL DeleteTimerQueueTimer(HANDLE queue, HANDLE timer, HANDLE event)
 
 /* --------------------------------- clocks -------------------------------- */
 
+/* A loop that only looks at the clock comes to its end. */
+#define LOOK 100
+
 /* "Its resolution is limited to that of the system timer, which is typically
  * 10 to 16 milliseconds": Microsoft's page on GetTickCount, which also says
  * that it wraps around. */
@@ -336,7 +339,7 @@ ULONGLONG GetTickCount64(void)
     TIME now;
 
     enter(CALL_clock);
-    now = world.now;
+    now = world.now += LOOK;
     if ((world.scenario.liberties >> MAY_tick & 1) != 0)
         now -= now % 15625;
     return world.bootedAt + now / MS;
@@ -344,11 +347,10 @@ ULONGLONG GetTickCount64(void)
 
 DWORD GetTickCount(void) { return (DWORD)GetTickCount64(); }
 
-/* A loop that only looks at the clock comes to its end. */
 BOOL QueryPerformanceCounter(LARGE_INTEGER *now)
 {
     enter(CALL_clock);
-    now->QuadPart = (LONGLONG)(world.now += 20) * 10;
+    now->QuadPart = (LONGLONG)(world.now += LOOK) * 10;
     return TRUE;
 }
 

@@ -177,6 +177,7 @@ void Sleep(DWORD milliseconds)
 
 DWORD GetCurrentThreadId(void) { return 100 + (DWORD)world.running->number; }
 DWORD GetLastError(void) { return world.running->error; }
+void SetLastError(DWORD error) { world.running->error = error; }
 int WSAGetLastError(void) { return (int)world.running->error; }
 HANDLE GetCurrentProcess(void) { return INVALID_HANDLE_VALUE; }
 
@@ -242,6 +243,17 @@ LONG InterlockedExchange(volatile LONG *target, LONG value)
     interlocked(target);
     old = *target;
     *target = value;
+    point();
+    return old;
+}
+
+LONG InterlockedExchangeAdd(volatile LONG *target, LONG value)
+{
+    LONG old;
+
+    interlocked(target);
+    old = *target;
+    *target = old + value;
     point();
     return old;
 }

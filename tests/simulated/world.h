@@ -126,7 +126,7 @@ typedef struct CLIENT {
     BOOL lost;                      /* with it: the echo on its way         */
     /* For the checks: */
     unsigned received, written, discarded;  /* in packets that were taken   */
-    BOOL accepted, everIdle, failed, faulted, closed, lingered;
+    BOOL accepted, everIdle, lent, everLent, failed, faulted, closed, lingered;
     TIME postedAt, ownedAt, takenAt, silentSince;
     DWORD timeouts;
 } CLIENT;
@@ -280,7 +280,7 @@ _Noreturn void blame(const char *format, ...);
 void tell(const char *format, ...);
 void check_quiet(void);
 void check_line(BOOL error, const char *text, DWORD size);
-void check_post(CLIENT *client, DWORD timeouts);
+void check_post(CLIENT *client, DWORD timeouts, BOOL lent);
 void check_taken(const PACKET *packet);
 void check_cancel(CLIENT *client, const OP *op);
 void check_shutdown(CLIENT *client);

@@ -192,10 +192,14 @@ DWORD GetCurrentThreadId(void);
 HANDLE GetCurrentProcess(void);
 BOOL TerminateProcess(HANDLE, UINT);
 DWORD GetLastError(void);
+void SetLastError(DWORD);
 void InitializeSRWLock(SRWLOCK *);
 void AcquireSRWLockExclusive(SRWLOCK *);
 void ReleaseSRWLockExclusive(SRWLOCK *);
+#define min(a, b) ((a) < (b) ? (a) : (b))
+#define max(a, b) ((a) > (b) ? (a) : (b))
 LONG InterlockedExchange(volatile LONG *, LONG);
+LONG InterlockedExchangeAdd(volatile LONG *, LONG);
 LONG InterlockedCompareExchange(volatile LONG *, LONG, LONG comparand);
 void *InterlockedCompareExchangePointer(void *volatile *, void *, void *comparand);
 void InitializeSListHead(SLIST_HEADER *);

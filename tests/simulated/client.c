@@ -188,6 +188,8 @@ void user_step(void)
         if (scenario->event != CTRL_CLOSE_EVENT)
             blame("the user waits for nothing");
         world.pressAt = world.pressedAt[0] + 5000 * MS + world.stalled;
+        if (world.failed > 0)
+            world.pressAt = NEVER;  /* it may try again for seconds */
         if (world.now >= world.pressAt)
             blame("the console was closed, and five seconds are over");
         return;

@@ -11,7 +11,9 @@ With --races the build is the one that sees every access to memory. Exit
 status: 0 all as it should be, 1 not so, 2 it could not be built or asked.
 """
 
+import collections
 import concurrent.futures
+import json
 import os
 import pathlib
 import platform
@@ -131,6 +133,38 @@ def coverage(program, *runs):
         stdout=subprocess.PIPE, encoding="ascii",
         timeout=TIMEOUT).stdout.splitlines() if missed else []
     return len(blocks), sorted(lines)
+
+
+def wrong_in(trace):
+    """What is wrong with the text of a trace, or None."""
+    try:
+        events = json.loads(trace)
+    except ValueError as error:
+        return f"no JSON: {error}"
+    depths, outstanding = collections.Counter(), collections.Counter()
+    for event in events:
+        phase = event["ph"]
+        if phase in "BE":  # a thread's packets and work are nested
+            depths[event["tid"]] += 1 if phase == "B" else -1
+            if depths[event["tid"]] < 0:
+                return f"ends what has not begun: {event}"
+        elif phase in "be":  # a connection has one operation at a time
+            outstanding[event["id"]] += 1 if phase == "b" else -1
+            if outstanding[event["id"]] not in (0, 1):
+                return f"out of order: {event}"
+        elif phase not in "Mi":
+            return f"unknown: {event}"
+    return None
+
+
+def traces(program, count):
+    """Runs so many lives. Returns how many wrote a trace, and what is wrong
+    with the first that is."""
+    name = program.parent / "traces.txt"
+    done = run(program, "--count", count, "--traces", name)
+    texts = name.read_text(encoding="ascii").split("----\n")[:-1]
+    return len(texts), next(filter(None, map(wrong_in, texts)), (
+        done.stdout if done.returncode else None))
 
 
 def print_coverage(program):

@@ -209,7 +209,8 @@ typedef struct {
 } WORLD;
 
 extern WORLD world;
-extern BOOL story;  /* print what happens */
+extern BOOL story;    /* print what happens                               */
+extern FILE *traces;  /* where the traces of --trace go, or NULL            */
 
 /* ------------------------------ scheduler.c ------------------------------ */
 

@@ -25,6 +25,7 @@ ALL_RIGHT = re.compile(r"^\d+ lives, \d+ steps, all as they should be; "
 # How the lives are lived: the build, and arguments.
 KINDS = {"": ("plain", []), "faults": ("plain", ["--faults"]),
          "races": ("races", [])}
+TRACED = 400  # lives, some of which write a trace
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,11 @@ def test_a_seed_means_the_same_in_every_process(programs, how):
                 == lives(programs[kind], "--count", seed, *arguments))
 
 
+def test_every_trace_is_whole(programs):
+    count, wrong = simulate.traces(programs["plain"], TRACED)
+    assert count > TRACED / 10 and wrong is None, wrong
+
+
 def test_the_sources_are_covered(programs):
     blocks, missed = simulate.coverage(
         programs["plain"], ["--count", 4000], ["--count", 4000, "--faults"])
@@ -73,8 +79,11 @@ def check_found(directory, name):
     assert text.count(old) == 1, f"{source} has not once: {old}"
     broken = directory / source
     broken.write_text(text.replace(old, new), encoding="ascii")
-    kind, arguments = KINDS[how]
+    kind, arguments = KINDS.get(how, KINDS[""])
     program = simulate.build(kind, [broken], directory)
+    if how == "trace":
+        assert simulate.traces(program, TRACED)[1], f"not found: {name}"
+        return
     done = simulate.run(program, "--count", SEEDS, *arguments)
     assert re.search(r"^seed \d+: ", done.stdout, re.MULTILINE), (
         f"not found in {SEEDS} lives: {name}")

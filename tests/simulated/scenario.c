@@ -167,7 +167,7 @@ static void choose_user(void)
     plan->presses = roll(3) == 0 ? 1 + (int)roll(3) : 1;
     plan->early = plan->early || roll(world.faulty ? 2 : 3) == 0;
     plan->pressAt = roll(AMONG(chance, 100, 150, 300, 3000));
-    plan->patience = roll(2) ? 0 : roll(4000) * MS;
+    plan->patience = roll(2) ? 0 : (roll(4000) + plan->idle * 3000) * MS;
     plan->pause[0] = roll(2000) * MS;
     plan->pause[1] = (3100 + roll(1000)) * MS;
     plan->event = roll(8) == 0   ? CTRL_CLOSE_EVENT

@@ -197,6 +197,9 @@ MUTANTS = {
     "QuickEdit stays off": (
         "console.c", "void console_close(void) { log_unless(restore(), "
         '"SetConsoleMode"); }', "void console_close(void) {}", ""),
+    "QuickEdit: one takes the mode, and another ends the process": (
+        "console.c", "InterlockedCompareExchange(&savedMode, 0, 0);",
+        "InterlockedExchange(&savedMode, 0);", ""),
     "the listener is not closed": (
         "stop.c", "        && closesocket(stop->listener) != 0)\n",
         "        && stop->listener == 0)\n", ""),

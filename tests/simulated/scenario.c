@@ -181,8 +181,8 @@ static void choose_user(void)
         plan->presses = 3;
         plan->early = TRUE;
     }
-    plan->hasConsole = roll(3) == 0;
-    plan->quickEdit = plan->hasConsole && roll(2) != 0;
+    plan->hasConsole = roll(3) == 0 || plan->presses == 3;
+    plan->quickEdit = plan->hasConsole && roll(3) != 0;
     world.consoleMode = plan->quickEdit ? 0x40 : 0;
 }
 
@@ -242,7 +242,7 @@ DWORD fault_code(CALL call)
         const FAULT *fault = &world.scenario.faults[i];
 
         if (fault->call == call && count >= fault->first
-            && world.failures[call] < 40
+            && (call != CALL_accept || world.failures[call] < 40)
             && (count == fault->first
                 || (fault->every != 0
                     && (count - fault->first) % fault->every == 0))) {

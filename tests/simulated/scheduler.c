@@ -202,7 +202,6 @@ static void pass_time(void)
 
     if (world.outputStops)
         user_presses_again();
-
     next = next_time();
     if (!world.quiet && client_wakes() == NEVER
         && (next == NEVER || next > world.lastActivity + QUIET)) {

@@ -62,27 +62,17 @@ int WSACleanup(void)
 SOCKET WSASocketW(int family, int type, int protocol, LPWSAPROTOCOL_INFOW info,
                   GROUP group, DWORD flags)
 {
-    OBJECT *listener;
-
     CALL(WSASocketW, INVALID_SOCKET);
     if (family == AF_INET6 && world.scenario.noIpv6)
         return fails(WSAEAFNOSUPPORT), INVALID_SOCKET;
-    listener = object_open(LISTENER);
-    listener->dual = family != AF_INET6;
     world.listened = TRUE;
-    return (SOCKET)object_handle(listener);
+    return (SOCKET)object_handle(object_open(LISTENER));
 }
 
 int setsockopt(SOCKET sock, int level, int name, const char *value, int size)
 {
-    OBJECT *listener = listener_of(sock, "setsockopt");
-    BOOL on = *(const int *)(const void *)value;
-
     CALL(setsockopt, SOCKET_ERROR);
-    listener->dual |= level == IPPROTO_IPV6 && name == IPV6_V6ONLY && !on;
-    listener->exclusive |= name == SO_EXCLUSIVEADDRUSE && on;
-    listener->nodelay |= level == IPPROTO_TCP && name == TCP_NODELAY && on;
-    listener->keepalive |= name == SO_KEEPALIVE && on;
+    listener_of(sock, "setsockopt");
     return 0;
 }
 
@@ -107,7 +97,7 @@ int getsockopt(SOCKET sock, int level, int name, char *value, int *size)
 int bind(SOCKET sock, const SOCKADDR *address, int size)
 {
     CALL(bind, SOCKET_ERROR);
-    listener_of(sock, "bind")->bound = TRUE;
+    listener_of(sock, "bind");
     return 0;
 }
 
@@ -119,9 +109,6 @@ int listen(SOCKET sock, int backlog)
     OBJECT *listener = listener_of(sock, "listen");
 
     CALL(listen, SOCKET_ERROR);
-    if (!listener->exclusive || !listener->nodelay || !listener->keepalive
-        || !listener->dual || !listener->bound)
-        blame("the listener is not bound, or has not all of its options");
     listener->listens = TRUE;
     listener->backlog = backlog < 0 ? -backlog : backlog;
     if (backlog == SOMAXCONN)

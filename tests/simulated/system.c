@@ -197,20 +197,13 @@ BOOL WriteFile(HANDLE handle, const void *data, DWORD size, DWORD *written,
                OVERLAPPED *overlapped)
 {
     DWORD code = enter(CALL_WriteFile);
-    ULONG_PTR number = (ULONG_PTR)handle / 4 - 1;
-    OBJECT *file = &world.objects[number < MAX_OBJECTS ? number : 0];
+    OBJECT *file = object_at(handle, "WriteFile");
 
-    if (number >= MAX_OBJECTS
-        || (file->kind != OUTPUT && file->kind != FILE_HANDLE))
+    if (file->kind != OUTPUT && file->kind != FILE_HANDLE)
         blame("WriteFile: no file");
-    *written = 0;
-    if (code == ERROR_DISK_FULL && file->kind == FILE_HANDLE
-        && below(&world.liberty, 2) != 0)
-        *written = size / 2;
-    else if (code != 0)
+    *written = code == 0 ? size : size / 2;
+    if (code != 0 && (file->kind == OUTPUT || code != ERROR_DISK_FULL))
         return fails(code);
-    else
-        *written = size;
     if (file->kind == OUTPUT)
         write_line(file, data, size);
     else

@@ -83,8 +83,7 @@ typedef struct OBJECT {
     struct THREAD *thread;
     struct CLIENT *client;   /* a socket's                                  */
     ULONG_PTR key;
-    BOOL associated, skips, finSent;
-    BOOL bound, listens, exclusive, dual, nodelay, keepalive;
+    BOOL associated, skips, finSent, listens;
     int backlog;
     OP ops[MAX_OPS];
 } OBJECT;
@@ -251,6 +250,7 @@ _Noreturn void life_ends(int status);
 
 OBJECT *object_open(KIND kind);
 HANDLE object_handle(const OBJECT *object);
+OBJECT *object_at(HANDLE handle, const char *call);  /* of any kind */
 OBJECT *object_of(HANDLE handle, KIND kind, const char *call);
 void object_close(OBJECT *object);
 void locks_begin(void);

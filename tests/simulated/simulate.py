@@ -13,6 +13,7 @@ status: 0 all as it should be, 1 not so, 2 it could not be built or asked.
 
 import collections
 import concurrent.futures
+import hashlib
 import json
 import os
 import pathlib
@@ -174,6 +175,38 @@ def print_coverage(program):
           *dict.fromkeys(missed), sep="\n  ")
 
 
+FAILED = re.compile(r"^seed (\d+): (.*?)(?:\n +|; )after (\d+) steps",
+                    re.MULTILINE | re.DOTALL)
+
+
+def fewest_steps(program, arguments):
+    """The arguments of a life that fails, and more, with which it fails in
+    the same way after fewer steps: without some clients, and without some of
+    what Windows permits."""
+    liberties = re.findall(r"MAY_(\w+)", " ".join(
+        path.read_text(encoding="ascii") for path in HERE.glob("*.c")))
+    more = [["--clients", str(n)] for n in range(1, 10)]
+    more += [["--without", name] for name in dict.fromkeys(liberties)
+             if name != "##liberty"]
+
+    def steps(tried):
+        failed = FAILED.search(run(program, *tried).stdout)
+        return failed and (re.sub(r"\d+", "", failed[2]), int(failed[3]))
+    best = steps(arguments)
+    for each in more if best else ():
+        tried = steps([*arguments, *each])
+        if tried and tried[0] == best[0] and tried[1] < best[1]:
+            arguments, best = [*arguments, *each], tried
+    return arguments
+
+
+def source_hash():
+    """What the server's sources were, for who repeats it later."""
+    text = b"".join(path.read_bytes()
+                    for path in sorted((ROOT / "src").glob("*.[ch]")))
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
 def main(arguments):
     kind = "races" if "--races" in arguments else "plain"
     arguments = [each for each in arguments if each != "--races"]
@@ -186,13 +219,20 @@ def main(arguments):
     if arguments == ["--coverage"]:
         print_coverage(program)
         return 0
-    if "--count" not in arguments:
-        arguments = [*arguments, "--story"]
     done = run(program, *arguments)
-    print(done.stdout, end="")
-    failed = re.search(r"^seed (\d+): ", done.stdout, re.MULTILINE)
-    if failed and "--story" not in arguments:
-        print(f"To repeat it: make simulate SEED={failed[1]}")
+    failed = FAILED.search(done.stdout)
+    if failed or "--count" not in arguments:
+        more = ["--faults"] if "--faults" in arguments else []
+        if failed:
+            arguments = fewest_steps(program, ["--seed", failed[1], *more])
+        print(run(program, *arguments, "--story").stdout, end="")
+    else:
+        print(done.stdout, end="")
+    if failed:
+        more += ["--races"] if kind == "races" else []
+        print(f"To repeat it: make simulate SEED={failed[1]}"
+              + (f' ARGS="{" ".join(more)}"' if more else "")
+              + f" (sources {source_hash()})")
     return min(done.returncode, 2) if done.returncode >= 0 else 1
 
 

@@ -73,14 +73,18 @@ def mutants(chosen):
     return pytest.mark.parametrize("name", list(MUTANTS)[chosen])
 
 
-def check_found(directory, name):
+def build_mutant(directory, name):
     source, old, new, how = MUTANTS[name]
     text = (ROOT / "src" / source).read_text(encoding="ascii")
     assert text.count(old) == 1, f"{source} has not once: {old}"
     broken = directory / source
     broken.write_text(text.replace(old, new), encoding="ascii")
     kind, arguments = KINDS.get(how, KINDS[""])
-    program = simulate.build(kind, [broken], directory)
+    return simulate.build(kind, [broken], directory), how, arguments
+
+
+def check_found(directory, name):
+    program, how, arguments = build_mutant(directory, name)
     if how == "trace":
         assert simulate.traces(program, TRACED)[1], f"not found: {name}"
         return
@@ -99,3 +103,15 @@ def test_each_broken_server_is_found(tmp_path, programs, long, name):
     if not long:
         pytest.skip("takes minutes: --long")
     check_found(tmp_path, name)
+
+
+def test_a_failure_is_told_with_few_steps(tmp_path, programs):
+    program, *_ = build_mutant(tmp_path, "sends are cancelled with receives")
+    first = simulate.FAILED.search(simulate.run(program, "--count",
+                                                SEEDS).stdout)
+    arguments = simulate.fewest_steps(program, ["--seed", first[1]])
+    told = simulate.run(program, *arguments, "--story").stdout
+    last = simulate.FAILED.search(told)
+    assert last[1] == first[1] and "a WRITE is cancelled" in last[2]
+    assert int(last[3]) <= int(first[3])
+    assert re.search(r"ms  main 0 +> stopping reason=", told)

@@ -16,7 +16,7 @@ TEST_TIMEOUT = 120  # seconds; a test that needs longer says so
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true",
-                     help="all of the sweeps, not a part of each")
+                     help="all broken servers, not a part of them")
 
 
 @pytest.hookimpl(tryfirst=True)

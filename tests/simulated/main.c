@@ -149,9 +149,23 @@ static void write_covered(void)
     fclose(file);
 }
 
+/* Those calls that could have failed, and did not in any of the lives. */
+static void print_never_failed(const unsigned *failures)
+{
+#define CALL_FAILS(name, a, b, c, kind) a != 0,
+    static const BOOL can[] = {CALLS(CALL_FAILS)};
+    int i;
+
+    for (i = 0; i < CALL_COUNT; ++i)
+        if (can[i] && failures[i] == 0)
+            printf("never failed: %s\n", call_name((CALL)i));
+}
+
 int main(int argc, char **argv)
 {
+    static unsigned failures[CALL_COUNT];
     uint64_t last, hash = 0, steps = 0;
+    int i;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     parse(argc, argv);
@@ -162,7 +176,11 @@ int main(int argc, char **argv)
     for (last = seed + count; seed < last; ++seed) {
         hash = run();
         steps += world.steps;
+        for (i = 0; i < CALL_COUNT; ++i)
+            failures[i] += world.failures[i];
     }
+    if (faults && count > 1)
+        print_never_failed(failures);
     if (coveredName != NULL)
         write_covered();
     printf("%llu lives, %llu steps, all as they should be; the last: %016llx\n",

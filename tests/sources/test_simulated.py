@@ -5,15 +5,12 @@ purpose are found; a seed means the same in every process.
 """
 
 import re
-import sys
 
 import pytest
 
+from simulated import simulate
+from simulated.mutants import MUTANTS
 from support import ROOT
-
-sys.path.insert(0, str(ROOT / "tests" / "simulated"))
-import simulate  # noqa: E402  (a directory of sources, no package)
-from mutants import MUTANTS  # noqa: E402
 
 if simulate.why_not():
     pytest.skip(simulate.why_not(), allow_module_level=True)

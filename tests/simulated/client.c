@@ -187,7 +187,8 @@ void user_step(void)
     if (world.pressed == scenario->presses) {
         if (scenario->event != CTRL_CLOSE_EVENT)
             blame("the user waits for nothing");
-        world.pressAt = world.pressedAt[0] + 5000 * MS + world.stalled;
+        world.pressAt = world.pressedAt[0] + 5000 * MS + 2 * world.stalled;
+        /* Twice: after a sweep that was late main waits as long again. */
         if (world.failed > 0)
             world.pressAt = NEVER;  /* it may try again for seconds */
         if (world.now >= world.pressAt)
@@ -200,7 +201,7 @@ void user_step(void)
     if (world.pressed < scenario->presses)
         world.pressAt = world.now + scenario->pause[world.pressed > 1];
     else if (scenario->event == CTRL_CLOSE_EVENT)
-        world.pressAt = world.now + 5000 * MS + world.stalled;
+        world.pressAt = world.now + 5000 * MS + 2 * world.stalled;
     thread_start("console", handler_main, NULL);
 }
 

@@ -305,6 +305,7 @@ static void freeze(void)
 
     if (world.frozen + time > 5000 * MS)
         return;
+    tell("does not run for %u ms", (unsigned)(time / MS));
     world.frozen += time;
     world.stalled += time;
     me->ready = nothing;
@@ -331,6 +332,7 @@ void point(void)
 
         if (next != NEVER && next > world.now
             && next < world.now + 2000 * MS) {
+            tell("all are late by %u us", (unsigned)(next - world.now));
             world.stalled += next - world.now;
             world.now = next;
         }

@@ -96,12 +96,6 @@ static void cancel(const REGISTRY_ENTRY *entry, OVERLAPPED *overlapped,
         log_unless(GetLastError() == ERROR_NOT_FOUND, "CancelIoEx");
 }
 
-/* The difference is right also when the tick count wraps around. */
-static BOOL has_passed(LONG deadline)
-{
-    return (LONG)(GetTickCount() - (DWORD)deadline) >= 0;
-}
-
 void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD times)
 {
     DWORD timeout = entry->registry->idleTimeout;
@@ -110,14 +104,11 @@ void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD times)
         entry->deadline = (LONG)(GetTickCount() + times * timeout);
 }
 
+/* The difference is right also when the tick count wraps around. */
 BOOL registry_is_idle(const REGISTRY_ENTRY *entry)
 {
-    return entry->registry->idleTimeout != 0 && has_passed(entry->deadline);
-}
-
-BOOL registry_was_silent(const REGISTRY_ENTRY *entry)
-{
-    return entry->discarding && has_passed(entry->deadline);
+    return (entry->registry->idleTimeout != 0 || entry->discarding)
+           && (LONG)(GetTickCount() - (DWORD)entry->deadline) >= 0;
 }
 
 /* The owner may post another operation just before the cancel, which then hits
@@ -135,7 +126,7 @@ void registry_sweep(REGISTRY *registry)
             cancel(entry, NULL, "idle");
         else if (everything)
             cancel(entry, NULL, "stop");
-        else if (stops && (!entry->discarding || registry_was_silent(entry)))
+        else if (stops && (!entry->discarding || registry_is_idle(entry)))
             cancel(entry, entry->receive, "stop");
     ReleaseSRWLockExclusive(&registry->lock);
 }

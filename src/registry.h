@@ -68,7 +68,8 @@ void registry_sweep(REGISTRY *registry);
 
 /* The idle timeout. registry_set_deadline gives the operation that the owner is
  * about to post `times` the timeout; registry_is_idle says whether it has taken
- * longer. */
+ * longer, or, of a connection that discards, whether its client was silent for a
+ * second. */
 void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD times);
 BOOL registry_is_idle(const REGISTRY_ENTRY *entry);
 
@@ -84,6 +85,3 @@ void registry_drain(REGISTRY *registry, DWORD milliseconds);
  * is over and everything is being cancelled.
  */
 BOOL registry_discard(REGISTRY_ENTRY *entry);
-
-/* Returns whether it is discarding, and its client was silent for a second. */
-BOOL registry_was_silent(const REGISTRY_ENTRY *entry);

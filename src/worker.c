@@ -116,7 +116,7 @@ static void failed(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
     /* A cancelled READ. A sweep may have looked just before the connection began
      * to discard: it goes on until its client was silent for long enough. */
     if (stop_begun(&worker->server->stop) && ioInfo->rwMode == READ
-        && !registry_was_silent(&handleInfo->entry))
+        && !registry_is_idle(&handleInfo->entry))
         connection_finish(handleInfo);
     else
         connection_close(handleInfo, CLOSE_ERROR);

@@ -464,7 +464,8 @@ void check_end(int status)
         return;
     if (status != 0 && (status != 1 || !one_failed('E')))
         blame("status %d", status);
-    if (status != 0 && world.errors == 0 && world.failures[CALL_WriteFile] == 0)
+    if (status != 0 && world.errors == 0
+        && world.failures[CALL_WriteFile] == 0)
         blame("it does not say why it ends");
     check_left();
     if (status != 0)

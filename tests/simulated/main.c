@@ -104,7 +104,8 @@ static void on_death(void)
 
 static unsigned liberty_named(const char *name)
 {
-#define LIBERTY_BIT(liberty) + (strcmp(name, #liberty) == 0) * (1u << MAY_##liberty)
+#define LIBERTY_BIT(liberty) \
+    +(strcmp(name, #liberty) == 0) * (1u << MAY_##liberty)
     return 0 LIBERTIES(LIBERTY_BIT);
 }
 
@@ -183,8 +184,9 @@ int main(int argc, char **argv)
         print_never_failed(failures);
     if (coveredName != NULL)
         write_covered();
-    printf("%llu lives, %llu steps, all as they should be; the last: %016llx\n",
-           (unsigned long long)count, (unsigned long long)steps,
-           (unsigned long long)hash);
+    printf(
+        "%llu lives, %llu steps, all as they should be; the last: %016llx\n",
+        (unsigned long long)count, (unsigned long long)steps,
+        (unsigned long long)hash);
     return 0;
 }

@@ -171,7 +171,7 @@ MUTANTS = {
         "registry.c", "    return entry->registry->stop->cutAt == 0;\n",
         "    return TRUE;\n", ""),
     "a cancel ends a connection that just began to discard": (
-        "worker.c", "        && !registry_was_silent(&handleInfo->entry))\n",
+        "worker.c", "        && !registry_is_idle(&handleInfo->entry))\n",
         "        && !handleInfo->entry.discarding)\n", ""),
     "what was received is not echoed in the drain": (
         "worker.c", "    } else if (!handleInfo->entry.discarding) {\n",
@@ -255,13 +255,11 @@ MUTANTS = {
         "connection.c", "         (bytes - 1) / BYTES_PER_TIMEOUT + 1);\n",
         "         bytes > 70000 ? 0 : 1);\n", ""),
     "nothing is idle": (
-        "registry.c", "    return entry->registry->idleTimeout != 0 && "
-        "has_passed(entry->deadline);\n",
-        "    return entry->registry->idleTimeout > 99999 && "
-        "has_passed(entry->deadline);\n", ""),
+        "registry.c", "    return (entry->registry->idleTimeout != 0 ||",
+        "    return (entry->registry->idleTimeout > 99999 ||", ""),
     "ticks that wrap around": (
-        "registry.c", "    return (LONG)(GetTickCount() - (DWORD)deadline) "
-        ">= 0;\n", "    return GetTickCount() >= (DWORD)deadline;\n", ""),
+        "registry.c", "(LONG)(GetTickCount() - (DWORD)entry->deadline) >= 0",
+        "GetTickCount() >= (DWORD)entry->deadline", ""),
     "--concurrency is not passed on": (
         "main.c", "                                              "
         "options->concurrency);\n",

@@ -28,8 +28,8 @@ static unsigned choose(const char *name, unsigned oneIn, unsigned preset,
     add(name, value);
     return value;
 }
-#define CHOOSE(name, oneIn, preset, ...)                             \
-    choose(name, oneIn, preset, (const unsigned[]){__VA_ARGS__},     \
+#define CHOOSE(name, oneIn, preset, ...)                         \
+    choose(name, oneIn, preset, (const unsigned[]){__VA_ARGS__}, \
            sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
 
 static void choose_options(void)

@@ -37,7 +37,7 @@
 typedef uint64_t TIME, RANDOM;
 
 /* What Windows permits; each is explained where it is taken. */
-/* clang-format off: lists. */
+/* clang-format off */
 #define LIBERTIES(X)                                                         \
     X(at_once) X(early) X(short_send) X(cut) X(late_cancel) X(codes)         \
     X(release) X(stall) X(tick) X(dead_accept) X(blocks) X(destroy)          \

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <wchar.h>
 
-/* clang-format off: tables, several in a line. */
+/* clang-format off */
 
 #define WINAPI
 #define WSAAPI

@@ -141,6 +141,7 @@ void check_post(CLIENT *client, DWORD timeouts)
         client->everIdle = TRUE;
     client->ownedAt = client->takenAt;
     client->postedAt = world.now;
+    client->silentSince = client->cameAt;  /* if it discards, it goes on */
     client->timeouts = timeouts;
 }
 
@@ -155,10 +156,9 @@ void check_taken(const PACKET *packet)
     client->takenAt = world.now;
     if (world.lastActivity < world.now)
         world.lastActivity = world.now;
-    if (packet->bytes > 0
-        || (packet->code != 0
-            && world.now + EARLY < client->silentSince + LINGER))
-        client->silentSince = world.now;
+    client->cameAt = packet->bytes > 0 || packet->code != 0
+                         ? world.now
+                         : client->silentSince;
     if (packet->code != 0)
         client->failed = client->failed || packet->writes
                          || client->resetArrived;
@@ -194,7 +194,7 @@ void check_shutdown(CLIENT *client)
     if (client->received != client->echoed && !excused(client))
         blame("#%d: the FIN comes before %u bytes that were received",
               client_number(client), client->received - client->echoed);
-    client->silentSince = world.now;
+    client->silentSince = client->cameAt = world.now;
 }
 
 void check_close(const OBJECT *sock)

@@ -126,7 +126,7 @@ typedef struct CLIENT {
     /* For the checks: */
     unsigned received, written, discarded;  /* in packets that were taken   */
     BOOL accepted, everIdle, failed, faulted, closed, lingered;
-    TIME postedAt, ownedAt, takenAt, silentSince;
+    TIME postedAt, ownedAt, takenAt, cameAt, silentSince;
     DWORD timeouts;
 } CLIENT;
 

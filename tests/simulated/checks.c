@@ -131,14 +131,20 @@ static TIME time_allowed(const CLIENT *client)
     return (TIME)client->timeouts * world.scenario.idle * 1000 * MS;
 }
 
+/* A sweep that is `late` may have read the deadline of an earlier operation. */
+static void note_idle(CLIENT *client, TIME late)
+{
+    if (world.scenario.idle != 0
+        && world.now + EARLY + late >= client->ownedAt + time_allowed(client))
+        client->everIdle = TRUE;
+}
+
 /* ------------------------- one operation, one client --------------------- */
 
 /* A new operation: was the one before it idle? */
 void check_post(CLIENT *client, DWORD timeouts)
 {
-    if (world.scenario.idle != 0
-        && world.now + EARLY >= client->ownedAt + time_allowed(client))
-        client->everIdle = TRUE;
+    note_idle(client, 0);
     client->ownedAt = client->takenAt;
     client->postedAt = world.now;
     client->silentSince = client->cameAt;  /* if it discards, it goes on */
@@ -154,8 +160,7 @@ void check_taken(const PACKET *packet)
          packet->writes ? "WRITE" : "READ", client_number(client),
          packet->bytes, packet->code);
     client->takenAt = world.now;
-    if (world.lastActivity < world.now)
-        world.lastActivity = world.now;
+    something_moves(world.now);
     client->cameAt = packet->bytes > 0 || packet->code != 0
                          ? world.now
                          : client->silentSince;
@@ -175,11 +180,7 @@ void check_taken(const PACKET *packet)
 
 void check_cancel(CLIENT *client, const OP *op)
 {
-    /* A sweep that is late may have read the deadline of an earlier one. */
-    if (world.scenario.idle != 0
-        && world.now + EARLY + world.stalled
-               >= client->ownedAt + time_allowed(client))
-        client->everIdle = TRUE;
+    note_idle(client, world.stalled);
     if (client->everIdle)
         return;
     if (!stopping())
@@ -206,6 +207,7 @@ void check_close(const OBJECT *sock)
         if (op->overlapped != NULL)
             blame("#%d is closed with an operation outstanding",
                   client_number(client));
+    note_idle(client, 0);
     client->lingered = sock->finSent
                        && world.now + EARLY >= client->silentSince + LINGER;
     if (client->received != client->echoed && !excused(client))

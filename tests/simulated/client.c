@@ -132,8 +132,7 @@ static void give(CLIENT *client)
 
 void client_step(CLIENT *client)
 {
-    if (world.lastActivity < world.now)
-        world.lastActivity = world.now;
+    something_moves(world.now);
     if (client->state == AWAY)
         arrive(client);
     else if (reads(client) && (below(&world.order, 2) || !sends(client)))

@@ -132,15 +132,14 @@ THREAD *thread_start(const char *role, unsigned (*start)(void *),
         __asan_unpoison_memory_region(thread->stack, STACK_SIZE);
     top = (void **)(void *)(thread->stack + STACK_SIZE) - 2;
     *top = (void *)fibre_main;
-    thread->sp = top - 6;
-    thread->state = READY;
-    thread->role = role;
-    thread->number = number;
-    thread->start = start;
-    thread->argument = argument;
-    thread->onPort = thread->served = FALSE;
-    thread->object = NULL;
-    thread->error = 0;
+    *thread = (THREAD){.state = READY,
+                       .sp = top - 6,
+                       .stack = thread->stack,
+                       .role = role,
+                       .number = number,
+                       .start = start,
+                       .argument = argument,
+                       .clock = thread->clock};
     return thread;
 }
 
@@ -297,6 +296,12 @@ static void schedule(void)
 
 BOOL nothing(void *unused) { return FALSE; }
 
+void something_moves(TIME time)
+{
+    if (world.lastActivity < time)
+        world.lastActivity = time;
+}
+
 /* This thread alone does not run for a while; for the port it does. */
 static void freeze(void)
 {
@@ -312,8 +317,7 @@ static void freeze(void)
     me->object = NULL;
     me->wakeAt = world.now + time;
     me->state = WAITING;
-    if (me->wakeAt > world.lastActivity)
-        world.lastActivity = me->wakeAt;
+    something_moves(me->wakeAt);
 }
 
 void point(void)

@@ -15,13 +15,9 @@ static OBJECT *socket_of(SOCKET sock, const char *call)
 
 static OBJECT *listener_of(SOCKET sock, const char *call)
 {
-    OBJECT *listener = object_of((HANDLE)sock, LISTENER, call);
-
-    if (!world.winsock)
-        blame("%s after WSACleanup or before WSAStartup", call);
-    if (listener == NULL && !world.listened)
-        blame("%s: there is no such socket yet", call);
-    return listener;
+    if (!world.winsock || !world.listened)
+        blame("%s after WSACleanup, or before there is a socket", call);
+    return object_of((HANDLE)sock, LISTENER, call);
 }
 
 static int no_socket(DWORD code)
@@ -120,7 +116,6 @@ int listen(SOCKET sock, int backlog)
 int getsockname(SOCKET sock, SOCKADDR *address, int *size)
 {
     CALL(getsockname, SOCKET_ERROR);
-
     listener_of(sock, "getsockname");
     ((SOCKADDR_IN *)(void *)address)->sin_port = htons(9190);
     return 0;
@@ -161,12 +156,11 @@ static SOCKET accept_client(CLIENT *client, SOCKADDR *address)
  * closesocket; Wine says 995. */
 static SOCKET released(void)
 {
-    unsigned which = may(MAY_release, 1) ? below(&world.liberty, 3) : 0;
+    static const DWORD codes[] = {WSAEINTR, WSAENOTSOCK,
+                                  ERROR_OPERATION_ABORTED};
 
     tell("accept is released");
-    fails(which == 0   ? WSAEINTR
-          : which == 1 ? WSAENOTSOCK
-                       : ERROR_OPERATION_ABORTED);
+    fails(codes[may(MAY_release, 1) ? below(&world.liberty, 3) : 0]);
     return INVALID_SOCKET;
 }
 
@@ -200,13 +194,10 @@ static OP *op_begin(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
             blame("#%d has more operations than %d",
                   client_number(sock->client), MAX_OPS);
     overlapped->Internal = 0x103; /* STATUS_PENDING */
-    overlapped->InternalHigh = 0;
-    op->overlapped = overlapped;
-    op->buffer = buffer->buf;
-    op->size = buffer->len;
-    op->moved = 0;
-    op->writes = writes;
-    op->cancelled = FALSE;
+    *op = (OP){.overlapped = overlapped,
+               .buffer = buffer->buf,
+               .size = buffer->len,
+               .writes = writes};
     clock_release(&op->clock);
     kernel_takes(overlapped, sizeof *overlapped);
     kernel_takes(op->buffer, op->size);

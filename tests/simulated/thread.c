@@ -72,9 +72,8 @@ HANDLE CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual, BOOL set,
                     const WCHAR *name)
 {
     CALL(CreateEventW, NULL);
-    OBJECT *event;
+    OBJECT *event = object_open(EVENT);
 
-    event = object_open(EVENT);
     event->manual = manual;
     event->set = set;
     return object_handle(event);

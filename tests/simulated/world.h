@@ -240,6 +240,7 @@ BOOL fails(DWORD code);
  * it is ready. nothing is never ready. */
 BOOL wait_for(BOOL (*ready)(void *), void *object, DWORD milliseconds);
 BOOL nothing(void *unused);
+void something_moves(TIME time);  /* until then it is not quiet */
 
 THREAD *thread_start(const char *role, unsigned (*start)(void *),
                      void *argument);

@@ -23,7 +23,7 @@ WHOLE_FILES = {"server/test_bad_input.py", "sources/test_nmake.py",
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true",
-                     help="all of the sweeps, not a part of each")
+                     help="all broken servers, not a part of them")
     parser.addoption("--brief", action="store_true",
                      help="without the tests that are marked as thorough")
 

@@ -11,6 +11,8 @@ Each part has servers of its own; every byte that comes back is compared:
            (tests/checked), with random delays
   input    --lines random command lines in one process, --starts with a
            process for each
+  lives    --lives lives of its sources on the simulated Windows, one in ten of
+           them with calls that fail
 
 While clients are there memory, handles and threads are sampled. They have to
 be flat: a line through the samples of the second half (the first is for
@@ -40,6 +42,7 @@ import command_lines
 import support
 from parts import descriptors, process_info, program, words
 from parts.arguments import Parser, within
+from simulated import simulate
 from soak_clients import CYCLES, MIXED, STOPS, Crowd, Wrong
 from support import CHECKED, Server, launch, wait_until, windows_path
 
@@ -379,8 +382,28 @@ def odd_input(soak):
         "  one process each{:>11,} {:>11,} {:>11,}".format(*counts, *real))
 
 
+def lives(soak):
+    if simulate.why_not():
+        soak.screen.say(f"lives: left out; {simulate.why_not()}")
+        return
+    wanted, done, first = soak.options.lives, 0, soak.seed * 1_000_000
+    program = simulate.build()
+    while done < wanted:
+        count = min(wanted - done, 10_000)
+        soak.screen.progress(f"lives {done:,} of {wanted:,}")
+        faults = ["--faults"] if done // 10_000 % 10 == 9 else []
+        told = simulate.run(program, "--seed", first + done, "--count", count,
+                            *faults)
+        if told.returncode != 0:
+            failed = simulate.FAILED.search(told.stdout)
+            raise Wrong(" ".join(failed[0].split()) if failed
+                        else one_line(told.stdout))
+        done += count
+    soak.screen.say(f"lives: {wanted:,}, each as it should be")
+
+
 PARTS = {"mixed": mixed, "cycles": cycles, "volume": volume, "stops": stops,
-         "input": odd_input}
+         "input": odd_input, "lives": lives}
 
 
 # ------------------------------ command line --------------------------------
@@ -398,6 +421,7 @@ def parse_arguments(arguments):
             ("seconds", float, 10**6, 1200), ("cycles", int, 10**9, 100_000),
             ("gigabytes", float, 10**6, 5), ("stops", int, 10**6, 200),
             ("lines", int, 10**8, 200_000), ("starts", int, 10**6, 1000),
+            ("lives", int, 10**9, 1_000_000),
             ("seed", int, 10**9, 1)):
         parser.add_argument(
             f"--{name}", metavar="N", default=default,

@@ -55,7 +55,7 @@ def verdict(result, status):
 def test_a_short_soak():
     result = run_soak("--seconds", 8, "--cycles", 501, "--gigabytes", 0.03,
                       "--stops", 3, "--lines", 3000, "--starts", 30,
-                      "--seed", 7)
+                      "--lives", 300, "--seed", 7)
     # Some seconds are too short to judge what rises: that is for a long one.
     rise = r"mixed: \w+ rose by [^;]+ in the second half, more than [\d,]+"
     assert re.fullmatch(f"soak: (passed|FAILED: {rise}(; {rise})*)",
@@ -71,7 +71,8 @@ def test_a_short_soak():
             "connections=1 received=30000000 sent=30000000 failed=0 live=0\n",
             r"stops: 3 under load, each with status 0\n",
             r"in one process +\d+ +\d+ +[\d,]{4,}\n",
-            r"one process each +\d+ +\d+ +\d\d\n"):
+            r"one process each +\d+ +\d+ +\d\d\n",
+            r"lives: 300, each as it should be\n"):
         assert re.search(pattern, result.stdout), pattern
     for measure in ("memory KB", "handles", "threads"):
         assert len(re.findall(f"^  {measure} ", result.stdout,

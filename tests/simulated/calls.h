@@ -5,7 +5,7 @@
  */
 #pragma once
 
-/* clang-format off: a table. */
+/* clang-format off */
 #define CALLS(X)                                                             \
     X(WSAStartup, 10091, 10092, 10091, E)                                    \
     X(WSACleanup, 10093, 10050, 10093, N)                                    \

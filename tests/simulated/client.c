@@ -132,8 +132,7 @@ static void give(CLIENT *client)
 
 void client_step(CLIENT *client)
 {
-    if (world.lastActivity < world.now)
-        world.lastActivity = world.now;
+    something_moves(world.now);
     if (client->state == AWAY)
         arrive(client);
     else if (reads(client) && (below(&world.order, 2) || !sends(client)))
@@ -188,6 +187,9 @@ void user_step(void)
         if (scenario->event != CTRL_CLOSE_EVENT)
             blame("the user waits for nothing");
         world.pressAt = world.pressedAt[0] + 5000 * MS + 2 * world.stalled;
+        /* Twice: after a sweep that was late main waits as long again. */
+        if (world.failed > 0)
+            world.pressAt = NEVER;  /* it may try again for seconds */
         if (world.now >= world.pressAt)
             blame("the console was closed, and five seconds are over");
         return;
@@ -198,7 +200,7 @@ void user_step(void)
     if (world.pressed < scenario->presses)
         world.pressAt = world.now + scenario->pause[world.pressed > 1];
     else if (scenario->event == CTRL_CLOSE_EVENT)
-        world.pressAt = world.now + 5000 * MS + world.stalled;
+        world.pressAt = world.now + 5000 * MS + 2 * world.stalled;
     thread_start("console", handler_main, NULL);
 }
 

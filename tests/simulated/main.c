@@ -1,15 +1,17 @@
 /*
  * main.c - seeds, one life each.
  *
- * usage: simulate [--seed N] [--count N] [--faults] [--story]
- *                 [--without LIBERTY] [--clients N] [--covered FILE]
+ * usage: simulate [--seed N] [--count N] [--faults] [--story] [--clients N]
+ *                 [--without LIBERTY] [--covered FILE] [--traces FILE]
  *
  * Runs the lives of `count` seeds from N on. Stops at the first one that is
- * not as it should be, and says what is wrong: status 1.
+ * not as it should be, and says what is wrong: status 1. --without turns off
+ * what Windows permits, --clients leaves out the clients above a number.
  */
 #include "world.h"
 
 BOOL story;
+FILE *traces;
 
 int server_main(int argc, char **argv);
 extern char data_begin[], data_end[], bss_begin[], bss_end[];
@@ -61,18 +63,16 @@ static int program(void)
     return server_main(i, argv);
 }
 
-typedef struct {
-    uint64_t seed, count;
-    BOOL faults;
-    unsigned without;
-    int clients;
-    const char *covered;
-} ARGUMENTS;
+static uint64_t seed = 1, count = 1;
+static BOOL faults;
+static unsigned without;
+static int clients;
+static const char *coveredName;
 
 /* One life. Returns what happened, as a number. */
-static uint64_t run(const ARGUMENTS *arguments, uint64_t seed)
+static uint64_t run(void)
 {
-    RANDOM random = seed * 2 + (arguments->faults ? 1 : 0);
+    RANDOM random = seed * 2 + (faults ? 1 : 0);
 
     memory_end();
     memset(&world, 0, sizeof world);
@@ -80,7 +80,7 @@ static uint64_t run(const ARGUMENTS *arguments, uint64_t seed)
     locks_begin();
     races_begin();
     world.seed = seed;
-    world.faulty = arguments->faults;
+    world.faulty = faults;
     world.hash = 0xcbf29ce484222325u;
     world.order = draw(&random);
     world.liberty = draw(&random);
@@ -88,9 +88,9 @@ static uint64_t run(const ARGUMENTS *arguments, uint64_t seed)
     object_open(OUTPUT);
     object_open(OUTPUT);
     scenario_make();
-    world.scenario.liberties &= ~arguments->without;
-    if (arguments->clients > 0 && arguments->clients < world.scenario.clients)
-        world.scenario.clients = arguments->clients;
+    world.scenario.liberties &= ~without;
+    if (clients > 0 && clients < world.scenario.clients)
+        world.scenario.clients = clients;
     check_end(live(program));
     return world.hash;
 }
@@ -102,81 +102,91 @@ static void on_death(void)
     fflush(stdout);
 }
 
-static LIBERTY liberty_named(const char *name)
+static unsigned liberty_named(const char *name)
 {
-#define LIBERTY_TEXT(name) #name,
-    static const char *const names[] = {LIBERTIES(LIBERTY_TEXT)};
-    int i;
-
-    for (i = 0; i < LIBERTY_COUNT; ++i)
-        if (strcmp(names[i], name) == 0)
-            return (LIBERTY)i;
-    printf("no such liberty: %s; there are:", name);
-    for (i = 0; i < LIBERTY_COUNT; ++i)
-        printf(" %s", names[i]);
-    printf("\n");
-    exit(2);
+#define LIBERTY_BIT(liberty) \
+    +(strcmp(name, #liberty) == 0) * (1u << MAY_##liberty)
+    return 0 LIBERTIES(LIBERTY_BIT);
 }
 
-static void parse(ARGUMENTS *arguments, int argc, char **argv)
+static void parse(int argc, char **argv)
 {
     int i;
 
     for (i = 1; i < argc; ++i) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        const char *name = argv[i], *value = argv[i + 1];
 
-        if (strcmp(argv[i], "--faults") == 0)
-            arguments->faults = TRUE;
-        else if (strcmp(argv[i], "--story") == 0)
+        if (strcmp(name, "--faults") == 0)
+            faults = TRUE;
+        else if (strcmp(name, "--story") == 0)
             story = TRUE;
-        else if (strcmp(argv[i], "--seed") == 0 && ++i < argc)
-            arguments->seed = strtoull(value, NULL, 10);
-        else if (strcmp(argv[i], "--count") == 0 && ++i < argc)
-            arguments->count = strtoull(value, NULL, 10);
-        else if (strcmp(argv[i], "--clients") == 0 && ++i < argc)
-            arguments->clients = atoi(value);
-        else if (strcmp(argv[i], "--covered") == 0 && ++i < argc)
-            arguments->covered = value;
-        else if (strcmp(argv[i], "--without") == 0 && ++i < argc)
-            arguments->without |= 1u << liberty_named(value);
+        else if (++i == argc)
+            exit(2);
+        else if (strcmp(name, "--seed") == 0)
+            seed = strtoull(value, NULL, 10);
+        else if (strcmp(name, "--count") == 0)
+            count = strtoull(value, NULL, 10);
+        else if (strcmp(name, "--clients") == 0)
+            clients = atoi(value);
+        else if (strcmp(name, "--covered") == 0)
+            coveredName = value;
+        else if (strcmp(name, "--traces") == 0)
+            traces = fopen(value, "w");
+        else if (strcmp(name, "--without") == 0 && liberty_named(value) != 0)
+            without |= liberty_named(value);
         else
-            exit((printf("what is %s?\n", argv[i]), 2));
+            exit(2);
     }
 }
 
-static void write_covered(const char *name)
+static void write_covered(void)
 {
     size_t size = (size_t)(etext - __executable_start), i;
-    FILE *file = fopen(name, "w");
+    FILE *file = fopen(coveredName, "w");
 
-    for (i = 0; i < size && file != NULL; ++i)
+    for (i = 0; i < size; ++i)
         if (covered[i])
             fprintf(file, "%zx\n", i);
-    if (file == NULL || fclose(file) != 0)
-        exit(2);
+    fclose(file);
+}
+
+/* Those calls that could have failed, and did not in any of the lives. */
+static void print_never_failed(const unsigned *failures)
+{
+#define CALL_FAILS(name, a, b, c, kind) a != 0,
+    static const BOOL can[] = {CALLS(CALL_FAILS)};
+    int i;
+
+    for (i = 0; i < CALL_COUNT; ++i)
+        if (can[i] && failures[i] == 0)
+            printf("never failed: %s\n", call_name((CALL)i));
 }
 
 int main(int argc, char **argv)
 {
-    ARGUMENTS arguments = {1, 1, FALSE, 0, 0, NULL};
-    uint64_t seed, hash = 0, steps = 0;
+    static unsigned failures[CALL_COUNT];
+    uint64_t last, hash = 0, steps = 0;
+    int i;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    parse(&arguments, argc, argv);
+    parse(argc, argv);
     if (__sanitizer_set_death_callback)
         __sanitizer_set_death_callback(on_death);
-    if (arguments.covered != NULL)
+    if (coveredName != NULL)
         covered = calloc(1, (size_t)(etext - __executable_start));
-    for (seed = arguments.seed; seed - arguments.seed < arguments.count;
-         ++seed) {
-        hash = run(&arguments, seed);
+    for (last = seed + count; seed < last; ++seed) {
+        hash = run();
         steps += world.steps;
+        for (i = 0; i < CALL_COUNT; ++i)
+            failures[i] += world.failures[i];
     }
-    if (arguments.covered != NULL)
-        write_covered(arguments.covered);
+    if (faults && count > 1)
+        print_never_failed(failures);
+    if (coveredName != NULL)
+        write_covered();
     printf(
         "%llu lives, %llu steps, all as they should be; the last: %016llx\n",
-        (unsigned long long)arguments.count, (unsigned long long)steps,
+        (unsigned long long)count, (unsigned long long)steps,
         (unsigned long long)hash);
     return 0;
 }

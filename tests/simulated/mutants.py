@@ -2,7 +2,8 @@
 
 MUTANTS: name -> (file, what is replaced, by what, how it is run). What is
 replaced has to be there once. How it is run: "" in a usual life, "faults"
-where calls fail, "races" in the build that sees every access to memory.
+where calls fail, "races" in the build that sees every access to memory,
+"trace" where the traces are looked at.
 """
 
 # ----------------------------- pieces of sources ----------------------------
@@ -24,18 +25,19 @@ MUTANTS = {
         "connection.c", FREE, FREE + "    handleInfo->id = 0;\n", ""),
     "freed twice": ("connection.c", FREE, FREE + FREE, ""),
     "one byte too many": (
-        "worker.c", RECEIVED, RECEIVED +
-        "    ((char *)handleInfo)[sizeof *handleInfo + BUF_SIZE] = 0;\n", ""),
+        "worker.c", RECEIVED, RECEIVED
+        + "    ((char *)handleInfo)[sizeof *handleInfo + BUF_SIZE] = 0;\n",
+        ""),
     "a zero behind a full buffer": (
-        "worker.c", RECEIVED, RECEIVED +
-        "    handleInfo->buffer.data[bytes] = 0;\n", ""),
+        "worker.c", RECEIVED, RECEIVED
+        + "    handleInfo->buffer.data[bytes] = 0;\n", ""),
     "not freed": ("connection.c", FREE, "", ""),
     "a buffer is not given back": (
         "connection.c", "    buffer_return(&handleInfo->buffer);\n" + FREE,
         FREE, ""),
     "given back before the close of the echo": (
-        "worker.c", ECHO, "    {\n        buffer_return(buffer);\n" + ECHO +
-        "    }\n", ""),
+        "worker.c", ECHO, "    {\n        buffer_return(buffer);\n" + ECHO
+        + "    }\n", ""),
     "batches are not freed": ("main.c", "    free(program->batches);\n", "",
                               ""),
     "kept buffers are not freed": (
@@ -57,8 +59,8 @@ MUTANTS = {
 
     # ------------------------------ ownership ------------------------------
     "received while it sends": (
-        "worker.c", ECHO, "    {\n" + ECHO +
-        "        connection_read(handleInfo, FALSE);\n    }\n", ""),
+        "worker.c", ECHO, "    {\n" + ECHO
+        + "        connection_read(handleInfo, FALSE);\n    }\n", ""),
     "a failed packet is taken for a success": (
         "worker.c", "               bytesTrans, ok ? NO_ERROR : "
         "GetLastError());\n", "               bytesTrans, NO_ERROR);\n", ""),
@@ -122,8 +124,8 @@ MUTANTS = {
         "echo.c", "    return bytes;\n",
         "    return bytes > 5000 ? bytes - 1 : bytes;\n", ""),
     "bytes are counted twice": (
-        "worker.c", RECEIVED, RECEIVED +
-        "    handleInfo->received += bytes;\n", ""),
+        "worker.c", RECEIVED, RECEIVED
+        + "    handleInfo->received += bytes;\n", ""),
     "a failed send counts": (
         "worker.c", "    handleInfo->sent += bytes;\n",
         "    handleInfo->sent += wsaBuf.len;\n", ""),
@@ -169,7 +171,7 @@ MUTANTS = {
         "registry.c", "    return entry->registry->stop->cutAt == 0;\n",
         "    return TRUE;\n", ""),
     "a cancel ends a connection that just began to discard": (
-        "worker.c", "        && !registry_was_silent(&handleInfo->entry))\n",
+        "worker.c", "        && !registry_is_idle(&handleInfo->entry))\n",
         "        && !handleInfo->entry.discarding)\n", ""),
     "what was received is not echoed in the drain": (
         "worker.c", "    } else if (!handleInfo->entry.discarding) {\n",
@@ -195,6 +197,9 @@ MUTANTS = {
     "QuickEdit stays off": (
         "console.c", "void console_close(void) { log_unless(restore(), "
         '"SetConsoleMode"); }', "void console_close(void) {}", ""),
+    "QuickEdit: one takes the mode, and another ends the process": (
+        "console.c", "InterlockedCompareExchange(&savedMode, 0, 0);",
+        "InterlockedExchange(&savedMode, 0);", ""),
     "the listener is not closed": (
         "stop.c", "        && closesocket(stop->listener) != 0)\n",
         "        && stop->listener == 0)\n", ""),
@@ -230,12 +235,12 @@ MUTANTS = {
         "registry.c", "    if (live == 0 || live + 1 == registry->limit)\n",
         "    if (live == 0)\n", ""),
     "a lost wake-up: set before it counts": (
-        "registry.c", "    live = --registry->live;\n" + UNLOCK +
-        "    if (live == 0 || live + 1 == registry->limit)\n"
+        "registry.c", "    live = --registry->live;\n" + UNLOCK
+        + "    if (live == 0 || live + 1 == registry->limit)\n"
         "        fatal_unless(SetEvent(registry->fewer), "
         "\"SetEvent (registry)\");\n",
-        "    SetEvent(registry->fewer);\n    live = --registry->live;\n" +
-        UNLOCK, ""),
+        "    SetEvent(registry->fewer);\n    live = --registry->live;\n"
+        + UNLOCK, ""),
     "a backlog of 200": (
         "listener.c", "SOMAXCONN_HINT(65535)", "SOMAXCONN", ""),
     "a backlog of 5": ("listener.c", "SOMAXCONN_HINT(65535)", "5", ""),
@@ -250,13 +255,11 @@ MUTANTS = {
         "connection.c", "         (bytes - 1) / BYTES_PER_TIMEOUT + 1);\n",
         "         bytes > 70000 ? 0 : 1);\n", ""),
     "nothing is idle": (
-        "registry.c", "    return entry->registry->idleTimeout != 0 && "
-        "has_passed(entry->deadline);\n",
-        "    return entry->registry->idleTimeout > 99999 && "
-        "has_passed(entry->deadline);\n", ""),
+        "registry.c", "    return (entry->registry->idleTimeout != 0 ||",
+        "    return (entry->registry->idleTimeout > 99999 ||", ""),
     "ticks that wrap around": (
-        "registry.c", "    return (LONG)(GetTickCount() - (DWORD)deadline) "
-        ">= 0;\n", "    return GetTickCount() >= (DWORD)deadline;\n", ""),
+        "registry.c", "(LONG)(GetTickCount() - (DWORD)entry->deadline) >= 0",
+        "GetTickCount() >= (DWORD)entry->deadline", ""),
     "--concurrency is not passed on": (
         "main.c", "                                              "
         "options->concurrency);\n",
@@ -271,10 +274,15 @@ MUTANTS = {
         "file.handle != NULL && file.used", "    if (file.handle != NULL && "
         "file.used", ""),
     "the trace has no end": (
-        "trace.c", '    add(end, strlen(end), TRUE);\n', "", ""),
-    "the trace is told after the post": (
+        "trace.c", '    add(end, strlen(end), TRUE);\n', "", "trace"),
+    "the post is not in the trace": (
         "connection.c", "    TRACE(trace_post(handleInfo->id, mode, "
-        "ioInfo->wsaBuf.len));\n", "", ""),
+        "ioInfo->wsaBuf.len));\n", "", "trace"),
+    "an event of the trace is cut": (
+        "trace.c",
+        "    if (length < start || (size_t)length + 1 >= sizeof line)\n"
+        "        return;\n",
+        "    if (length > 120)\n        length = 120;\n", "trace"),
     "the timer is not waited for": (
         "trace.c", "        && !DeleteTimerQueueTimer(NULL, timer, "
         "INVALID_HANDLE_VALUE))\n",

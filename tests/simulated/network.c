@@ -188,8 +188,7 @@ void network_step(CLIENT *client)
     BOOL can[3];
     unsigned which = below(&world.order, 3), i;
 
-    if (world.lastActivity < world.now)
-        world.lastActivity = world.now;
+    something_moves(world.now);
     can[0] = carries(client);
     can[1] = read_can(client);
     can[2] = write_can(client);

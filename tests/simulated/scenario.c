@@ -17,75 +17,63 @@ static void add(const char *name, unsigned value)
 
 /* --------------------------------- options ------------------------------- */
 
-static void choose_workers(void)
+/* An option is given one time in so many, with one of its values. */
+static unsigned choose(const char *name, unsigned oneIn, unsigned preset,
+                       const unsigned *values, size_t count)
 {
-    plan->cpus = 1 + roll(4);
-    plan->workers = plan->concurrency = plan->cpus;
-    if (roll(3) == 0)
-        add("--workers", plan->workers = 1 + roll(4));
-    if (roll(4) == 0)
-        add("--concurrency", plan->concurrency = 1 + roll(3));
-    if (roll(3) == 0)
-        add("--batch", AMONG(chance, 2, 3, 16, 256));
-    if (roll(3) == 0)
-        add("--inline", AMONG(chance, 1, 2, 7, 1000));
-    if (roll(8) == 0)
-        add("--post", 1 + roll(5));
-}
+    unsigned value = values[roll((unsigned)count)];
 
-static void choose_limits(void)
-{
-    if (roll(4) == 0)
-        add("--max-connections", plan->limit = 1 + roll(3));
-    if (roll(4) == 0)
-        add("--idle-timeout", plan->idle = 1 + roll(3));
-    plan->drain = 5;
-    if (roll(2) == 0)
-        add("--drain-timeout", plan->drain = roll(4));
-    if (roll(4) == 0)
-        add("--buffer", AMONG(chance, 4096, 5000, 16384, 1048576, 1048576));
-    if (roll(3) == 0)
-        add("--zero-byte-recv", NO_VALUE);
+    if (roll(oneIn) != 0)
+        return preset;
+    add(name, value);
+    return value;
 }
+#define CHOOSE(name, oneIn, preset, ...)                         \
+    choose(name, oneIn, preset, (const unsigned[]){__VA_ARGS__}, \
+           sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
 
-static void choose_words(void)
+static void choose_options(void)
 {
     static const char *const work[] = {"1", "5:spin", "20:sleep", "2:spin"};
 
+    plan->cpus = 1 + roll(4);
+    plan->workers = CHOOSE("--workers", 3, plan->cpus, 1, 2, 3, 4);
+    plan->concurrency = CHOOSE("--concurrency", 4, plan->cpus, 1, 2, 3);
+    CHOOSE("--batch", 3, 1, 2, 3, 16, 256);
+    CHOOSE("--inline", 3, 0, 1, 2, 7, 1000);
+    CHOOSE("--post", 8, 0, 1, 2, 5);
+    plan->limit = CHOOSE("--max-connections", 4, 0, 1, 2, 3);
+    plan->idle = CHOOSE("--idle-timeout", 4, 0, 1, 2, 3);
+    plan->drain = CHOOSE("--drain-timeout", 2, 5, 0, 1, 2, 3);
+    CHOOSE("--buffer", 4, 0, 4096, 5000, 16384, 1048576, 1048576);
+    CHOOSE("--zero-byte-recv", 3, 0, NO_VALUE);
+    plan->trace = CHOOSE("--trace=file", 4, 0, NO_VALUE) != 0;
     if (roll(12) == 0) {
         add("--work", NO_VALUE);
         add(work[roll(4)], NO_VALUE);
     }
-    if ((plan->trace = roll(4) == 0) != 0)
-        add("--trace=file", NO_VALUE);
-    if (roll(5) == 0)
-        add("-v", NO_VALUE);
-    else if (!plan->trace && (plan->quiet = roll(40) == 0) != 0)
-        add("-q", NO_VALUE);
-    if (roll(12) == 0) {
-        add("--bind", NO_VALUE);
+    if (CHOOSE("-v", 5, 0, NO_VALUE) == 0 && !plan->trace)
+        plan->quiet = CHOOSE("-q", 40, 0, NO_VALUE) != 0;
+    if (CHOOSE("--bind", 12, 0, NO_VALUE) != 0)
         add(roll(2) ? "127.0.0.1" : "::1", NO_VALUE);
-    } else {
+    else
         plan->noIpv6 = roll(6) == 0;
-    }
 }
 
 /* Command lines that print, or say what is wrong, and end. */
 static void choose_wrong(void)
 {
-    static const struct {
-        const char *word, *value;
-        int status;
-    } wrong[] = {{"--help", NULL, 0},      {"-V", NULL, 0},
-                 {"--workers", "0", 2},    {"--workers", "1x", 2},
-                 {"-w", NULL, 2},          {"--bind", "nonsense", 2},
-                 {"--bind", "", 2},        {"--bind", "224.0.0.1", 2},
-                 {"--bind", "ff02::1", 2}, {"--bind", "255.255.255.255", 2},
-                 {"--work", "3:run", 2},   {"--trace", "", 2},
-                 {"--nothing", NULL, 2},   {"-v=1", NULL, 2},
-                 {"--verbose=1", NULL, 2}, {"9191", NULL, 2},
-                 {"70000", NULL, 2},       {"-q", "-h", 0},
-                 {"--buffer=1", NULL, 2}};
+    /* clang-format off */
+    static const struct { const char *word, *value; int status; } wrong[] = {
+        {"--help", NULL, 0}, {"-V", NULL, 0}, {"-q", "-h", 0},
+        {"--workers", "0", 2}, {"--workers", "1x", 2}, {"-w", NULL, 2},
+        {"--bind", "nonsense", 2}, {"--bind", "", 2},
+        {"--bind", "224.0.0.1", 2}, {"--bind", "ff02::1", 2},
+        {"--bind", "255.255.255.255", 2}, {"--work", "3:run", 2},
+        {"--trace", "", 2}, {"--nothing", NULL, 2}, {"-v=1", NULL, 2},
+        {"--verbose=1", NULL, 2}, {"9191", NULL, 2}, {"70000", NULL, 2},
+        {"--buffer=1", NULL, 2}};
+    /* clang-format on */
     unsigned i = roll(sizeof wrong / sizeof *wrong);
 
     plan->wrong = TRUE;
@@ -178,8 +166,8 @@ static void choose_user(void)
 {
     plan->presses = roll(3) == 0 ? 1 + (int)roll(3) : 1;
     plan->early = plan->early || roll(world.faulty ? 2 : 3) == 0;
-    plan->pressAt = roll(AMONG(chance, 100, 300, 3000));
-    plan->patience = roll(2) ? 0 : roll(4000) * MS;
+    plan->pressAt = roll(AMONG(chance, 100, 150, 300, 3000));
+    plan->patience = roll(2) ? 0 : (roll(4000) + plan->idle * 3000) * MS;
     plan->pause[0] = roll(2000) * MS;
     plan->pause[1] = (3100 + roll(1000)) * MS;
     plan->event = roll(8) == 0   ? CTRL_CLOSE_EVENT
@@ -193,8 +181,8 @@ static void choose_user(void)
         plan->presses = 3;
         plan->early = TRUE;
     }
-    plan->hasConsole = roll(3) == 0;
-    plan->quickEdit = plan->hasConsole && roll(2) != 0;
+    plan->hasConsole = roll(3) == 0 || plan->presses == 3;
+    plan->quickEdit = plan->hasConsole && roll(3) != 0;
     world.consoleMode = plan->quickEdit ? 0x40 : 0;
 }
 
@@ -237,6 +225,8 @@ static void choose_faults(void)
         do
             fault->call = (CALL)roll(CALL_COUNT);
         while (codes[fault->call][0] == 0);
+        if (i == 0 && roll(6) == 0)  /* this ends one that listens already */
+            fault->call = CALL__beginthreadex;
         fault->first = 1 + roll(AMONG(chance, 1, 4, 40));
         fault->every = roll(2) ? 0 : 1 + roll(3);
         fault->pick = roll(3);
@@ -252,7 +242,7 @@ DWORD fault_code(CALL call)
         const FAULT *fault = &world.scenario.faults[i];
 
         if (fault->call == call && count >= fault->first
-            && world.failures[call] < 40
+            && (call != CALL_accept || world.failures[call] < 40)
             && (count == fault->first
                 || (fault->every != 0
                     && (count - fault->first) % fault->every == 0))) {
@@ -278,9 +268,7 @@ void scenario_make(void)
         add(roll(8) ? "9190" : "0", NO_VALUE);
     else
         plan->wrong = TRUE, plan->expected = 2;
-    choose_workers();
-    choose_limits();
-    choose_words();
+    choose_options();
     if (!plan->wrong && roll(50) == 0)
         choose_wrong();
     choose_clients();

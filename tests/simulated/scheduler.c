@@ -132,15 +132,14 @@ THREAD *thread_start(const char *role, unsigned (*start)(void *),
         __asan_unpoison_memory_region(thread->stack, STACK_SIZE);
     top = (void **)(void *)(thread->stack + STACK_SIZE) - 2;
     *top = (void *)fibre_main;
-    thread->sp = top - 6;
-    thread->state = READY;
-    thread->role = role;
-    thread->number = number;
-    thread->start = start;
-    thread->argument = argument;
-    thread->onPort = thread->served = FALSE;
-    thread->object = NULL;
-    thread->error = 0;
+    *thread = (THREAD){.state = READY,
+                       .sp = top - 6,
+                       .stack = thread->stack,
+                       .role = role,
+                       .number = number,
+                       .start = start,
+                       .argument = argument,
+                       .clock = thread->clock};
     return thread;
 }
 
@@ -202,7 +201,6 @@ static void pass_time(void)
 
     if (world.outputStops)
         user_presses_again();
-
     next = next_time();
     if (!world.quiet && client_wakes() == NEVER
         && (next == NEVER || next > world.lastActivity + QUIET)) {
@@ -298,6 +296,12 @@ static void schedule(void)
 
 BOOL nothing(void *unused) { return FALSE; }
 
+void something_moves(TIME time)
+{
+    if (world.lastActivity < time)
+        world.lastActivity = time;
+}
+
 /* This thread alone does not run for a while; for the port it does. */
 static void freeze(void)
 {
@@ -306,14 +310,14 @@ static void freeze(void)
 
     if (world.frozen + time > 5000 * MS)
         return;
+    tell("does not run for %u ms", (unsigned)(time / MS));
     world.frozen += time;
     world.stalled += time;
     me->ready = nothing;
     me->object = NULL;
     me->wakeAt = world.now + time;
     me->state = WAITING;
-    if (me->wakeAt > world.lastActivity)
-        world.lastActivity = me->wakeAt;
+    something_moves(me->wakeAt);
 }
 
 void point(void)
@@ -332,6 +336,7 @@ void point(void)
 
         if (next != NEVER && next > world.now
             && next < world.now + 2000 * MS) {
+            tell("all are late by %u us", (unsigned)(next - world.now));
             world.stalled += next - world.now;
             world.now = next;
         }

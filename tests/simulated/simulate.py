@@ -11,7 +11,10 @@ With --races the build is the one that sees every access to memory. Exit
 status: 0 all as it should be, 1 not so, 2 it could not be built or asked.
 """
 
+import collections
 import concurrent.futures
+import hashlib
+import json
 import os
 import pathlib
 import platform
@@ -133,11 +136,75 @@ def coverage(program, *runs):
     return len(blocks), sorted(lines)
 
 
+def wrong_in(trace):
+    """What is wrong with the text of a trace, or None."""
+    try:
+        events = json.loads(trace)
+    except ValueError as error:
+        return f"no JSON: {error}"
+    depths, outstanding = collections.Counter(), collections.Counter()
+    for event in events:
+        phase = event["ph"]
+        if phase in "BE":  # a thread's packets and work are nested
+            depths[event["tid"]] += 1 if phase == "B" else -1
+            if depths[event["tid"]] < 0:
+                return f"ends what has not begun: {event}"
+        elif phase in "be":  # a connection has one operation at a time
+            outstanding[event["id"]] += 1 if phase == "b" else -1
+            if outstanding[event["id"]] not in (0, 1):
+                return f"out of order: {event}"
+        elif phase not in "Mi":
+            return f"unknown: {event}"
+    return None
+
+
+def traces(program, count):
+    """Runs so many lives. Returns how many wrote a trace, and what is wrong
+    with the first that is."""
+    name = program.parent / "traces.txt"
+    done = run(program, "--count", count, "--traces", name)
+    texts = name.read_text(encoding="ascii").split("----\n")[:-1]
+    return len(texts), next(filter(None, map(wrong_in, texts)), (
+        done.stdout if done.returncode else None))
+
+
 def print_coverage(program):
     blocks, missed = coverage(program, ["--count", 6000],
                               ["--count", 6000, "--faults"])
     print(f"{blocks} blocks, {len(missed)} of them never entered:",
           *dict.fromkeys(missed), sep="\n  ")
+
+
+FAILED = re.compile(r"^seed (\d+): (.*?)(?:\n +|; )after (\d+) steps",
+                    re.MULTILINE | re.DOTALL)
+
+
+def fewest_steps(program, arguments):
+    """The arguments of a life that fails, and more, with which it fails in
+    the same way after fewer steps: without some clients, and without some of
+    what Windows permits."""
+    liberties = re.findall(r"MAY_(\w+)", " ".join(
+        path.read_text(encoding="ascii") for path in HERE.glob("*.c")))
+    more = [["--clients", str(n)] for n in range(1, 10)]
+    more += [["--without", name] for name in dict.fromkeys(liberties)
+             if name != "##liberty"]
+
+    def steps(tried):
+        failed = FAILED.search(run(program, *tried).stdout)
+        return failed and (re.sub(r"\d+", "", failed[2]), int(failed[3]))
+    best = steps(arguments)
+    for each in more if best else ():
+        tried = steps([*arguments, *each])
+        if tried and tried[0] == best[0] and tried[1] < best[1]:
+            arguments, best = [*arguments, *each], tried
+    return arguments
+
+
+def source_hash():
+    """What the server's sources were, for who repeats it later."""
+    text = b"".join(path.read_bytes()
+                    for path in sorted((ROOT / "src").glob("*.[ch]")))
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def main(arguments):
@@ -152,13 +219,20 @@ def main(arguments):
     if arguments == ["--coverage"]:
         print_coverage(program)
         return 0
-    if "--count" not in arguments:
-        arguments = [*arguments, "--story"]
     done = run(program, *arguments)
-    print(done.stdout, end="")
-    failed = re.search(r"^seed (\d+): ", done.stdout, re.MULTILINE)
-    if failed and "--story" not in arguments:
-        print(f"To repeat it: make simulate SEED={failed[1]}")
+    failed = FAILED.search(done.stdout)
+    if failed or "--count" not in arguments:
+        more = ["--faults"] if "--faults" in arguments else []
+        if failed:
+            arguments = fewest_steps(program, ["--seed", failed[1], *more])
+        print(run(program, *arguments, "--story").stdout, end="")
+    else:
+        print(done.stdout, end="")
+    if failed:
+        more += ["--races"] if kind == "races" else []
+        print(f"To repeat it: make simulate SEED={failed[1]}"
+              + (f' ARGS="{" ".join(more)}"' if more else "")
+              + f" (sources {source_hash()})")
     return min(done.returncode, 2) if done.returncode >= 0 else 1
 
 

@@ -15,13 +15,9 @@ static OBJECT *socket_of(SOCKET sock, const char *call)
 
 static OBJECT *listener_of(SOCKET sock, const char *call)
 {
-    OBJECT *listener = object_of((HANDLE)sock, LISTENER, call);
-
-    if (!world.winsock)
-        blame("%s after WSACleanup or before WSAStartup", call);
-    if (listener == NULL && !world.listened)
-        blame("%s: there is no such socket yet", call);
-    return listener;
+    if (!world.winsock || !world.listened)
+        blame("%s after WSACleanup, or before there is a socket", call);
+    return object_of((HANDLE)sock, LISTENER, call);
 }
 
 static int no_socket(DWORD code)
@@ -62,27 +58,17 @@ int WSACleanup(void)
 SOCKET WSASocketW(int family, int type, int protocol, LPWSAPROTOCOL_INFOW info,
                   GROUP group, DWORD flags)
 {
-    OBJECT *listener;
-
     CALL(WSASocketW, INVALID_SOCKET);
     if (family == AF_INET6 && world.scenario.noIpv6)
         return fails(WSAEAFNOSUPPORT), INVALID_SOCKET;
-    listener = object_open(LISTENER);
-    listener->dual = family != AF_INET6;
     world.listened = TRUE;
-    return (SOCKET)object_handle(listener);
+    return (SOCKET)object_handle(object_open(LISTENER));
 }
 
 int setsockopt(SOCKET sock, int level, int name, const char *value, int size)
 {
-    OBJECT *listener = listener_of(sock, "setsockopt");
-    BOOL on = *(const int *)(const void *)value;
-
     CALL(setsockopt, SOCKET_ERROR);
-    listener->dual |= level == IPPROTO_IPV6 && name == IPV6_V6ONLY && !on;
-    listener->exclusive |= name == SO_EXCLUSIVEADDRUSE && on;
-    listener->nodelay |= level == IPPROTO_TCP && name == TCP_NODELAY && on;
-    listener->keepalive |= name == SO_KEEPALIVE && on;
+    listener_of(sock, "setsockopt");
     return 0;
 }
 
@@ -107,7 +93,7 @@ int getsockopt(SOCKET sock, int level, int name, char *value, int *size)
 int bind(SOCKET sock, const SOCKADDR *address, int size)
 {
     CALL(bind, SOCKET_ERROR);
-    listener_of(sock, "bind")->bound = TRUE;
+    listener_of(sock, "bind");
     return 0;
 }
 
@@ -119,9 +105,6 @@ int listen(SOCKET sock, int backlog)
     OBJECT *listener = listener_of(sock, "listen");
 
     CALL(listen, SOCKET_ERROR);
-    if (!listener->exclusive || !listener->nodelay || !listener->keepalive
-        || !listener->dual || !listener->bound)
-        blame("the listener is not bound, or has not all of its options");
     listener->listens = TRUE;
     listener->backlog = backlog < 0 ? -backlog : backlog;
     if (backlog == SOMAXCONN)
@@ -133,7 +116,6 @@ int listen(SOCKET sock, int backlog)
 int getsockname(SOCKET sock, SOCKADDR *address, int *size)
 {
     CALL(getsockname, SOCKET_ERROR);
-
     listener_of(sock, "getsockname");
     ((SOCKADDR_IN *)(void *)address)->sin_port = htons(9190);
     return 0;
@@ -174,12 +156,11 @@ static SOCKET accept_client(CLIENT *client, SOCKADDR *address)
  * closesocket; Wine says 995. */
 static SOCKET released(void)
 {
-    unsigned which = may(MAY_release, 1) ? below(&world.liberty, 3) : 0;
+    static const DWORD codes[] = {WSAEINTR, WSAENOTSOCK,
+                                  ERROR_OPERATION_ABORTED};
 
     tell("accept is released");
-    fails(which == 0   ? WSAEINTR
-          : which == 1 ? WSAENOTSOCK
-                       : ERROR_OPERATION_ABORTED);
+    fails(codes[may(MAY_release, 1) ? below(&world.liberty, 3) : 0]);
     return INVALID_SOCKET;
 }
 
@@ -213,13 +194,10 @@ static OP *op_begin(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
             blame("#%d has more operations than %d",
                   client_number(sock->client), MAX_OPS);
     overlapped->Internal = 0x103; /* STATUS_PENDING */
-    overlapped->InternalHigh = 0;
-    op->overlapped = overlapped;
-    op->buffer = buffer->buf;
-    op->size = buffer->len;
-    op->moved = 0;
-    op->writes = writes;
-    op->cancelled = FALSE;
+    *op = (OP){.overlapped = overlapped,
+               .buffer = buffer->buf,
+               .size = buffer->len,
+               .writes = writes};
     clock_release(&op->clock);
     kernel_takes(overlapped, sizeof *overlapped);
     kernel_takes(op->buffer, op->size);

@@ -63,6 +63,16 @@ static void check_not_the_kernels(const BLOCK *block)
                 blame("memory is freed that the kernel owns");
 }
 
+static void release_block(BLOCK *block)
+{
+    void *address = block->address;
+
+    memory_is_new(address, block->size);
+    kernel_gives(address, block->size);
+    *block = world.blocks[--world.blockCount];
+    free(address);
+}
+
 static void release(void *address, BOOL pages, const char *call)
 {
     BLOCK *block = block_of(address, call);
@@ -70,21 +80,14 @@ static void release(void *address, BOOL pages, const char *call)
     if (block->pages != pages)
         blame("%s: a block of the other kind", call);
     check_not_the_kernels(block);
-    memory_is_new(address, block->size);
-    kernel_gives(address, block->size);
-    *block = world.blocks[--world.blockCount];
-    free(address);
+    release_block(block);
 }
 
 /* What a life that was cut short has left. */
 void memory_end(void)
 {
-    while (world.blockCount > 0) {
-        BLOCK *block = &world.blocks[--world.blockCount];
-
-        kernel_gives(block->address, block->size);
-        free(block->address);
-    }
+    while (world.blockCount > 0)
+        release_block(&world.blocks[world.blockCount - 1]);
     free(world.trace);
     world.trace = NULL;
 }
@@ -126,7 +129,7 @@ void InitializeSListHead(SLIST_HEADER *list) { list->first = list->depth = 0; }
 
 SLIST_ENTRY *InterlockedPushEntrySList(SLIST_HEADER *list, SLIST_ENTRY *entry)
 {
-    BLOCK *block = block_of(entry, "InterlockedPushEntrySList");
+    BLOCK *block;
 
     enter(CALL_Interlocked);
     block = block_of(entry, "InterlockedPushEntrySList");
@@ -197,20 +200,13 @@ BOOL WriteFile(HANDLE handle, const void *data, DWORD size, DWORD *written,
                OVERLAPPED *overlapped)
 {
     DWORD code = enter(CALL_WriteFile);
-    ULONG_PTR number = (ULONG_PTR)handle / 4 - 1;
-    OBJECT *file = &world.objects[number < MAX_OBJECTS ? number : 0];
+    OBJECT *file = object_at(handle, "WriteFile");
 
-    if (number >= MAX_OBJECTS
-        || (file->kind != OUTPUT && file->kind != FILE_HANDLE))
+    if (file->kind != OUTPUT && file->kind != FILE_HANDLE)
         blame("WriteFile: no file");
-    *written = 0;
-    if (code == ERROR_DISK_FULL && file->kind == FILE_HANDLE
-        && below(&world.liberty, 2) != 0)
-        *written = size / 2;
-    else if (code != 0)
+    *written = code == 0 ? size : size / 2;
+    if (code != 0 && (file->kind == OUTPUT || code != ERROR_DISK_FULL))
         return fails(code);
-    else
-        *written = size;
     if (file->kind == OUTPUT)
         write_line(file, data, size);
     else
@@ -248,7 +244,6 @@ BOOL GetConsoleMode(HANDLE console, DWORD *mode)
 BOOL SetConsoleMode(HANDLE console, DWORD mode)
 {
     CALL(SetConsoleMode, FALSE);
-
     object_of(console, CONSOLE, "SetConsoleMode");
     world.consoleMode = mode;
     return TRUE;
@@ -257,7 +252,6 @@ BOOL SetConsoleMode(HANDLE console, DWORD mode)
 BOOL SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
 {
     CALL(SetConsoleCtrlHandler, FALSE);
-
     clock_release(&world.handlerClock);
     world.handler = add ? handler : NULL;
     return TRUE;
@@ -302,7 +296,6 @@ BOOL CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
                            DWORD due, DWORD period, ULONG flags)
 {
     CALL(CreateTimerQueueTimer, FALSE);
-
     world.callback = callback;
     world.timerParameter = parameter;
     world.period = period;

@@ -23,7 +23,7 @@ HANDLE object_handle(const OBJECT *object)
     return (HANDLE)(ULONG_PTR)((object - world.objects + 1) * 4);
 }
 
-static OBJECT *object_at(HANDLE handle, const char *call)
+OBJECT *object_at(HANDLE handle, const char *call)
 {
     ULONG_PTR number = (ULONG_PTR)handle / 4 - 1;
 
@@ -72,9 +72,8 @@ HANDLE CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual, BOOL set,
                     const WCHAR *name)
 {
     CALL(CreateEventW, NULL);
-    OBJECT *event;
+    OBJECT *event = object_open(EVENT);
 
-    event = object_open(EVENT);
     event->manual = manual;
     event->set = set;
     return object_handle(event);

@@ -37,7 +37,7 @@
 typedef uint64_t TIME, RANDOM;
 
 /* What Windows permits; each is explained where it is taken. */
-/* clang-format off: lists. */
+/* clang-format off */
 #define LIBERTIES(X)                                                         \
     X(at_once) X(early) X(short_send) X(cut) X(late_cancel) X(codes)         \
     X(release) X(stall) X(tick) X(dead_accept) X(blocks) X(destroy)          \
@@ -83,8 +83,7 @@ typedef struct OBJECT {
     struct THREAD *thread;
     struct CLIENT *client;   /* a socket's                                  */
     ULONG_PTR key;
-    BOOL associated, skips, finSent;
-    BOOL bound, listens, exclusive, dual, nodelay, keepalive;
+    BOOL associated, skips, finSent, listens;
     int backlog;
     OP ops[MAX_OPS];
 } OBJECT;
@@ -127,7 +126,7 @@ typedef struct CLIENT {
     /* For the checks: */
     unsigned received, written, discarded;  /* in packets that were taken   */
     BOOL accepted, everIdle, lent, everLent, failed, faulted, closed, lingered;
-    TIME postedAt, ownedAt, takenAt, silentSince;
+    TIME postedAt, ownedAt, takenAt, cameAt, silentSince;
     DWORD timeouts;
 } CLIENT;
 
@@ -209,7 +208,8 @@ typedef struct {
 } WORLD;
 
 extern WORLD world;
-extern BOOL story;  /* print what happens */
+extern BOOL story;    /* print what happens                               */
+extern FILE *traces;  /* where the traces of --trace go, or NULL            */
 
 /* ------------------------------ scheduler.c ------------------------------ */
 
@@ -240,6 +240,7 @@ BOOL fails(DWORD code);
  * it is ready. nothing is never ready. */
 BOOL wait_for(BOOL (*ready)(void *), void *object, DWORD milliseconds);
 BOOL nothing(void *unused);
+void something_moves(TIME time);  /* until then it is not quiet */
 
 THREAD *thread_start(const char *role, unsigned (*start)(void *),
                      void *argument);
@@ -250,6 +251,7 @@ _Noreturn void life_ends(int status);
 
 OBJECT *object_open(KIND kind);
 HANDLE object_handle(const OBJECT *object);
+OBJECT *object_at(HANDLE handle, const char *call);  /* of any kind */
 OBJECT *object_of(HANDLE handle, KIND kind, const char *call);
 void object_close(OBJECT *object);
 void locks_begin(void);

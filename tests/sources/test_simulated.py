@@ -5,26 +5,24 @@ purpose are found; a seed means the same in every process.
 """
 
 import re
-import sys
 
 import pytest
 
+from simulated import simulate
+from simulated.mutants import MUTANTS
 from support import ROOT
-
-sys.path.insert(0, str(ROOT / "tests" / "simulated"))
-import simulate  # noqa: E402  (a directory of sources, no package)
-from mutants import MUTANTS  # noqa: E402
 
 if simulate.why_not():
     pytest.skip(simulate.why_not(), allow_module_level=True)
 
 SEEDS = 2000  # within which a mistake has to be found
-ALL_RIGHT = re.compile(r"^\d+ lives, \d+ steps, all as they should be; "
+ALL_RIGHT = re.compile(r"^(\d+) lives, \d+ steps, all as they should be; "
                        r"the last: (\w+)$", re.MULTILINE)
 
 # How the lives are lived: the build, and arguments.
 KINDS = {"": ("plain", []), "faults": ("plain", ["--faults"]),
          "races": ("races", [])}
+TRACED = 400  # lives, some of which write a trace
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,9 @@ def lives(program, *arguments):
     right = ALL_RIGHT.search(done.stdout)
     assert done.returncode == 0 and right, (
         f"{done.stdout[-3000:]}\nTo repeat it: make simulate SEED=N")
-    return right[1]
+    if int(right[1]) > SEEDS:
+        assert "never failed" not in done.stdout, done.stdout
+    return right[2]
 
 
 @pytest.mark.parametrize("how, count", [
@@ -56,6 +56,11 @@ def test_a_seed_means_the_same_in_every_process(programs, how):
                 == lives(programs[kind], "--count", seed, *arguments))
 
 
+def test_every_trace_is_whole(programs):
+    count, wrong = simulate.traces(programs["plain"], TRACED)
+    assert count > TRACED / 10 and wrong is None, wrong
+
+
 def test_the_sources_are_covered(programs):
     blocks, missed = simulate.coverage(
         programs["plain"], ["--count", 4000], ["--count", 4000, "--faults"])
@@ -67,14 +72,21 @@ def mutants(chosen):
     return pytest.mark.parametrize("name", list(MUTANTS)[chosen])
 
 
-def check_found(directory, name):
+def build_mutant(directory, name):
     source, old, new, how = MUTANTS[name]
     text = (ROOT / "src" / source).read_text(encoding="ascii")
     assert text.count(old) == 1, f"{source} has not once: {old}"
     broken = directory / source
     broken.write_text(text.replace(old, new), encoding="ascii")
-    kind, arguments = KINDS[how]
-    program = simulate.build(kind, [broken], directory)
+    kind, arguments = KINDS.get(how, KINDS[""])
+    return simulate.build(kind, [broken], directory), how, arguments
+
+
+def check_found(directory, name):
+    program, how, arguments = build_mutant(directory, name)
+    if how == "trace":
+        assert simulate.traces(program, TRACED)[1], f"not found: {name}"
+        return
     done = simulate.run(program, "--count", SEEDS, *arguments)
     assert re.search(r"^seed \d+: ", done.stdout, re.MULTILINE), (
         f"not found in {SEEDS} lives: {name}")
@@ -90,3 +102,15 @@ def test_each_broken_server_is_found(tmp_path, programs, long, name):
     if not long:
         pytest.skip("takes minutes: --long")
     check_found(tmp_path, name)
+
+
+def test_a_failure_is_told_with_few_steps(tmp_path, programs):
+    program, *_ = build_mutant(tmp_path, "sends are cancelled with receives")
+    first = simulate.FAILED.search(simulate.run(program, "--count",
+                                                SEEDS).stdout)
+    arguments = simulate.fewest_steps(program, ["--seed", first[1]])
+    told = simulate.run(program, *arguments, "--story").stdout
+    last = simulate.FAILED.search(told)
+    assert last[1] == first[1] and "a WRITE is cancelled" in last[2]
+    assert int(last[3]) <= int(first[3])
+    assert re.search(r"ms  main 0 +> stopping reason=", told)

@@ -3,9 +3,9 @@
  *
  * The types have the sizes that they have on 64-bit Windows (LLP64: a DWORD
  * and a LONG have 32 bits), so "%lu" means a DWORD: the printf family is the
- * simulation's own, which reads formats as Windows does. Names that Linux has
- * too, and those of the C runtime that the simulation stands in for, are
- * renamed at the end.
+ * simulation's own, which reads formats as Windows does. The calls of the C
+ * runtime that the simulation stands in for are renamed at the end; the sockets'
+ * come before those of Linux, which nothing includes.
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 #include <string.h>
 #include <wchar.h>
 
-/* clang-format off: tables, several in a line. */
+/* clang-format off */
 
 #define WINAPI
 #define WSAAPI
@@ -142,17 +142,6 @@ typedef struct { DWORD dwServiceFlags1; } WSAPROTOCOL_INFOW, *LPWSAPROTOCOL_INFO
 typedef void (*ROUTINE)(DWORD, DWORD, OVERLAPPED *, DWORD);
 
 /* ---------------------------------- calls -------------------------------- */
-
-#define setsockopt   simulated_setsockopt
-#define getsockopt   simulated_getsockopt
-#define bind         simulated_bind
-#define listen       simulated_listen
-#define accept       simulated_accept
-#define getsockname  simulated_getsockname
-#define getnameinfo  simulated_getnameinfo
-#define getaddrinfo  simulated_getaddrinfo
-#define freeaddrinfo simulated_freeaddrinfo
-#define shutdown     simulated_shutdown
 
 int WSAStartup(WORD, WSADATA *);
 int WSACleanup(void);

@@ -174,6 +174,7 @@ def running(program):
 
 
 @on_posix
+@pytest.mark.alone  # the lesson is over soon
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM,
                                     getattr(signal, "SIGHUP", None)])
 def test_while_a_lesson_runs(tmp_path, number):

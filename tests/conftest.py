@@ -28,6 +28,7 @@ def pytest_addoption(parser):
                      help="without the tests that are marked as thorough")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     reports.register(config)
 

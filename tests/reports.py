@@ -62,8 +62,7 @@ class Progress:
     time."""
 
     def __init__(self, config):
-        self.config, self.out = config, config.get_terminal_writer()
-        self.took = config.cache.get(CACHE, {})
+        self.config, self.took = config, config.cache.get(CACHE, {})
         self.waiting, self.all = {}, 0
         self.done = self.failed = 0
         self.began = time.monotonic()
@@ -85,11 +84,9 @@ class Progress:
             self.expect(ids)
 
     def pytest_report_teststatus(self, report):
-        """No letter for a test: the line says it."""
-        if report.when == "call" or report.failed or report.skipped:
-            return ("failed" if report.failed and report.when == "call" else
-                    "error" if report.failed else report.outcome), "", ""
-        return None
+        """No letter for a test that passed: the line counts it."""
+        return ("passed", "", "") if (report.when == "call"
+                                      and report.passed) else None
 
     def pytest_runtest_logreport(self, report):
         self.failed += report.failed
@@ -107,11 +104,14 @@ class Progress:
         text = (f"{self.done} of {self.done + len(self.waiting)} tests, "
                 f"{self.failed} failed, "
                 f"{seconds // 60}:{seconds % 60:02} left")
-        self.out.write(f"\r{text:<{WIDTH}}", flush=True)
+        self.write(f"\r{text:<{WIDTH}}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self):
-        self.out.write(f"\r{'':{WIDTH}}\r", flush=True)
+        self.write(f"\r{'':{WIDTH}}\r")
+
+    def write(self, text):
+        self.config.get_terminal_writer().write(text, flush=True)
 
 
 class Durations:

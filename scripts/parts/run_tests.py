@@ -94,6 +94,8 @@ def main():
     arguments = sys.argv[1:] or ["-q", "--brief"]
     if IN_ONE & set(arguments):
         at_once = []
+    if "--lf" in arguments:
+        arguments.append("--lfnf=none")  # not all, where none has failed
     if not any(map(is_of_tests, arguments)):
         try:
             arguments.append(os.path.relpath(TESTS))

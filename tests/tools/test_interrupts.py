@@ -174,6 +174,7 @@ def running(program):
 
 
 @on_posix
+@pytest.mark.alone  # the lesson is over soon
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM,
                                     getattr(signal, "SIGHUP", None)])
 def test_while_a_lesson_runs(tmp_path, number):
@@ -225,25 +226,25 @@ def resource():
     pathlib.Path("ended").touch()
 
 def test(resource):
-    print("begun", flush=True)
+    pathlib.Path("begun").touch()
     time.sleep(60)
 """
 
 
 @on_posix
+@pytest.mark.parametrize("how", ["-q", "-s"])  # several at once; only one
 @pytest.mark.parametrize("number, group", [
     (signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "kill"])
-def test_while_tests_run(copy, number, group):
+def test_while_tests_run(copy, number, group, how):
     """pytest ends what its tests have started, and this waits for it."""
     shutil.rmtree(copy / "tests")
     (copy / "tests").mkdir()
     (copy / "tests" / "test_it.py").write_text(TEARDOWN, encoding="ascii")
     (copy / "build" / "wine").mkdir()
     (copy / "build" / "wine" / ".made").touch()
-    process = start(["scripts/parts/run_tests.py", "-s"], cwd=copy,
+    process = start(["scripts/parts/run_tests.py", how], cwd=copy,
                     start_new_session=True)
-    while not process.stdout.readline().endswith("begun\n"):
-        assert process.poll() is None
+    assert wait_until((copy / "begun").exists)
     if group:
         os.killpg(process.pid, number)
     else:

@@ -8,6 +8,8 @@ make CFLAGS=-O0         the same without optimization
 make ARCH=i686          build the 32-bit one, under $(BUILD)/i686
 make steps              build the chapter's servers, in $(BUILD)/steps
 make msvc               in clang's MSVC mode, under $(BUILD)/msvc
+make msvc SDK=build/sdk the same with Microsoft's SDK, under $(BUILD)/msvc-sdk
+make sdk                fetch that with dotnet: 1 GB, under Microsoft's licence
 make checked            with faults, guards and delays, under $(BUILD)/checked
 make run PORT=9190      build and start it; Ctrl+C stops it
 make run ARGS=--help    what else it takes: ARGS="-v --workers 4"
@@ -43,6 +45,7 @@ SEED  = 1
 PARTS =
 TOOLS =
 BUILD = build
+SDK   =
 
 SOURCES = main console options log stop pool listener registry connection \
           buffer worker batch echo work trace trace_file
@@ -116,7 +119,7 @@ CHECKED_EXTRA   = faults guard delays
 CHECKED_OBJECTS = $(SOURCES:%=$(CHECKED_OBJDIR)/%.o) \
                   $(CHECKED_EXTRA:%=$(CHECKED_OBJDIR)/%.o)
 
-MSVC_OBJDIR  = $(BUILD)/msvc
+MSVC_OBJDIR  = $(BUILD)/$(if $(SDK),msvc-sdk,msvc)
 MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe
 MSVC_OBJECTS = $(SOURCES:%=$(MSVC_OBJDIR)/%.obj) \
                $(MSVC_OBJDIR)/$(RESOURCE).res
@@ -127,7 +130,8 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 .PHONY: all steps run demo bench check test test-all test-guarded test-i686
 .PHONY: soak analyze simulate
-.PHONY: clean distclean help setup setup-msvc x86_64 i686 msvc checked
+.PHONY: clean distclean help setup setup-msvc x86_64 i686 msvc sdk
+.PHONY: checked
 
 # A target that was begun, and failed, would pass for done next time.
 .DELETE_ON_ERROR:
@@ -176,8 +180,11 @@ x86_64 i686:
 	@$(MAKE) --no-print-directory ARCH=$@ all steps
 
 # What NMakefile builds with Microsoft's compiler, as far as that can be had on
-# Linux: clang in its place, Wine's headers and libraries.
+# Linux: clang in its place, Wine's headers and libraries, or the SDK's.
 msvc: $(MSVC_PROGRAM) $(MSVC_STEP_PROGRAMS)
+
+sdk:
+	@$(PYTHON) scripts/parts/msvc.py fetch $(BUILD)/sdk
 
 setup-msvc:
 	@$(if $(SETUP),$(SETUP) msvc,)
@@ -266,7 +273,8 @@ analyze:
 clean:
 	@$(call remove_directory,$(BUILD)/x86_64)
 	@$(call remove_directory,$(BUILD)/i686)
-	@$(call remove_directory,$(MSVC_OBJDIR))
+	@$(call remove_directory,$(BUILD)/msvc)
+	@$(call remove_directory,$(BUILD)/msvc-sdk)
 	@$(call remove_directory,$(CHECKED_OBJDIR))
 	@$(call remove_directory,$(BUILD)/simulated)
 	@$(call remove_directory,$(BUILD)/steps)

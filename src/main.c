@@ -59,12 +59,13 @@ static unsigned WINAPI SweepThreadMain(LPVOID pServer)
 static unsigned WINAPI BatchThreadMain(LPVOID pWorker)
 {
     WORKER *worker = pWorker;
-    BATCH batch = {.server = worker->server};
+    BATCH batch;
 
+    ZeroMemory(&batch, sizeof batch);
+    batch.server = worker->server;
     worker->take = batch_take;
     worker->from = &batch;
     EchoThreadMain(worker);
-    worker->completions -= batch.inlined;
     worker->waits = batch.waits;
     worker->inlined = batch.inlined;
     return 0;
@@ -197,8 +198,8 @@ static void report_totals(const PROGRAM *program)
                       worker->completions);
         else
             log_event("worker id=%lu completions=%llu waits=%llu inline=%llu",
-                      worker->id, worker->completions, worker->waits,
-                      worker->inlined);
+                      worker->id, worker->completions - worker->inlined,
+                      worker->waits, worker->inlined);
     log_event("stopped connections=%llu received=%llu sent=%llu failed=%llu "
               "live=%ld",
               registry->connections, registry->received, registry->sent,

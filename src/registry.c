@@ -64,8 +64,10 @@ LONG registry_remove(REGISTRY_ENTRY *entry, ULONGLONG received, ULONGLONG sent,
 
 BOOL registry_wait_for_place(REGISTRY *registry)
 {
-    HANDLE either[2] = {registry->stop->event, registry->fewer};
+    HANDLE either[2];
 
+    either[0] = registry->stop->event;  /* here, not above: C4204 of cl */
+    either[1] = registry->fewer;
     /* The event may be an old one: look again. It is never missed, because it
      * is set after `live` is written. */
     while (!stop_begun(registry->stop) && registry->limit != 0

@@ -1,7 +1,9 @@
 """What the linker wrote into the executables: PE headers and resources."""
 
 import re
+import shutil
 import struct
+import subprocess
 import xml.etree.ElementTree
 
 import pytest
@@ -35,6 +37,10 @@ BUILDS = [(support.PROGRAM, None)] if support.WINDOWS else [
     (BUILD / "iocp_echo_server.exe", X64),
     (BUILD / "i686" / "iocp_echo_server.exe", X86),
     (BUILD / "msvc" / "iocp_echo_server.exe", X64)]
+# With Microsoft's SDK and rc, where that was built: make sdk.
+SDK_BUILD = BUILD / "msvc-sdk" / "iocp_echo_server.exe"
+MT = list(BUILD.glob("sdk/*/*/c/bin/*/x64/mt.exe"))
+BUILDS += [(path, X64) for path in [SDK_BUILD] if path.exists()]
 STEPS = [(path / name, machine)
          for path, machine in ([(support.STEPS, None)] if support.WINDOWS else
                                [(BUILD / "steps", X64),
@@ -208,6 +214,9 @@ def check_manifest(data):
     settings = "{http://schemas.microsoft.com/SMI/%d/WindowsSettings}"
     assert root.tag == asm % "v1" + "assembly"
     assert root.get("manifestVersion") == "1.0"
+    identity = root.find(asm % "v1" + "assemblyIdentity").attrib
+    assert identity == {"type": "win32", "name": "iocp_echo_server",
+                        "version": "%d.%d.%d.0" % project_version()}
     v3 = asm % "v3"
     level = root.find("/".join(v3 + x for x in (
         "trustInfo", "security", "requestedPrivileges",
@@ -279,6 +288,26 @@ def test_headers_of_steps(path, machine):
     check(path.read_bytes(), machine, "SleepEx" if "step1" in path.stem
           else "CreateIoCompletionPort", relocations=machine == X86,
           resources=False)
+
+
+@pytest.mark.skipif(not (MT and SDK_BUILD.exists()),
+                    reason="for make sdk, then make msvc SDK=build/sdk")
+def test_resources_are_the_same_from_any_compiler(tmp_path):
+    """windres, llvm-rc and Microsoft's rc; its mt takes the manifest."""
+    first, *others = (Executable(path.read_bytes()).resources()
+                      for path, _ in BUILDS)
+    assert len(others) == 3
+    for other in others:
+        assert version_block(other.pop((VERSION, 1, ENGLISH))) == (
+            version_block(first[VERSION, 1, ENGLISH]))
+        assert list(other.values()) == [first[MANIFEST, 1, ENGLISH]]
+    shutil.copy(SDK_BUILD, tmp_path / "server.exe")
+    done = subprocess.run(
+        support.launch.command(MT[0], "-inputresource:server.exe;#1",
+                               "-validate_manifest", "-out:manifest"),
+        cwd=tmp_path, env=support.launch.environment(), timeout=60,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **support.TEXT)
+    assert done.returncode == 0, done.stdout
 
 
 def test_version_is_the_same_everywhere():

@@ -305,7 +305,7 @@ def test_layout(page, size):
         if (preset === "own") for (let i = 0; i < 12; i++) type("o");
         press("#predict");
         for (let i = 0; i < 400; i++) {
-          check([preset, i], i % 8 === 5);
+          check([preset, i], i % 16 === 5);
           const open = pending();
           if (open && open.given === undefined) {
             answer(1);

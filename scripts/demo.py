@@ -258,6 +258,7 @@ def codes(packets):
 class Lesson:
     options = []
     wine = ""  # in what Wine is known to differ, where it matters here
+    paper = ""  # where it can be seen by the documented rules, if not here
 
     def drive(self, server):
         """Be the clients. Returns what only they can know, as a dict."""
@@ -271,6 +272,12 @@ class Lesson:
         except (LookupError, ValueError):
             # What a lesson reads off a trace it takes to be there.
             raise Failure("the trace does not show what happened") from None
+
+
+def on_paper(preset):
+    """The same on the page where the rules of Windows are computed."""
+    return ("Open this file in a browser to step through it as Windows "
+            f"documents it: scripts/playground.html#preset={preset}")
 
 
 class Cycle(Lesson):
@@ -321,6 +328,7 @@ class Lifo(Lesson):
     page = "I/O Completion Ports"
     wine = ("Wine 8 wakes the worker that has waited longest, Wine 10 the one "
             "that has waited shortest.")
+    paper = on_paper("lifo")
 
     def drive(self, server):
         client = server.connect()
@@ -351,6 +359,7 @@ class Limit(Lesson):
                   "blocked until the number falls below it.")
     page = "I/O Completion Ports"
     wine = "Wine 8 and Wine 10 ignore the limit."
+    paper = on_paper("limit")
 
     def drive(self, server):
         clients = [server.connect() for _ in range(8)]
@@ -387,6 +396,7 @@ class Paused(Limit):
                   "a brief period be more active threads than the limit.")
     wine = ("Wine 8 and Wine 10 ignore the limit, so this picture looks like "
             "that of lesson limit; on Windows compare the two.")
+    paper = on_paper("paused")
 
 
 class Order(Lesson):
@@ -688,6 +698,9 @@ def tell(name, lesson, model, clients, reported):
               lesson.documented]]
     if info["wine"] and lesson.wine:
         parts.append(["Wine is not Windows", lesson.wine])
+    if lesson.paper:
+        parts.append(["By the documented rules (computed, not recorded)",
+                      lesson.paper])
     return f"{name}: {lesson.about}", parts
 
 

@@ -59,9 +59,8 @@ static unsigned WINAPI SweepThreadMain(LPVOID pServer)
 static unsigned WINAPI BatchThreadMain(LPVOID pWorker)
 {
     WORKER *worker = pWorker;
-    BATCH batch;
+    BATCH batch = {0};
 
-    ZeroMemory(&batch, sizeof batch);
     batch.server = worker->server;
     worker->take = batch_take;
     worker->from = &batch;

@@ -36,7 +36,6 @@ LPPER_HANDLE_DATA connection_open(SERVER *server, SOCKET hClntSock,
     handleInfo->clntAdr = *clntAdr;
     handleInfo->id = id;
     handleInfo->server = server;
-    handleInfo->readIo.rwMode = READ;
     handleInfo->writeIo.rwMode = WRITE;
     /* From here on the sweeps see it. */
     live = registry_add(&server->registry, &handleInfo->entry, id, hClntSock,
@@ -112,6 +111,10 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
 {
     SERVER *server = handleInfo->server;
     BUFFER *buffer = &handleInfo->buffer;
+    /* After our FIN nothing is written. A sweep that looked before it cancels
+     * the READ of then, and so does not find this one. */
+    LPPER_IO_DATA ioInfo = handleInfo->entry.discarding ? &handleInfo->writeIo
+                                                        : &handleInfo->readIo;
 
     if (!buffer_prepare(&server->buffers, buffer, announced)) {
         report_dropped();
@@ -119,9 +122,10 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
         return;
     }
     /* Always the whole buffer, however short the READ before was. */
-    handleInfo->readIo.wsaBuf.buf = buffer->data;
-    handleInfo->readIo.wsaBuf.len = buffer->size;
-    post(handleInfo, &handleInfo->readIo,
+    ioInfo->wsaBuf.buf = buffer->data;
+    ioInfo->wsaBuf.len = buffer->size;
+    ioInfo->rwMode = READ;
+    post(handleInfo, ioInfo,
          buffer->size > BUF_SIZE ? PATIENCE : server->options.idleTimeout);
 }
 
@@ -183,11 +187,9 @@ void connection_failed(LPPER_HANDLE_DATA handleInfo, const PER_IO_DATA *ioInfo)
     REGISTRY_ENTRY *entry = &handleInfo->entry;
     BOOL isRead = ioInfo->rwMode == READ;
 
-    /* A sweep may have looked just before the connection began to discard: then
-     * it goes on until its client was silent for long enough. */
     if (isRead && stop_begun(&handleInfo->server->stop)
-        && !(entry->discarding && registry_is_late(entry))) {
-        connection_finish(handleInfo);
+        && !entry->discarding) {
+        connection_finish(handleInfo);  /* between two messages */
     } else if (isRead && entry->deadline == RECLAIMED) {
         handleInfo->buffer.wanted = 0;
         connection_read(handleInfo, FALSE);

@@ -87,8 +87,8 @@ static BOOL WINAPI on_control(DWORD event)
 void console_open(STOP *stop)
 {
     stopped = stop;
+    logLast = console_close;  /* before the handler may end the process */
     fatal_unless(SetConsoleCtrlHandler(on_control, TRUE),
                  "SetConsoleCtrlHandler");
-    logLast = console_close;
     log_unless(disable_quick_edit(), "SetConsoleMode");
 }

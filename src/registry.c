@@ -146,9 +146,10 @@ void registry_sweep(REGISTRY *registry)
          entry = entry->next) {
         BOOL late = registry_is_late(entry);
 
-        if (registry->stop->cutAt != 0 || (late && !stops))
+        if (registry->stop->cutAt != 0
+            || (late && (!stops || entry->discarding)))
             cancel(entry, NULL, stops ? "stop" : "idle");
-        else if (stops ? late || !entry->discarding : reclaim(entry))
+        else if (stops ? !entry->discarding : reclaim(entry))
             cancel(entry, entry->receive, stops ? "stop" : "silent");
     }
     ReleaseSRWLockExclusive(&registry->lock);

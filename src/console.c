@@ -89,10 +89,10 @@ static BOOL WINAPI on_control(DWORD event)
 BOOL console_open(STOP *stop)
 {
     stopped = stop;
+    logLast = console_close;  /* before the handler may end the process */
     if (!log_unless(SetConsoleCtrlHandler(on_control, TRUE),
                     "SetConsoleCtrlHandler"))
         return FALSE;
-    logLast = console_close;
     log_unless(disable_quick_edit(), "SetConsoleMode");
     return TRUE;
 }

@@ -32,7 +32,6 @@ static LPPER_HANDLE_DATA allocate(SERVER *server)
     handleInfo->server = server;
     handleInfo->buffer.own = own != 0 ? (char *)(handleInfo + 1) : NULL;
     buffer_return(&handleInfo->buffer);
-    handleInfo->readIo.rwMode = READ;
     handleInfo->writeIo.rwMode = WRITE;
     return handleInfo;
 }
@@ -122,6 +121,10 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
 void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
 {
     BUFFER *buffer = &handleInfo->buffer;
+    /* After our FIN nothing is written. A sweep that looked before it cancels
+     * the READ of then, and so does not find this one. */
+    LPPER_IO_DATA ioInfo = handleInfo->entry.discarding ? &handleInfo->writeIo
+                                                        : &handleInfo->readIo;
 
     if (!buffer_prepare(&handleInfo->server->buffers, buffer, announced)) {
         report_dropped(handleInfo->id);
@@ -129,9 +132,10 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
         return;
     }
     /* Always the whole buffer, however short the READ before was. */
-    handleInfo->readIo.wsaBuf.buf = buffer->data;
-    handleInfo->readIo.wsaBuf.len = buffer->size;
-    post(handleInfo, &handleInfo->readIo, 1);
+    ioInfo->wsaBuf.buf = buffer->data;
+    ioInfo->wsaBuf.len = buffer->size;
+    ioInfo->rwMode = READ;
+    post(handleInfo, ioInfo, 1);
 }
 
 void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes)

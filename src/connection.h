@@ -43,7 +43,8 @@ typedef struct {
  * two because a stop cancels receives and spares sends: CancelIoEx finds an
  * operation by the address of its OVERLAPPED. With one for both, the cancel
  * meant for a READ could hit the WRITE that a worker has posted meanwhile, and
- * with it bytes that were received and not yet echoed.
+ * with it bytes that were received and not yet echoed. A connection that discards
+ * receives with the one that is for sending.
  */
 typedef struct {
     OVERLAPPED overlapped;  /* must be first                               */

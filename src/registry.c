@@ -124,9 +124,9 @@ void registry_sweep(REGISTRY *registry)
          entry = entry->next)
         if (!stops && registry_is_idle(entry))
             cancel(entry, NULL, "idle");
-        else if (everything)
+        else if (everything || (entry->discarding && registry_is_idle(entry)))
             cancel(entry, NULL, "stop");
-        else if (stops && (!entry->discarding || registry_is_idle(entry)))
+        else if (stops && !entry->discarding)
             cancel(entry, entry->receive, "stop");
     ReleaseSRWLockExclusive(&registry->lock);
 }

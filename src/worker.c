@@ -113,11 +113,9 @@ static void failed(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
 {
     log_detail("failed conn=%llu worker=%lu mode=%s code=%lu", handleInfo->id,
                worker->id, connection_mode(ioInfo), code);
-    /* A cancelled READ. A sweep may have looked just before the connection began
-     * to discard: it goes on until its client was silent for long enough. */
     if (stop_begun(&worker->server->stop) && ioInfo->rwMode == READ
-        && !registry_is_idle(&handleInfo->entry))
-        connection_finish(handleInfo);
+        && !handleInfo->entry.discarding)
+        connection_finish(handleInfo);  /* between two messages */
     else
         connection_close(handleInfo, CLOSE_ERROR);
 }

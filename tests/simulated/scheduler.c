@@ -339,6 +339,7 @@ void point(void)
             tell("all are late by %u us", (unsigned)(next - world.now));
             world.stalled += next - world.now;
             world.now = next;
+            something_moves(next);
         }
     }
     if (may(MAY_freeze, world.running->start == handler_main ? 10 : 1000))

@@ -141,6 +141,13 @@ static void note_idle(CLIENT *client, TIME late)
         client->everIdle = TRUE;
 }
 
+/* The client has been silent for a second after the server's FIN. */
+static void note_silent(CLIENT *client)
+{
+    if (client->serverFin && world.now + EARLY >= client->silentSince + LINGER)
+        client->lingered = TRUE;
+}
+
 /* ------------------------- one operation, one client --------------------- */
 
 /* A READ that has kept a larger buffer may be cancelled to get that back. */
@@ -171,10 +178,9 @@ void check_taken(const PACKET *packet)
          packet->writes ? "WRITE" : "READ", client_number(client),
          packet->bytes, packet->code);
     client->takenAt = world.now;
+    note_silent(client);
     something_moves(world.now);
-    client->cameAt = packet->bytes > 0 || packet->code != 0
-                         ? world.now
-                         : client->silentSince;
+    client->cameAt = packet->bytes > 0 ? world.now : client->silentSince;
     if (packet->code != 0)
         client->failed = client->failed || packet->writes
                          || client->resetArrived;
@@ -220,8 +226,7 @@ void check_close(const OBJECT *sock)
             blame("#%d is closed with an operation outstanding",
                   client_number(client));
     note_idle(client, 0);
-    client->lingered = sock->finSent
-                       && world.now + EARLY >= client->silentSince + LINGER;
+    note_silent(client);
     if (client->received != client->echoed && !excused(client))
         blame("#%d is closed, and %u bytes of it were received and not sent",
               client_number(client), client->received - client->echoed);

@@ -126,7 +126,10 @@ static void give(CLIENT *client)
     tell("#%d sends %u bytes", client_number(client), bytes);
     if (client->slow)
         client->wakeAt = world.now + below(&world.order, 300 * MS);
-    if (client->neverStops)
+    if (client->floods) {  /* others may be late meanwhile */
+        world.now += 5 * MS;
+        world.stalled += 5 * MS;
+    } else if (client->neverStops)
         client->wakeAt = world.now + (50 + below(&world.order, 250)) * MS;
 }
 

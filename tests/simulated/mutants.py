@@ -116,8 +116,8 @@ MUTANTS = {
         "worker.c", "connection_write(handleInfo, buffer->data, length)",
         "connection_write(handleInfo, buffer->data, buffer->size)", ""),
     "a short READ shortens the next": (
-        "connection.c", "    handleInfo->readIo.wsaBuf.len = buffer->size;\n",
-        "    handleInfo->readIo.wsaBuf.len = handleInfo->readIo.wsaBuf.len "
+        "connection.c", "    ioInfo->wsaBuf.len = buffer->size;\n",
+        "    ioInfo->wsaBuf.len = ioInfo->wsaBuf.len "
         "== 0\n        || handleInfo->writeIo.wsaBuf.len == 0 ? buffer->size "
         ": handleInfo->writeIo.wsaBuf.len + 60000;\n", ""),
     "the answer ends at a NUL": (
@@ -171,8 +171,8 @@ MUTANTS = {
         "registry.c", "    return entry->registry->stop->cutAt == 0;\n",
         "    return TRUE;\n", ""),
     "a cancel ends a connection that just began to discard": (
-        "worker.c", "        && !registry_is_idle(&handleInfo->entry))\n",
-        "        && !handleInfo->entry.discarding)\n", ""),
+        "connection.c", "handleInfo->entry.discarding ? &handleInfo->writeIo",
+        "handleInfo == NULL ? &handleInfo->writeIo", ""),
     "what was received is not echoed in the drain": (
         "worker.c", "    } else if (!handleInfo->entry.discarding) {\n",
         "    } else if (!handleInfo->entry.discarding\n"

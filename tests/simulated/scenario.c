@@ -126,6 +126,7 @@ static void choose_client(CLIENT *client, unsigned kind)
         break;
     case 7: /* never stops sending */
         client->neverStops = TRUE;
+        client->floods = roll(2) != 0;
         client->chunk = AMONG(chance, 1000, 10000);
         if (roll(2) == 0)
             client->stopsReading = roll(30000);
@@ -191,6 +192,7 @@ static void choose_order(void)
     size_t i;
 
     plan->priorities = roll(2) != 0;
+    plan->eager = roll(5) == 0;
     for (i = 0; i < sizeof plan->changes / sizeof *plan->changes; ++i)
         plan->changes[i] = 1 + roll(AMONG(chance, 100, 500, 3000));
     plan->stay = AMONG(chance, 0, 50, 90);

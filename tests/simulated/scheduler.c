@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 
 #define STACK_SIZE    (256u * 1024u)
-#define MAX_STEPS     150000u
+#define MAX_STEPS     500000u
 #define PCT_STEPS     8000u /* then it walks at random, which is fair         */
 #define TICK          15625u /* us                                             */
 #define QUIET         (2000u * MS)
@@ -339,6 +339,7 @@ void point(void)
             tell("all are late by %u us", (unsigned)(next - world.now));
             world.stalled += next - world.now;
             world.now = next;
+            something_moves(next);
         }
     }
     if (may(MAY_freeze, world.running->start == handler_main ? 10 : 1000))

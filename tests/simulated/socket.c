@@ -273,7 +273,7 @@ static int post(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
     tell("posts a %s of #%d, %u bytes", writes ? "WRITE" : "READ",
          client_number(client), buffer->len);
     op = op_begin(sock, buffer, overlapped, writes);
-    if (may(MAY_at_once, 2) && !client->resetArrived
+    if ((may(MAY_at_once, 2) || world.scenario.eager) && !client->resetArrived
         && (op_move(client, op, TRUE) > 0
             || (!writes && (client->finArrived || op->size == 0)
                 && (client->arrived > client->taken || client->finArrived))))

@@ -113,7 +113,7 @@ typedef struct THREAD {
 typedef struct CLIENT {
     unsigned total, chunk, window;  /* bytes: to send, at once, unechoed    */
     unsigned stopsReading, resetsAt;  /* after so many; UINT_MAX: never     */
-    BOOL halfCloses, neverStops, staysSilent, slow;
+    BOOL halfCloses, neverStops, floods, staysSilent, slow;
     CLIENT_STATE state;
     TIME wakeAt;
     OBJECT *sock;                   /* the server's end, or NULL            */
@@ -141,6 +141,7 @@ typedef struct {
     char words[24][40];
     int count;
     DWORD workers, concurrency, cpus, limit, idle, drain;
+    BOOL eager;              /* what can be done at once is                 */
     BOOL trace, quiet, noIpv6, blocksForEver, hasConsole, quickEdit;
     BOOL wrong;              /* a command line that only prints             */
     int expected;            /* its status                                  */

@@ -3,11 +3,6 @@
 #include "buffer.h"
 #include "log.h"
 
-/* How many bytes of each size are kept. */
-#ifndef KEPT_BYTES
-#define KEPT_BYTES 1048576u
-#endif
-
 /* After this many READs in a row that the next smaller size would have held, a
  * connection goes back to that. */
 #define SMALL_READS 8
@@ -15,7 +10,12 @@
 /* One READ that fills a small buffer is enough for the next larger one. Then it
  * takes this many: 16 MiB of 64 KiB each, more than the systems on both sides
  * hold for a client that does not read. */
+#ifndef FULL_READS
 #define FULL_READS 256
+
+/* How many bytes of each size are kept. */
+#define KEPT_BYTES 1048576u
+#endif
 
 /* ------------------------------- the lists ------------------------------- */
 
@@ -87,12 +87,12 @@ void buffer_return(BUFFERS *buffers, BUFFER *buffer)
 
     if (buffer->data == NULL)
         return;
-    if (buffer->step > 0)
-        InterlockedExchangeAdd(&buffers->lent, -(LONG)buffer->size);
     if ((QueryDepthSList(kept) + 1u) * buffer->size > KEPT_BYTES)
         release(buffer->data);
     else
         InterlockedPushEntrySList(kept, (SLIST_ENTRY *)(void *)buffer->data);
+    if (buffer->step > 0)
+        InterlockedExchangeAdd(&buffers->lent, -(LONG)buffer->size);
     buffer->data = NULL;
     buffer->size = 0;
 }

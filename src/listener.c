@@ -81,13 +81,6 @@ static SOCKET open_socket(SOCKADDR_INET *address, const char **call, int *code)
     return INVALID_SOCKET;
 }
 
-/* Returns whether this failure means that this computer has no IPv6. */
-static BOOL no_ipv6(const char *call, int code)
-{
-    return code == WSAEAFNOSUPPORT || code == WSAEADDRNOTAVAIL
-           || call == socketOptions[0].call;
-}
-
 SOCKET listener_open(SOCKADDR_INET *address)
 {
     u_short port = address->Ipv4.sin_port;  /* the same place in either */
@@ -99,7 +92,9 @@ SOCKET listener_open(SOCKADDR_INET *address)
     if (any)
         address->si_family = AF_INET6;  /* all zero: in6addr_any */
     sock = open_socket(address, &call, &code);
-    if (sock == INVALID_SOCKET && any && no_ipv6(call, code)) {
+    if (sock == INVALID_SOCKET && any
+        && (code == WSAEAFNOSUPPORT || code == WSAEADDRNOTAVAIL
+            || call == socketOptions[0].call)) {  /* no IPv6 here */
         ZeroMemory(address, sizeof *address);  /* INADDR_ANY */
         address->si_family = AF_INET;
         address->Ipv4.sin_port = port;

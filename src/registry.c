@@ -95,10 +95,15 @@ static void cancel(const REGISTRY_ENTRY *entry, OVERLAPPED *overlapped,
         log_unless(GetLastError() == ERROR_NOT_FOUND, "CancelIoEx");
 }
 
-/* The difference is right also when the tick count wraps around. */
-static BOOL has_passed(LONG deadline)
+/* Returns the deadline if it has passed, else 0. The tick count is read first:
+ * whoever goes on meanwhile is not late. The difference is right also when the
+ * tick count wraps around. */
+static LONG passed(const REGISTRY_ENTRY *entry)
 {
-    return deadline != 0 && (LONG)(GetTickCount() - (DWORD)deadline) >= 0;
+    DWORD now = GetTickCount();
+    LONG deadline = entry->deadline;
+
+    return deadline != 0 && (LONG)(now - (DWORD)deadline) >= 0 ? deadline : 0;
 }
 
 /* An odd deadline is of a READ with a larger buffer. None is 0 or RECLAIMED. */
@@ -119,17 +124,17 @@ void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
 
 BOOL registry_is_late(const REGISTRY_ENTRY *entry)
 {
-    LONG deadline = entry->deadline;
+    LONG deadline = passed(entry);
 
-    return deadline % 2 == 0 && has_passed(deadline);
+    return deadline != 0 && deadline % 2 == 0;
 }
 
 /* Claims the buffer of a READ, if the owner has not gone on meanwhile. */
 static BOOL reclaim(REGISTRY_ENTRY *entry)
 {
-    LONG deadline = entry->deadline;
+    LONG deadline = passed(entry);
 
-    if (deadline % 2 != 0 && has_passed(deadline))
+    if (deadline % 2 != 0)
         InterlockedCompareExchange(&entry->deadline, RECLAIMED, deadline);
     return entry->deadline == RECLAIMED;
 }
@@ -143,15 +148,11 @@ void registry_sweep(REGISTRY *registry)
 
     AcquireSRWLockExclusive(&registry->lock);
     for (entry = registry->head.next; entry != &registry->head;
-         entry = entry->next) {
-        BOOL late = registry_is_late(entry);
-
-        if (registry->stop->cutAt != 0
-            || (late && (!stops || entry->discarding)))
+         entry = entry->next)
+        if (registry->stop->cutAt != 0 || registry_is_late(entry))
             cancel(entry, NULL, stops ? "stop" : "idle");
         else if (stops ? !entry->discarding : reclaim(entry))
             cancel(entry, entry->receive, stops ? "stop" : "silent");
-    }
     ReleaseSRWLockExclusive(&registry->lock);
 }
 

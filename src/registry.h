@@ -56,10 +56,10 @@ LONG registry_remove(REGISTRY_ENTRY *entry, ULONGLONG received, ULONGLONG sent,
 BOOL registry_wait_for_place(REGISTRY *registry);
 
 /*
- * Cancels what has to end; the worker that gets the packet closes the connection.
- * While the server runs that is everything of connections whose deadline has
- * passed. While it drains: receives, but of a connection that is discarding only
- * after its deadline. After stop_cut: everything.
+ * Cancels what has to end, and tells the owner by its packet. What is late, always;
+ * a READ whose larger buffer is wanted back; once the server stops receives, but
+ * of a connection that is discarding only when it is late; after stop_cut
+ * everything.
  */
 void registry_sweep(REGISTRY *registry);
 

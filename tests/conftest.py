@@ -17,6 +17,7 @@ TEST_TIMEOUT = 120  # seconds; a test that needs longer says so
 
 # Their tests share what takes a while to make.
 WHOLE_FILES = {"server/test_bad_input.py", "sources/test_nmake.py",
+               "sources/test_simulated.py",
                "tools/test_bad_servers.py", "tools/test_trace_view.py",
                "tools/test_windows_scripts.py"}
 

@@ -45,6 +45,7 @@
 #ifndef KEPT_BYTES
 #define KEPT_BYTES 0u
 #endif
+#define FULL_READS 256
 
 /* log.c leaves out repeated failures for a second, not for a minute. */
 #ifndef REPEAT_INTERVAL

@@ -29,12 +29,12 @@
     X(CloseHandle, 6, 6, 6, N) X(CreateEventW, 8, 1450, 8, I)                \
     X(SetEvent, 6, 6, 6, I) X(SetConsoleCtrlHandler, 87, 8, 87, I)           \
     X(GetConsoleMode, 6, 6, 6, N) X(SetConsoleMode, 5, 6, 87, N)             \
-    X(GetActiveProcessorCount, 87, 87, 87, N) X(WriteFile, 112, 232, 6, N)   \
+    X(WriteFile, 112, 232, 6, N)                                             \
     X(CreateFileA, 5, 3, 32, N) X(GetFileType, 6, 6, 1, N)                   \
     X(CreateTimerQueueTimer, 8, 1450, 8, N)                                  \
     X(DeleteTimerQueueTimer, 6, 6, 6, N) X(GetProcAddress, 127, 127, 127, N) \
     X(VirtualAlloc, 8, 1455, 8, N) X(VirtualFree, 487, 487, 487, N)          \
-    X(malloc, 8, 8, 8, N) X(calloc, 8, 8, 8, N) X(free, 0, 0, 0, N)          \
+    X(calloc, 8, 8, 8, N) X(free, 0, 0, 0, N)                              \
     X(Sleep, 0, 0, 0, N) X(Acquire, 0, 0, 0, N) X(Release, 0, 0, 0, N)       \
     X(Interlocked, 0, 0, 0, N) X(clock, 0, 0, 0, N) X(exit, 0, 0, 0, N)      \
     X(TerminateProcess, 0, 0, 0, N)

@@ -12,6 +12,9 @@ ECHO = "        connection_write(handleInfo, buffer->data, length);\n"
 CLOSE = ("    log_unless(closesocket(handleInfo->hClntSock) == 0, "
          '"closesocket");\n')
 FREE = "    free(handleInfo);\n"
+RETURN = ("    buffer_return(&handleInfo->server->buffers, "
+          "&handleInfo->buffer);\n")
+EVENT = '    fatal_unless(SetEvent(stop->event), "SetEvent (stop)");\n'
 RECEIVED = "    handleInfo->received += bytes;\n"
 LOCK = "    AcquireSRWLockExclusive(&registry->lock);\n"
 UNLOCK = "    ReleaseSRWLockExclusive(&registry->lock);\n"
@@ -26,27 +29,20 @@ MUTANTS = {
     "freed twice": ("connection.c", FREE, FREE + FREE, ""),
     "one byte too many": (
         "worker.c", RECEIVED, RECEIVED
-        + "    ((char *)handleInfo)[sizeof *handleInfo + BUF_SIZE] = 0;\n",
-        ""),
-    "a zero behind a full buffer": (
-        "worker.c", RECEIVED, RECEIVED
-        + "    handleInfo->buffer.data[bytes] = 0;\n", ""),
+        + "    handleInfo->buffer.data[handleInfo->buffer.size] = 0;\n", ""),
     "not freed": ("connection.c", FREE, "", ""),
     "a buffer is not given back": (
-        "connection.c", "    buffer_return(&handleInfo->buffer);\n" + FREE,
-        FREE, ""),
+        "connection.c", RETURN + FREE, FREE, ""),
     "given back before the close of the echo": (
-        "worker.c", ECHO, "    {\n        buffer_return(buffer);\n" + ECHO
-        + "    }\n", ""),
-    "batches are not freed": ("main.c", "    free(program->batches);\n", "",
-                              ""),
+        "worker.c", ECHO, "    {\n        buffer_return(&handleInfo->server->"
+        "buffers, buffer);\n" + ECHO + "    }\n", ""),
     "kept buffers are not freed": (
-        "buffer.c", "    free_kept(&buffers->large, 0);\n", "", ""),
+        "main.c", "    buffers_close(&server->buffers);\n", "", ""),
     "not closed": ("connection.c", CLOSE, "", ""),
     "closed twice": ("connection.c", CLOSE, CLOSE + CLOSE, ""),
     "the port is not closed": (
-        "main.c", "    if (server->hComPort != NULL)\n",
-        "    if (server->hComPort == NULL)\n", ""),
+        "main.c", '    log_unless(CloseHandle(server->hComPort), "CloseHandle '
+        '(port)");\n', "", ""),
     "a thread's handle is not closed": (
         "pool.c", '        log_unless(CloseHandle(pool->threads[i]), '
         '"CloseHandle (thread)");\n', "", ""),
@@ -90,7 +86,7 @@ MUTANTS = {
     "done at once, and a packet all the same": (
         "batch.c", " FILE_SKIP_COMPLETION_PORT_ON_SUCCESS)", " 0)", ""),
     "queued, and handled all the same": (
-        "batch.c", "            continue;\n", "            (void)0;\n", ""),
+        "batch.c", "            continue;  /*", "            (void)0;  /*", ""),
     "what is done at once is forgotten": (
         "batch.c", "        if (batch->done != NULL)\n",
         "        if (batch->done != NULL && batch->rounds > 0)\n", ""),
@@ -144,20 +140,18 @@ MUTANTS = {
         "    registry_drain(&server->registry, "
         "server->options.drainTimeout * 1000);\n", ""),
     "one sentinel too few": (
-        "main.c", "    pool_post_sentinels(server->hComPort, "
-        "program->pool.count);\n", "    pool_post_sentinels(server->hComPort, "
-        "program->pool.count - 1);\n", ""),
+        "main.c", "(server->hComPort, server->options.workers);\n",
+        "(server->hComPort, server->options.workers - 1);\n", ""),
     "a batch keeps all sentinels": (
         "batch.c", "                            batch->count - batch->next);"
         "\n", "                            0 * (batch->count - batch->next));"
         "\n", ""),
     "sends are cancelled with receives": (
-        "registry.c", '            cancel(entry, entry->receive, "stop");\n',
-        '            cancel(entry, NULL, "stop");\n', ""),
+        "registry.c", "            cancel(entry, entry->receive, stops",
+        "            cancel(entry, NULL, stops", ""),
     "nothing is cancelled": (
-        "registry.c", "        if (!stops && registry_is_idle(entry))\n",
-        "        if (stops)\n            continue;\n"
-        "        else if (registry_is_idle(entry))\n", ""),
+        "registry.c", "        if (registry->stop->cutAt != 0 || ",
+        "        if (", ""),
     "swept once per phase": (
         "registry.c", "        registry_sweep(registry);\n",
         "        static BOOL once;\n"
@@ -201,28 +195,20 @@ MUTANTS = {
         "console.c", "InterlockedCompareExchange(&savedMode, 0, 0);",
         "InterlockedExchange(&savedMode, 0);", ""),
     "the listener is not closed": (
-        "stop.c", "        && closesocket(stop->listener) != 0)\n",
-        "        && stop->listener == 0)\n", ""),
-    "the listener is closed by who does not begin the stop": (
-        "stop.c", "    close_listener(stop);\n    fatal_unless",
-        "    fatal_unless", ""),
+        "stop.c", "    (void)closesocket(stop->listener);\n", "", ""),
     "the event comes before the listener is closed": (
-        "stop.c", "    close_listener(stop);\n"
-        '    fatal_unless(SetEvent(stop->event), "SetEvent (stop)");\n',
-        '    fatal_unless(SetEvent(stop->event), "SetEvent (stop)");\n'
-        "    close_listener(stop);\n", ""),
+        "stop.c", "    (void)closesocket(stop->listener);\n" + EVENT,
+        EVENT + "    (void)closesocket(stop->listener);\n", ""),
     "main does not wait until the listener is closed": (
         "main.c", "    stop_wait(&server->stop, INFINITE);  "
         "/* until the listener is closed */\n", "", ""),
-    "a failure does not wait until the listener is closed": (
-        "main.c", "        stop_wait(&program->server.stop, INFINITE);\n",
-        "        (void)0;\n", "faults"),
     "joined in one call": (
         "main.c", "    pool_join(&program->pool);\n", "", ""),
     "a worker's counters are not written back": (
         "worker.c", "    *(WORKER *)pWorker = worker;\n", "", ""),
     "the sweeper is not joined": (
-        "main.c", "    pool_join(&program->sweeper);\n", "", ""),
+        "pool.c", "    for (i = 0; i < pool->count; ++i) {\n",
+        "    for (i = 0; i + 1 < pool->count; ++i) {\n", ""),
 
     # -------------------------- limits, idle, waiting ----------------------
     "one too many": (
@@ -247,19 +233,19 @@ MUTANTS = {
     "one reset client ends it": (
         "main.c", "    if (is_about_the_client(code)) {\n",
         "    if (is_about_the_client(code)) {\n"
-        '        fail(program, "accept");\n', ""),
+        '        stop_begin(stop, "accept");\n', ""),
     "no deadline is set": (
-        "connection.c", "    registry_set_deadline(&handleInfo->entry, "
-        "timeouts);\n", "    (void)timeouts;\n", ""),
+        "connection.c", "    if (!handleInfo->entry.discarding)\n",
+        "    if (code == 1)\n", ""),
     "a WRITE has one timeout": (
-        "connection.c", "         (bytes - 1) / BYTES_PER_TIMEOUT + 1);\n",
-        "         bytes > 70000 ? 0 : 1);\n", ""),
+        "connection.c", "    DWORD timeouts = (bytes - 1) / BYTES_PER_TIMEOUT "
+        "+ 1;\n", "    DWORD timeouts = bytes > 0;\n", ""),
     "nothing is idle": (
-        "registry.c", "    return (entry->registry->idleTimeout != 0 ||",
-        "    return (entry->registry->idleTimeout > 99999 ||", ""),
+        "registry.c", "    return deadline != 0 && deadline % 2 == 0;\n",
+        "    return deadline != 0 && entry->discarding;\n", ""),
     "ticks that wrap around": (
-        "registry.c", "(LONG)(GetTickCount() - (DWORD)entry->deadline) >= 0",
-        "GetTickCount() >= (DWORD)entry->deadline", ""),
+        "registry.c", "(LONG)(now - (DWORD)deadline) >= 0",
+        "now >= (DWORD)deadline", ""),
     "--concurrency is not passed on": (
         "main.c", "                                              "
         "options->concurrency);\n",
@@ -267,6 +253,27 @@ MUTANTS = {
     "a lock is not released": (
         "registry.c", "    live = ++registry->live;\n" + UNLOCK,
         "    live = ++registry->live;\n", ""),
+
+    # --------------------------- larger buffers ----------------------------
+    "more is lent than there may be": (
+        "buffer.c", " <= buffers->limit)\n", " != 1)\n", ""),
+    "a silent client keeps its larger buffer": (
+        "registry.c", "    return entry->deadline == RECLAIMED;\n",
+        "    return FALSE;\n", ""),
+    "a READ without its buffer's size": (
+        "connection.c", "                                  && ioInfo->wsaBuf.len"
+        " > BUF_SIZE);\n", "                                  && handleInfo->"
+        "buffer.step > 0);\n", ""),
+    "who is claimed does not wait for the sweep": (
+        "registry.c", "    AcquireSRWLockExclusive(&entry->registry->lock);\n"
+        "    ReleaseSRWLockExclusive(&entry->registry->lock);\n", "", ""),
+    "a claimed READ ends its connection": (
+        "connection.c", "    } else if (isRead && entry->deadline == RECLAIMED)"
+        " {\n", "    } else if (isRead && entry->deadline == 5) {\n", ""),
+    "the deadline is read before the tick": (
+        "registry.c", "    DWORD now = GetTickCount();\n    LONG deadline = "
+        "entry->deadline;\n", "    LONG deadline = entry->deadline;\n"
+        "    DWORD now = GetTickCount();\n", ""),
 
     # ---------------------------------- trace ------------------------------
     "two threads write the trace": (
@@ -299,7 +306,7 @@ MUTANTS = {
         "connection.c", "        log_unless(closesocket(hClntSock) == 0, "
         '"closesocket");\n', "", "faults"),
     "no memory for a buffer": (
-        "buffer.c", "    if (data == NULL)\n        return FALSE;\n", "",
+        "buffer.c", "    return buffer->data != NULL;\n", "    return TRUE;\n",
         "faults"),
     "a sentinel that can't be posted is left out": (
         "pool.c", "             !PostQueuedCompletionStatus(hComPort, 0, "
@@ -316,20 +323,18 @@ MUTANTS = {
         "    entry->next = registry->head.next;\n" + LOCK, "races"),
     "a race: totals without the lock": (
         "registry.c", "    registry->received += received;\n", "", "races"),
-    "a race: listening is a plain flag": (
-        "stop.c", "    InterlockedExchange(&stop->listening, TRUE);\n",
-        "    stop->listening = TRUE;\n", "races"),
-    "a race: the listener after its flag": (
-        "stop.c", "    stop->listener = listener;\n"
-        "    InterlockedExchange(&stop->listening, TRUE);\n",
-        "    InterlockedExchange(&stop->listening, TRUE);\n"
-        "    stop->listener = listener;\n", "races"),
     "a race: the listener's error is read too early": (
         "main.c", "    stop_wait(&server->stop, INFINITE);  "
         "/* until the listener is closed */\n", "", "races"),
     "a race: the counters before the join": (
         "main.c", "    pool_join(&program->pool);\n    trace_close();\n"
-        "    if (ready)\n        report_totals(program);\n",
-        "    if (ready)\n        report_totals(program);\n"
+        "    report_totals(program);\n", "    report_totals(program);\n"
         "    pool_join(&program->pool);\n    trace_close();\n", "races"),
+}
+
+# For these 2,000 lives may be too few: threads have to be late at one place.
+RARE = {
+    "closing the console is cut too late": 20000,
+    "QuickEdit: one takes the mode, and another ends the process": 20000,
+    "who is claimed does not wait for the sweep": 20000,
 }

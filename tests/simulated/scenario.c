@@ -46,6 +46,7 @@ static void choose_options(void)
     plan->idle = CHOOSE("--idle-timeout", 4, 0, 1, 2, 3);
     plan->drain = CHOOSE("--drain-timeout", 2, 5, 0, 1, 2, 3);
     CHOOSE("--buffer", 4, 0, 4096, 5000, 16384, 1048576, 1048576);
+    plan->lent = CHOOSE("--buffer-total", 3, 64, 0, 1, 2);
     CHOOSE("--zero-byte-recv", 3, 0, NO_VALUE);
     plan->trace = CHOOSE("--trace=file", 4, 0, NO_VALUE) != 0;
     if (roll(12) == 0) {

@@ -32,12 +32,13 @@ COMPILE = ["gcc", "-std=gnu11", "-fshort-wchar", "-g", "-I",
            str(HERE / "include"), "-c"]
 OURS = ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
 SERVER = {  # what sees the server's mistakes; "%lu" is Windows'
-    "plain": ["-O1", "-Wno-format", "-DKEPT_BYTES=24576u",
+    "plain": ["-O1", "-Wno-format", "-DKEPT_BYTES=24576u", "-DFULL_READS=2",
               "-fsanitize=address,undefined",
               "-fno-sanitize-recover=undefined",
               "-fsanitize-coverage=trace-pc"],
-    "races": ["-O1", "-Wno-format", "-DKEPT_BYTES=24576u", "-DRACES",
-              "-fsanitize=thread", "--param", "tsan-distinguish-volatile=1"],
+    "races": ["-O1", "-Wno-format", "-DKEPT_BYTES=24576u", "-DFULL_READS=2",
+              "-DRACES", "-fsanitize=thread", "--param",
+              "tsan-distinguish-volatile=1"],
 }
 LINK = {"plain": ["-fsanitize=address,undefined", "-no-pie"],
         "races": ["-no-pie"]}

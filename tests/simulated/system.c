@@ -92,12 +92,6 @@ void memory_end(void)
     world.trace = NULL;
 }
 
-void *simulated_malloc(size_t size)
-{
-    CALL(malloc, NULL);
-    return allocate(size, FALSE);
-}
-
 void *simulated_calloc(size_t count, size_t size)
 {
     CALL(calloc, NULL);
@@ -111,10 +105,27 @@ void simulated_free(void *block)
         release(block, FALSE, "free");
 }
 
+/* The larger buffers that are in use. */
+static void check_lent(void)
+{
+    size_t lent = 0;
+    unsigned i;
+
+    for (i = 0; i < world.blockCount; ++i)
+        if (world.blocks[i].pages && !world.blocks[i].kept
+            && world.blocks[i].size > 4096)
+            lent += world.blocks[i].size;
+    /* One that could not be freed is in use for ever. */
+    if (world.failed == 0 && lent > (size_t)world.scenario.lent << 20)
+        blame("%zu bytes of larger buffers are in use", lent);
+}
+
 LPVOID VirtualAlloc(LPVOID address, SIZE_T size, DWORD type, DWORD protection)
 {
     CALL(VirtualAlloc, NULL);
-    return allocate(size, TRUE);
+    address = allocate(size, TRUE);
+    check_lent();
+    return address;
 }
 
 BOOL VirtualFree(LPVOID address, SIZE_T size, DWORD type)
@@ -161,6 +172,7 @@ SLIST_ENTRY *InterlockedPopEntrySList(SLIST_HEADER *list)
     block->kept = FALSE;
     list->first = (ULONG_PTR)entry->Next;
     --list->depth;
+    check_lent();
     return entry;
 }
 
@@ -363,12 +375,6 @@ void GetSystemTime(SYSTEMTIME *now)
 void GetSystemInfo(SYSTEM_INFO *info)
 {
     info->dwNumberOfProcessors = world.scenario.cpus;
-}
-
-DWORD GetActiveProcessorCount(WORD group)
-{
-    CALL(GetActiveProcessorCount, 0);
-    return world.scenario.cpus;
 }
 
 /* ---------------------------------- text --------------------------------- */

@@ -140,7 +140,7 @@ typedef struct {
 typedef struct {
     char words[24][40];
     int count;
-    DWORD workers, concurrency, cpus, limit, idle, drain;
+    DWORD workers, concurrency, cpus, limit, idle, drain, lent;
     BOOL eager;              /* what can be done at once is                 */
     BOOL trace, quiet, noIpv6, blocksForEver, hasConsole, quickEdit;
     BOOL wrong;              /* a command line that only prints             */

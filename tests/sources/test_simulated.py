@@ -9,7 +9,7 @@ import re
 import pytest
 
 from simulated import simulate
-from simulated.mutants import MUTANTS
+from simulated.mutants import MUTANTS, RARE
 from support import ROOT
 
 if simulate.why_not():
@@ -87,9 +87,10 @@ def check_found(directory, name):
     if how == "trace":
         assert simulate.traces(program, TRACED)[1], f"not found: {name}"
         return
-    done = simulate.run(program, "--count", SEEDS, *arguments)
+    seeds = RARE.get(name, SEEDS)
+    done = simulate.run(program, "--count", seeds, *arguments)
     assert re.search(r"^seed \d+: ", done.stdout, re.MULTILINE), (
-        f"not found in {SEEDS} lives: {name}")
+        f"not found in {seeds} lives: {name}")
 
 
 @mutants(slice(3, None, 9))
@@ -97,10 +98,9 @@ def test_a_broken_server_is_found(tmp_path, programs, name):
     check_found(tmp_path, name)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", MUTANTS)
-def test_each_broken_server_is_found(tmp_path, programs, long, name):
-    if not long:
-        pytest.skip("takes minutes: --long")
+def test_each_broken_server_is_found(tmp_path, programs, name):
     check_found(tmp_path, name)
 
 

@@ -57,7 +57,7 @@ enum {
     STD_OUTPUT_HANDLE = -11, STD_ERROR_HANDLE = -12,
     CTRL_C_EVENT = 0, CTRL_BREAK_EVENT, CTRL_CLOSE_EVENT,
     MEM_COMMIT = 0x1000, MEM_RESERVE = 0x2000, MEM_RELEASE = 0x8000,
-    PAGE_READWRITE = 4, WT_EXECUTEDEFAULT = 0, ALL_PROCESSOR_GROUPS = 0xffff,
+    PAGE_READWRITE = 4, WT_EXECUTEDEFAULT = 0,
     FORMAT_MESSAGE_FROM_SYSTEM = 0x1000, FORMAT_MESSAGE_IGNORE_INSERTS = 0x200,
     FORMAT_MESSAGE_MAX_WIDTH_MASK = 0xff, LANG_ENGLISH = 9,
     SUBLANG_ENGLISH_US = 1, STACK_SIZE_PARAM_IS_A_RESERVATION = 0x10000,
@@ -215,10 +215,8 @@ BOOL QueryPerformanceCounter(LARGE_INTEGER *);
 BOOL QueryPerformanceFrequency(LARGE_INTEGER *);
 void GetSystemTime(SYSTEMTIME *);
 void GetSystemInfo(SYSTEM_INFO *);
-DWORD GetActiveProcessorCount(WORD);
 DWORD FormatMessageA(DWORD, const void *, DWORD code, DWORD, char *, DWORD size, va_list *);
 
-void *simulated_malloc(size_t);
 void *simulated_calloc(size_t count, size_t);
 void simulated_free(void *);
 _Noreturn void simulated_exit(int status);
@@ -228,7 +226,6 @@ void *seen_memcpy(void *, const void *, size_t);
 void *seen_memset(void *, int, size_t);
 
 #ifndef SIMULATION  /* the server's sources only */
-#define malloc    simulated_malloc
 #define calloc    simulated_calloc
 #define free      simulated_free
 #define exit      simulated_exit

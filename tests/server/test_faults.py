@@ -376,6 +376,19 @@ def test_the_last_line_is_never_left_out(faulty):
     assert "(sentinel) failed" in server.errors[-1]
 
 
+@pytest.mark.parametrize("faults, call", [
+    ("CancelIoEx:1:31", "CancelIoEx"), ("CancelIoEx:/2:31", "CancelIoEx"),
+    ("CloseHandle:1:6", "CloseHandle"), ("WSACleanup:1:10093", "WSACleanup")])
+def test_a_failure_while_stopping_is_told(faulty, faults, call):
+    server = faulty(faults, "--max-connections", 4)
+    with closing_all() as clients:
+        for _ in range(4):
+            clients.append(server.connect())
+            assert echo(clients[-1], b"hello") == b"hello"
+        server.stop()
+    assert told(server, f"{call}.* failed: ") > 0
+
+
 # ------------------------- the same over and over ---------------------------
 
 INTERVAL = 1  # seconds, from line to line: REPEAT_INTERVAL in checked.h

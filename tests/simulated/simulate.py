@@ -111,7 +111,8 @@ def coverage(program, *runs):
         done = run(program, *arguments, "--covered", name)
         if done.returncode != 0:
             raise RuntimeError(done.stdout)
-        covered |= {int(x, 16) for x in name.read_text().split()}
+        covered |= {int(x, 16)
+                    for x in name.read_text(encoding="ascii").split()}
     code = subprocess.run(["objdump", "-d", "--no-show-raw-insn", program],
                           check=True, stdout=subprocess.PIPE,
                           encoding="ascii", timeout=TIMEOUT).stdout

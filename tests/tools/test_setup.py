@@ -21,8 +21,8 @@ cd '{directory}'
 case $1 in
 --kill|--wait) ;;
 wineboot)
-    echo "boot $WINEPREFIX" >>log
     mkdir "$WINEPREFIX/dosdevices" "$WINEPREFIX/drive_c"
+    echo "boot $WINEPREFIX" >>log
     until [ -e go ]; do sleep 0.05 || exit; done
     echo registry >"$WINEPREFIX/system.reg" ;;
 *)  [ -e "$WINEPREFIX/system.reg" ] || exit 9

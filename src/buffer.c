@@ -41,12 +41,11 @@ static void release(void *data)
 
 void buffers_close(BUFFERS *buffers)
 {
-    SLIST_ENTRY *data;
     DWORD i;
 
     for (i = 0; i < BUFFER_SIZES; ++i)
-        while ((data = InterlockedPopEntrySList(&buffers->kept[i])) != NULL)
-            release(data);
+        while (QueryDepthSList(&buffers->kept[i]) > 0)
+            release(InterlockedPopEntrySList(&buffers->kept[i]));
 }
 
 /* ---------------------------- one connection's --------------------------- */

@@ -382,8 +382,8 @@ def check_nothing_left(line, console=False, listened=True):
     """By the report of a checked server (GUARD), which has ended: every block
     is freed and every handle closed. If it has listened the stop's event is
     left, which the console's thread may need to the end; and with `console` a
-    console may be. For a server that has not ended because of a failure that can't
-    be."""
+    console may be. For a server that has not ended because of a failure that
+    can't be."""
     counts = {key: int(value) for key, value in fields(line).items()}
     left = counts["opened"] - counts["closed"]
     assert counts["allocated"] == counts["freed"], line

@@ -86,7 +86,8 @@ MUTANTS = {
     "done at once, and a packet all the same": (
         "batch.c", " FILE_SKIP_COMPLETION_PORT_ON_SUCCESS)", " 0)", ""),
     "queued, and handled all the same": (
-        "batch.c", "            continue;  /*", "            (void)0;  /*", ""),
+        "batch.c", "            continue;  /*", "            (void)0;  /*",
+        ""),
     "what is done at once is forgotten": (
         "batch.c", "        if (batch->done != NULL)\n",
         "        if (batch->done != NULL && batch->rounds > 0)\n", ""),
@@ -261,15 +262,14 @@ MUTANTS = {
         "registry.c", "    return entry->deadline == RECLAIMED;\n",
         "    return FALSE;\n", ""),
     "a READ without its buffer's size": (
-        "connection.c", "                                  && ioInfo->wsaBuf.len"
-        " > BUF_SIZE);\n", "                                  && handleInfo->"
-        "buffer.step > 0);\n", ""),
+        "connection.c", "&& ioInfo->wsaBuf.len > BUF_SIZE);\n",
+        "&& handleInfo->buffer.step > 0);\n", ""),
     "who is claimed does not wait for the sweep": (
         "registry.c", "    AcquireSRWLockExclusive(&entry->registry->lock);\n"
         "    ReleaseSRWLockExclusive(&entry->registry->lock);\n", "", ""),
     "a claimed READ ends its connection": (
-        "connection.c", "    } else if (isRead && entry->deadline == RECLAIMED)"
-        " {\n", "    } else if (isRead && entry->deadline == 5) {\n", ""),
+        "connection.c", "entry->deadline == RECLAIMED", "entry->deadline == 5",
+        ""),
     "the deadline is read before the tick": (
         "registry.c", "    DWORD now = GetTickCount();\n    LONG deadline = "
         "entry->deadline;\n", "    LONG deadline = entry->deadline;\n"

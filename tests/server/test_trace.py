@@ -533,8 +533,8 @@ def check_goes_on(server, name, said):
 
 
 NOT_ON_A_DISK = (r"CreateFile {} \(trace\) failed: not the name of a file on "
-                 r"a disk \(ERROR_INVALID_NAME 123\); no trace is written, the "
-                 "server goes on")
+                 r"a disk \(ERROR_INVALID_NAME 123\); no trace is written, "
+                 "the server goes on")
 FULL = (r"WriteFile {} \(trace\) failed: the disk is full \(ERROR_DISK_FULL "
         r"112\); the trace ends here, the server goes on")
 

@@ -372,6 +372,15 @@ void check_line(BOOL error, const char *text, DWORD size)
 
 /* --------------------------------- the end ------------------------------- */
 
+static void check_quick_edit(void)
+{
+    if (world.consoleMode & 0x40 && !world.scenario.quickEdit)
+        blame("QuickEdit is on");
+    if (world.scenario.quickEdit && !(world.consoleMode & 0x40)
+        && world.failures[CALL_SetConsoleMode] == 0)
+        blame("QuickEdit is left off");
+}
+
 /* A handler may set the stop's event as the process ends, so that one is never
  * closed; nor is the console's handle. */
 static void check_left(void)
@@ -396,11 +405,7 @@ static void check_left(void)
             blame("a thread is left at the end");
     if (world.winsock && world.failures[CALL_WSACleanup] == 0)
         blame("no WSACleanup");
-    if (world.consoleMode & 0x40 && !world.scenario.quickEdit)
-        blame("QuickEdit is on");
-    if (world.scenario.quickEdit && !(world.consoleMode & 0x40)
-        && world.failures[CALL_SetConsoleMode] == 0)
-        blame("QuickEdit is left off");
+    check_quick_edit();
 }
 
 static void check_totals(void)
@@ -455,18 +460,14 @@ void check_end(int status)
         check_left();
         return;
     }
-    if (world.outputStops && status == 1 && world.pressed >= 3) {
-        if (world.consoleMode != world.scenario.quickEdit * 0x40u
-            && world.consoleMode != (world.scenario.quickEdit * 0x40u | 0x80)
-            && world.failures[CALL_SetConsoleMode] == 0)
-            blame("QuickEdit is left off by the third Ctrl+C");
-        return;
-    }
     if (status == 1 && one_failed('I'))
         return;
+    /* The stop took that long, and was asked for again. */
     if (status == 1 && world.calls[CALL_TerminateProcess] > 0
-        && world.pressed > 0 && world.now > world.pressedAt[0] + 2900 * MS)
-        return; /* the stop took that long, and was asked for again */
+        && world.pressed > 0 && world.now > world.pressedAt[0] + 2900 * MS) {
+        check_quick_edit();
+        return;
+    }
     if (status == 2 && world.failures[CALL_getaddrinfo] > 0)
         return;
     if (status != 0 && (status != 1 || !one_failed('E')))

@@ -142,7 +142,7 @@ typedef struct {
     int count;
     DWORD workers, concurrency, cpus, limit, idle, drain;
     BOOL eager;              /* what can be done at once is                 */
-    BOOL trace, quiet, noIpv6, blocksForEver, hasConsole, quickEdit;
+    BOOL trace, quiet, noIpv6, blocksForEver, resumes, hasConsole, quickEdit;
     BOOL wrong;              /* a command line that only prints             */
     int expected;            /* its status                                  */
     int clients, presses;

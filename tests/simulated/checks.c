@@ -140,7 +140,7 @@ static void note_idle(CLIENT *client, TIME late)
 }
 
 /* The client has been silent for a second after the server's FIN. */
-static void note_silent(CLIENT *client)
+void note_silent(CLIENT *client)
 {
     if (client->serverFin && world.now + EARLY >= client->silentSince + LINGER)
         client->lingered = TRUE;

@@ -331,6 +331,7 @@ static DWORD cancelled_code(void)
  * later. */
 BOOL CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
 {
+    note_silent(socket_of((SOCKET)file, "CancelIoEx")->client);
     CALL(CancelIoEx, FALSE);
     OBJECT *sock = socket_of((SOCKET)file, "CancelIoEx");
     BOOL found = FALSE;

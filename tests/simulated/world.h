@@ -285,6 +285,7 @@ void check_quiet(void);
 void check_line(BOOL error, const char *text, DWORD size);
 void check_post(CLIENT *client, DWORD timeouts);
 void check_taken(const PACKET *packet);
+void note_silent(CLIENT *client);
 void check_cancel(CLIENT *client, const OP *op);
 void check_shutdown(CLIENT *client);
 void check_close(const OBJECT *sock);

@@ -127,7 +127,7 @@ static void choose_client(CLIENT *client, unsigned kind)
         break;
     case 7: /* never stops sending */
         client->neverStops = TRUE;
-        client->floods = roll(2) != 0;
+        client->floods = roll(2) != 0 && !plan->trace;
         client->chunk = AMONG(chance, 1000, 10000);
         if (roll(2) == 0)
             client->stopsReading = roll(30000);

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 
 #define STACK_SIZE    (256u * 1024u)
-#define MAX_STEPS     500000u
+#define MAX_STEPS     1000000u
 #define PCT_STEPS     8000u /* then it walks at random, which is fair         */
 #define TICK          15625u /* us                                             */
 #define QUIET         (2000u * MS)

@@ -292,7 +292,7 @@ void check_time(void)
     TIME slack = SLACK + 2 * world.stalled;
     int i;
 
-    if (world.outputStops || world.failed > 0)
+    if (world.scenario.blocksForEver || world.failed > 0)
         return;
     if (world.pressed > 0
         && world.now > world.pressedAt[0] + slack

@@ -101,13 +101,13 @@ static BOOL stopping(void)
 static BOOL drain_is_over(void)
 {
     TIME drain = (TIME)world.scenario.drain * 1000 * MS;
-    TIME began = world.pressed > 0 ? world.pressedAt[0] : world.closedAt;
+    TIME began = world.lost ? world.closedAt : world.pressedAt[0];
 
     if (!stopping())
         return FALSE;
     if (world.scenario.event == CTRL_CLOSE_EVENT && drain > 2500 * MS)
         drain = 2500 * MS;
-    return world.pressed > 1 || world.now + EARLY >= began + drain;
+    return world.pressed > !world.lost || world.now + EARLY >= began + drain;
 }
 
 /* A call that was made to fail may cost one client, whichever. */

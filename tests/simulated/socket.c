@@ -378,6 +378,7 @@ static void close_listener(OBJECT *listener)
     if (world.listener == listener) {
         world.listener = NULL;
         world.closedAt = world.now;
+        world.lost = world.pressed == 0;
     }
     object_close(listener);
 }

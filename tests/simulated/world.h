@@ -184,6 +184,7 @@ typedef struct {
     CLIENT clients[MAX_CLIENTS], *backlog[MAX_CLIENTS];
     unsigned waiting, accepted;
     BOOL winsock, listened, quiet, outputStops;
+    BOOL lost;               /* the server itself has begun the stop        */
 
     PHANDLER_ROUTINE handler;
     int pressed;

@@ -103,13 +103,13 @@ static BOOL stopping(void)
 static BOOL drain_is_over(void)
 {
     TIME drain = (TIME)world.scenario.drain * 1000 * MS;
-    TIME began = world.pressed > 0 ? world.pressedAt[0] : world.closedAt;
+    TIME began = world.lost ? world.closedAt : world.pressedAt[0];
 
     if (!stopping())
         return FALSE;
     if (world.scenario.event == CTRL_CLOSE_EVENT && drain > 2500 * MS)
         drain = 2500 * MS;
-    return world.pressed > 1 || world.now + EARLY >= began + drain;
+    return world.pressed > !world.lost || world.now + EARLY >= began + drain;
 }
 
 /* A call that was made to fail may cost one client, whichever. */
@@ -142,7 +142,7 @@ static void note_idle(CLIENT *client, TIME late)
 }
 
 /* The client has been silent for a second after the server's FIN. */
-static void note_silent(CLIENT *client)
+void note_silent(CLIENT *client)
 {
     if (client->serverFin && world.now + EARLY >= client->silentSince + LINGER)
         client->lingered = TRUE;
@@ -304,7 +304,7 @@ void check_time(void)
     TIME slack = SLACK + 2 * world.stalled;
     int i;
 
-    if (world.outputStops || world.failed > 0)
+    if (world.scenario.blocksForEver || world.failed > 0)
         return;
     if (world.pressed > 0
         && world.now > world.pressedAt[0] + slack
@@ -384,6 +384,15 @@ void check_line(BOOL error, const char *text, DWORD size)
 
 /* --------------------------------- the end ------------------------------- */
 
+static void check_quick_edit(void)
+{
+    if (world.consoleMode & 0x40 && !world.scenario.quickEdit)
+        blame("QuickEdit is on");
+    if (world.scenario.quickEdit && !(world.consoleMode & 0x40)
+        && world.failures[CALL_SetConsoleMode] == 0)
+        blame("QuickEdit is left off");
+}
+
 /* A handler may set the stop's event as the process ends, so that one is never
  * closed; nor is the console's handle. */
 static void check_left(void)
@@ -408,11 +417,7 @@ static void check_left(void)
             blame("a thread is left at the end");
     if (world.winsock && world.failures[CALL_WSACleanup] == 0)
         blame("no WSACleanup");
-    if (world.consoleMode & 0x40 && !world.scenario.quickEdit)
-        blame("QuickEdit is on");
-    if (world.scenario.quickEdit && !(world.consoleMode & 0x40)
-        && world.failures[CALL_SetConsoleMode] == 0)
-        blame("QuickEdit is left off");
+    check_quick_edit();
 }
 
 static void check_totals(void)
@@ -467,18 +472,14 @@ void check_end(int status)
         check_left();
         return;
     }
-    if (world.outputStops && status == 1 && world.pressed >= 3) {
-        if (world.consoleMode != world.scenario.quickEdit * 0x40u
-            && world.consoleMode != (world.scenario.quickEdit * 0x40u | 0x80)
-            && world.failures[CALL_SetConsoleMode] == 0)
-            blame("QuickEdit is left off by the third Ctrl+C");
-        return;
-    }
     if (status == 1 && one_failed('I'))
         return;
+    /* The stop took that long, and was asked for again. */
     if (status == 1 && world.calls[CALL_TerminateProcess] > 0
-        && world.pressed > 0 && world.now > world.pressedAt[0] + 2900 * MS)
-        return; /* the stop took that long, and was asked for again */
+        && world.pressed > 0 && world.now > world.pressedAt[0] + 2900 * MS) {
+        check_quick_edit();
+        return;
+    }
     if (status == 2 && world.failures[CALL_getaddrinfo] > 0)
         return;
     if (status != 0 && (status != 1 || !one_failed('E')))

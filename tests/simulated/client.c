@@ -199,6 +199,8 @@ void user_step(void)
     }
     tell("the user: %s", names[scenario->event]);
     world.pressedAt[world.pressed++] = world.now;
+    if (scenario->resumes && world.pressed >= 3)
+        world.outputStops = FALSE;
     world.pressAt = NEVER;
     if (world.pressed < scenario->presses)
         world.pressAt = world.now + scenario->pause[world.pressed > 1];

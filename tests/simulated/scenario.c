@@ -45,7 +45,8 @@ static void choose_options(void)
     plan->limit = CHOOSE("--max-connections", 4, 0, 1, 2, 3);
     plan->idle = CHOOSE("--idle-timeout", 4, 0, 1, 2, 3);
     plan->drain = CHOOSE("--drain-timeout", 2, 5, 0, 1, 2, 3);
-    CHOOSE("--buffer", 4, 0, 4096, 5000, 16384, 1048576, 1048576);
+    CHOOSE("--buffer", plan->idle != 0 ? 2 : 4, 0, 4096, 5000, 16384, 1048576,
+           1048576);
     plan->lent = CHOOSE("--buffer-total", 3, 64, 0, 1, 2);
     CHOOSE("--zero-byte-recv", 3, 0, NO_VALUE);
     plan->trace = CHOOSE("--trace=file", 4, 0, NO_VALUE) != 0;
@@ -127,7 +128,7 @@ static void choose_client(CLIENT *client, unsigned kind)
         break;
     case 7: /* never stops sending */
         client->neverStops = TRUE;
-        client->floods = roll(2) != 0;
+        client->floods = roll(2) != 0 && !plan->trace;
         client->chunk = AMONG(chance, 1000, 10000);
         if (roll(2) == 0)
             client->stopsReading = roll(30000);
@@ -177,8 +178,9 @@ static void choose_user(void)
                                  : CTRL_C_EVENT;
     if (plan->event == CTRL_CLOSE_EVENT)
         plan->presses = 1;
-    plan->blocksForEver = roll(40) == 0 && !plan->wrong
+    plan->blocksForEver = roll(25) == 0 && !plan->wrong
                           && plan->event != CTRL_CLOSE_EVENT;
+    plan->resumes = roll(2) != 0;  /* with the third Ctrl+C */
     if (plan->blocksForEver) {
         plan->presses = 3;
         plan->early = TRUE;
@@ -228,7 +230,7 @@ static void choose_faults(void)
         do
             fault->call = (CALL)roll(CALL_COUNT);
         while (codes[fault->call][0] == 0);
-        if (i == 0 && roll(6) == 0)  /* this ends one that listens already */
+        if (i == 0 && roll(4) == 0)  /* this ends one that listens already */
             fault->call = CALL__beginthreadex;
         fault->first = 1 + roll(AMONG(chance, 1, 4, 40));
         fault->every = roll(2) ? 0 : 1 + roll(3);

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 
 #define STACK_SIZE    (256u * 1024u)
-#define MAX_STEPS     500000u
+#define MAX_STEPS     1000000u
 #define PCT_STEPS     8000u /* then it walks at random, which is fair         */
 #define TICK          15625u /* us                                             */
 #define QUIET         (2000u * MS)
@@ -342,7 +342,9 @@ void point(void)
             something_moves(next);
         }
     }
-    if (may(MAY_freeze, world.running->start == handler_main ? 10 : 1000))
+    if (may(MAY_freeze, world.running->start == handler_main ? 10
+                        : world.pressed > 0                  ? 200
+                                                             : 1000))
         freeze();
     schedule();
 }
@@ -351,6 +353,10 @@ DWORD enter(CALL call)
 {
     world.hash = (world.hash ^ (unsigned)call) * 0x100000001b3u;
     ++world.calls[call];
+    /* Between a look at what others change, and what follows from it. */
+    if ((call == CALL_CancelIoEx || call == CALL_SetConsoleMode)
+        && may(MAY_freeze, 8))
+        freeze();
     point();
     return fault_code(call);
 }

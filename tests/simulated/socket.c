@@ -332,6 +332,7 @@ static DWORD cancelled_code(void)
  * later. */
 BOOL CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
 {
+    note_silent(socket_of((SOCKET)file, "CancelIoEx")->client);
     CALL(CancelIoEx, FALSE);
     OBJECT *sock = socket_of((SOCKET)file, "CancelIoEx");
     BOOL found = FALSE;
@@ -378,6 +379,7 @@ static void close_listener(OBJECT *listener)
     if (world.listener == listener) {
         world.listener = NULL;
         world.closedAt = world.now;
+        world.lost = world.pressed == 0;
     }
     object_close(listener);
 }

@@ -193,7 +193,8 @@ static void write_line(const OBJECT *file, const char *text, DWORD size)
 {
     if (may(MAY_blocks, 10))
         wait_for(nothing, NULL, 1 + below(&world.liberty, 50));
-    if (world.scenario.blocksForEver && world.lines > 2)
+    if (world.scenario.blocksForEver && world.lines > 2
+        && !(world.scenario.resumes && world.pressed >= 3))
         world.outputStops = TRUE;
     wait_for(output_flows, NULL, INFINITE);
     check_line(file == &world.objects[1], text, size);

@@ -142,7 +142,7 @@ typedef struct {
     int count;
     DWORD workers, concurrency, cpus, limit, idle, drain, lent;
     BOOL eager;              /* what can be done at once is                 */
-    BOOL trace, quiet, noIpv6, blocksForEver, hasConsole, quickEdit;
+    BOOL trace, quiet, noIpv6, blocksForEver, resumes, hasConsole, quickEdit;
     BOOL wrong;              /* a command line that only prints             */
     int expected;            /* its status                                  */
     int clients, presses;
@@ -184,6 +184,7 @@ typedef struct {
     CLIENT clients[MAX_CLIENTS], *backlog[MAX_CLIENTS];
     unsigned waiting, accepted;
     BOOL winsock, listened, quiet, outputStops;
+    BOOL lost;               /* the server itself has begun the stop        */
 
     PHANDLER_ROUTINE handler;
     int pressed;
@@ -285,6 +286,7 @@ void check_quiet(void);
 void check_line(BOOL error, const char *text, DWORD size);
 void check_post(CLIENT *client, DWORD timeouts, BOOL lent);
 void check_taken(const PACKET *packet);
+void note_silent(CLIENT *client);
 void check_cancel(CLIENT *client, const OP *op);
 void check_shutdown(CLIENT *client);
 void check_close(const OBJECT *sock);

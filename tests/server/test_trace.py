@@ -443,10 +443,10 @@ def test_stop_at_the_connection_limit(traced):
         server.stop()
     trace = traced.read().check(server)
     assert trace.most_live() == 3
-    # Cancelled to tell the clients, and what a client does not answer again.
+    # Their READs, to tell the clients; and what a client does not answer.
     cancels = [x["args"] for x in trace.life("cancel")]
-    assert {x["conn"] for x in cancels} == {1, 2, 3}
-    assert {(x["what"], x["why"]) for x in cancels} == {("READ", "stop")}
+    assert {x["conn"] for x in cancels if x["what"] == "READ"} == {1, 2, 3}
+    assert {x["why"] for x in cancels} == {"stop"}
     assert len(trace.packets("failed READ")) >= 3
 
 
@@ -496,7 +496,7 @@ def test_the_file_is_written_while_nothing_happens(traced):
     assert wait_until(closed)
     text = closed()
     assert text.endswith("}")
-    assert parse(repair(text))[-1]["ts"] > 0
+    assert max(x["ts"] for x in parse(repair(text)) if "ts" in x) > 0
     server.stop()
     traced.read().check(server)
 

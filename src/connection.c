@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 
-/* A WRITE is given the idle timeout once for each so many bytes: a client that
- * takes them slowly, but takes them, is not idle. */
+/* A WRITE has the idle timeout once for each part of this many bytes: a client
+ * that takes them slowly, but takes them, is not idle. */
 #define BYTES_PER_TIMEOUT 65536u
 
 /* ms that a READ may keep a larger buffer while nothing comes. */
@@ -72,10 +72,10 @@ const char *connection_mode(const PER_IO_DATA *ioInfo)
 }
 
 /*
- * The one place that posts. The operation is given so many milliseconds (0: it
- * may take for ever). Done at once and pending are the same: a packet comes, for
- * whichever worker takes it. Any other failure gives no packet, so the connection
- * is closed here.
+ * The one place that posts. The operation may take `milliseconds` (0: for ever);
+ * once the connection discards, registry_discard has set its time. Done at once
+ * and pending are the same: a packet comes, for whichever worker takes it. Any
+ * other result is a failure without a packet: this closes the connection.
  */
 static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
                  DWORD milliseconds)
@@ -111,8 +111,8 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
 {
     SERVER *server = handleInfo->server;
     BUFFER *buffer = &handleInfo->buffer;
-    /* After our FIN nothing is written. A sweep that looked before it cancels
-     * the READ of then, and so does not find this one. */
+    /* After our FIN nothing is written, so writeIo is free. A sweep that saw the
+     * connection before that cancels readIo, and does not hit this READ. */
     LPPER_IO_DATA ioInfo = handleInfo->entry.discarding ? &handleInfo->writeIo
                                                         : &handleInfo->readIo;
 
@@ -121,7 +121,8 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
         connection_close(handleInfo, CLOSE_ERROR);
         return;
     }
-    /* Always the whole buffer, however short the READ before was. */
+    /* Always the whole buffer, however short the READ before was. Without one
+     * this is a READ of zero bytes. */
     ioInfo->wsaBuf.buf = buffer->data;
     ioInfo->wsaBuf.len = buffer->size;
     ioInfo->rwMode = READ;

@@ -44,12 +44,12 @@ typedef struct {
  * operation by the address of its OVERLAPPED. With one for both, the cancel
  * meant for a READ could hit the WRITE that a worker has posted meanwhile, and
  * with it bytes that were received and not yet echoed. A connection that discards
- * receives with the one that is for sending.
+ * sends nothing more: it receives with writeIo, which that cancel does not hit.
  */
 typedef struct {
     OVERLAPPED overlapped;  /* must be first                               */
     WSABUF wsaBuf;          /* what is still to be transferred             */
-    int rwMode;             /* READ or WRITE: what this packet is about    */
+    int rwMode;             /* READ or WRITE: what the operation is        */
 } PER_IO_DATA, *LPPER_IO_DATA;
 
 typedef struct PER_HANDLE_DATA {
@@ -101,8 +101,9 @@ void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes);
  * End a connection; only the owner calls these, and loses it.
  * connection_close closes the socket and frees the connection at once. After a
  * failure it finds out itself whether that was the stop or the idle timeout.
- * connection_failed is for a packet of an operation that failed. It goes on with
- * the next READ if a sweep cancelled this one only to get its buffer back.
+ * connection_failed is for a packet of an operation that failed. It closes, with
+ * two exceptions: if the stop cancelled a READ it finishes, and if a sweep only
+ * wanted the buffer of a READ back it posts the next READ.
  * connection_finish is for a healthy one that the stop ends: it tells the client
  * that nothing more comes, and what the client still sends is thrown away until
  * the client closes too, is silent for a second, or the drain is over. It is

@@ -16,8 +16,8 @@
  *     lock: it may touch, close and free it. It gives this up with its next
  *     post: another worker may have freed the connection before the post
  *     returns to the first.
- *   - The sweeps need a little of connections that they do not own: the entry
- *     in the registry, which says how (registry.h).
+ *   - The sweeps cancel operations of connections that they do not own. All they
+ *     use of a connection is its registry entry, under a lock (registry.h).
  */
 #pragma once
 

@@ -5,9 +5,9 @@
  * connection is listed from before its first post until its owner is about to
  * close the socket. So whoever holds the lock may use the socket of any entry,
  * although the connection belongs to a worker or to the kernel at that moment:
- * that is how the sweeps cancel operations that they do not own. Others take the
- * lock when a connection begins or ends, and an owner does once after a sweep has
- * claimed its buffer. No other echo takes it.
+ * that is how the sweeps cancel operations that they do not own. Besides them, a
+ * connection takes the lock when it begins and when it ends, and an echo only if a
+ * sweep has just claimed its buffer.
  */
 #pragma once
 

@@ -158,7 +158,7 @@ static BOOL take_packet(WORKER *worker)
      * and it would fail again. */
     fatal_unless(ok, "GetQueuedCompletionStatus");
     /* (TRUE, NULL): a packet posted by hand. Key and bytes are what the poster
-     * made them; nothing hangs on them. */
+     * made them; they belong to no connection. */
     TRACE(trace_posted(key == SENTINEL_KEY, bytesTrans));
     if (key != SENTINEL_KEY)
         log_detail("posted worker=%lu bytes=%lu", worker->id, bytesTrans);

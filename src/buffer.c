@@ -8,8 +8,8 @@
 #define SMALL_READS 8
 
 /* One READ that fills a small buffer brings the next larger one. From there it
- * takes this many full READs, not in a row: 16 MiB of 64 KiB each, more than the
- * systems on both sides hold for a client that does not read. */
+ * takes this many full READs, not in a row: 16 MiB of 64 KiB each, more than
+ * the systems on both sides hold for a client that does not read. */
 #ifndef FULL_READS
 #define FULL_READS 256
 

@@ -3,8 +3,8 @@
  *
  * A small one (BUF_SIZE) is enough for messages. A connection that streams gets
  * a larger one, step by step, and gives it back when messages get small again,
- * or nothing comes for a second. With --zero-byte-recv a connection has none until it has
- * something to read, and only until that is echoed.
+ * or nothing comes for a second. With --zero-byte-recv a connection has none
+ * until it has something to read, and only until that is echoed.
  *
  * A buffer belongs to its connection's owner, and to the kernel as long as an
  * operation with it is outstanding. What is given back is kept for the next, up
@@ -47,8 +47,8 @@ void buffers_close(BUFFERS *buffers);
  * READ, when the buffer holds nothing. It borrows one of the size wanted, or a
  * smaller one if there is none. Returns FALSE if there is not even that. With
  * --zero-byte-recv a READ that is not announced gets none: it has zero bytes.
- * buffer_return gives the buffer back. buffer_received notes how much a READ has
- * brought, and decides from that how large the next buffer should be.
+ * buffer_return gives the buffer back. buffer_received notes how much a READ
+ * has brought, and decides from that how large the next buffer should be.
  */
 BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer, BOOL announced);
 void buffer_return(BUFFERS *buffers, BUFFER *buffer);

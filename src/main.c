@@ -44,8 +44,8 @@ typedef struct {
 
 /* -------------------------------- starting ------------------------------- */
 
-/* The sweeper ends idle connections and gets larger buffers of silent ones back,
- * until the server stops. */
+/* The sweeper ends idle connections and gets larger buffers of silent ones
+ * back, until the server stops. */
 static unsigned WINAPI SweepThreadMain(LPVOID pServer)
 {
     SERVER *server = pServer;
@@ -97,8 +97,8 @@ static void report_ready(const OPTIONS *options, const SOCKADDR_INET *address)
               options->concurrency);
 }
 
-/* Returns FALSE if the server cannot listen. Any other failure ends the program:
- * there is no client yet that it could lose. */
+/* Returns FALSE if the server cannot listen. Any other failure ends the
+ * program: there is no client yet that it could lose. */
 static BOOL start(PROGRAM *program)
 {
     SERVER *server = &program->server;
@@ -136,9 +136,9 @@ static BOOL is_about_the_client(int code)
 
 /* The stop may close the listener at any moment, even just before a call here
  * uses it. The system may have given its number to another handle by then, but
- * not to a socket, for main alone makes those: so the call fails. Decides by our
- * own state, because systems differ in the code for a listener that was closed
- * while accept waits. Only a listener that is gone ends the server. */
+ * not to a socket, for main alone makes those: so the call fails. Decides by
+ * our own state, because systems differ in the code for a listener that was
+ * closed while accept waits. Only a listener that is gone ends the server. */
 static void accept_failed(PROGRAM *program, int code)
 {
     STOP *stop = &program->server.stop;

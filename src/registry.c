@@ -106,8 +106,8 @@ static LONG passed(const REGISTRY_ENTRY *entry)
     return deadline != 0 && (LONG)(now - (DWORD)deadline) >= 0 ? deadline : 0;
 }
 
-/* Deadlines are 2 or 3 above a multiple of 4, so none is 0 or RECLAIMED. The odd
- * ones are those of READs with a larger buffer. */
+/* Deadlines are 2 or 3 above a multiple of 4, so none is 0 or RECLAIMED. The
+ * odd ones are those of READs with a larger buffer. */
 void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
                            BOOL lent)
 {
@@ -117,9 +117,9 @@ void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
     if (entry->deadline == deadline
         || InterlockedExchange(&entry->deadline, deadline) != RECLAIMED)
         return;
-    /* A sweep has claimed the buffer and may not have cancelled yet. It holds the
-     * lock: once it has let go, its cancel cannot hit the operation that comes
-     * now. */
+    /* A sweep has claimed the buffer and may not have cancelled yet. It holds
+     * the lock: once it has let go, its cancel cannot hit the operation that
+     * comes now. */
     AcquireSRWLockExclusive(&entry->registry->lock);
     ReleaseSRWLockExclusive(&entry->registry->lock);
 }
@@ -141,8 +141,8 @@ static BOOL reclaim(REGISTRY_ENTRY *entry)
     return entry->deadline == RECLAIMED;
 }
 
-/* The owner of an idle client may post its next operation just before the cancel,
- * which then hits that one: the connection ends as failed, not as idle. */
+/* The owner of an idle client may post its next operation just before the
+ * cancel, which then hits that one: the connection ends as failed. */
 void registry_sweep(REGISTRY *registry)
 {
     BOOL stops = stop_begun(registry->stop);

@@ -5,9 +5,9 @@
  * connection is listed from before its first post until its owner is about to
  * close the socket. So whoever holds the lock may use the socket of any entry,
  * although the connection belongs to a worker or to the kernel at that moment:
- * that is how the sweeps cancel operations that they do not own. Besides them, a
- * connection takes the lock when it begins and when it ends, and an echo only if a
- * sweep has just claimed its buffer.
+ * that is how the sweeps cancel operations that they do not own. Besides them,
+ * a connection takes the lock when it begins and when it ends, and an echo only
+ * if a sweep has just claimed its buffer.
  */
 #pragma once
 
@@ -67,9 +67,9 @@ void registry_sweep(REGISTRY *registry);
 
 /* registry_set_deadline says how long the operation may take that the owner is
  * about to post (0: for ever). `lent` is for a READ with a larger buffer: it is
- * never late, but after that time a sweep makes the deadline RECLAIMED and cancels
- * it, to get the buffer back. registry_is_late returns whether any other
- * operation has taken longer. */
+ * never late, but after that time a sweep makes the deadline RECLAIMED and
+ * cancels it, to get the buffer back. registry_is_late returns whether any
+ * other operation has taken longer. */
 #define RECLAIMED 1
 
 void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
@@ -77,14 +77,14 @@ void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
 BOOL registry_is_late(const REGISTRY_ENTRY *entry);
 
 /*
- * Ends every connection once the server stops: sweeps until no connection is left,
- * and cuts the drain after `milliseconds`, if nobody has before.
+ * Ends every connection once the server stops: sweeps until no connection is
+ * left, and cuts the drain after `milliseconds`, if nobody has before.
  */
 void registry_drain(REGISTRY *registry, DWORD milliseconds);
 
 /*
- * Marks a connection, which the caller owns, as discarding: it only waits for its
- * client to close. Each call gives the client another second. Returns FALSE if
- * the drain is over and everything is being cancelled.
+ * Marks a connection, which the caller owns, as discarding: it only waits for
+ * its client to close. Each call gives the client another second. Returns FALSE
+ * if the drain is over and everything is being cancelled.
  */
 BOOL registry_discard(REGISTRY_ENTRY *entry);

@@ -33,8 +33,8 @@ static void say(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
                worker->id, bytes);
 }
 
-/* Asks the service for an answer and sends it. `bytes` bytes are new; with 0 the
- * service goes on with an earlier answer, or the client has sent its last. */
+/* Asks the service for an answer and sends it. `bytes` bytes are new; with 0
+ * the service continues its last answer, or the client has sent its last byte. */
 static void answer(LPPER_HANDLE_DATA handleInfo, DWORD bytes)
 {
     BUFFER *buffer = &handleInfo->buffer;

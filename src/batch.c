@@ -140,8 +140,8 @@ BOOL batch_take(void *pBatch, DWORD *bytes, ULONG_PTR *key,
         return TRUE;
     handleInfo = (LPPER_HANDLE_DATA)*key;
     handleInfo->done = done_list(batch, handleInfo);
-    /* That the call for the packets has succeeded says nothing of each, and only
-     * the provider knows where the status is kept. */
+    /* That the call for the packets has succeeded says nothing of each, and
+     * only the provider knows where the status is kept. */
     return batch->rounds > 0
            || WSAGetOverlappedResult(handleInfo->hClntSock, *overlapped, bytes,
                                      FALSE, &flags);

@@ -20,8 +20,8 @@ typedef struct {
 
 /*
  * Takes the next packet from the BATCH or, when it is empty, from the port, as
- * GetQueuedCompletionStatus does. For WORKER.take: called on the worker's thread
- * alone, when it has handled the packet before.
+ * GetQueuedCompletionStatus does. For WORKER.take: called on the worker's
+ * thread alone, when it has handled the packet before.
  */
 BOOL batch_take(void *pBatch, DWORD *bytes, ULONG_PTR *key,
                 OVERLAPPED **overlapped);

@@ -3,13 +3,13 @@
 #include "buffer.h"
 #include "log.h"
 
-/* After this many READs in a row that the next smaller size would have held, a
+/* After this many READs in a row of less than the next smaller size, a
  * connection goes back to that. */
 #define SMALL_READS 8
 
-/* One READ that fills a small buffer is enough for the next larger one. Then it
- * takes this many: 16 MiB of 64 KiB each, more than the systems on both sides
- * hold for a client that does not read. */
+/* One READ that fills a small buffer brings the next larger one. From there it
+ * takes this many full READs, not in a row: 16 MiB of 64 KiB each, more than
+ * the systems on both sides hold for a client that does not read. */
 #ifndef FULL_READS
 #define FULL_READS 256
 
@@ -50,7 +50,7 @@ void buffers_close(BUFFERS *buffers)
 
 /* ---------------------------- one connection's --------------------------- */
 
-/* Counts a buffer as lent. Returns FALSE if that is too much. */
+/* Counts a buffer as lent. Returns FALSE if that would pass the limit. */
 static BOOL lend(BUFFERS *buffers, LONG size)
 {
     if (InterlockedExchangeAdd(&buffers->lent, size) + size <= buffers->limit)
@@ -59,7 +59,7 @@ static BOOL lend(BUFFERS *buffers, LONG size)
     return FALSE;
 }
 
-/* Borrows a buffer. Returns FALSE if none of this size is to be had. */
+/* Borrows a buffer of this size. Returns FALSE if there is none. */
 static BOOL borrow(BUFFERS *buffers, BUFFER *buffer, DWORD step)
 {
     DWORD size = buffers->sizes[step];

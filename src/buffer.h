@@ -3,13 +3,13 @@
  *
  * A small one (BUF_SIZE) is enough for messages. A connection that streams gets
  * a larger one, step by step, and gives it back when messages get small again,
- * or nothing comes. With --zero-byte-recv a connection has none until it has
- * something to read, and only until that is echoed.
+ * or nothing comes for a second. With --zero-byte-recv a connection has none
+ * until it has something to read, and only until that is echoed.
  *
  * A buffer belongs to its connection's owner, and to the kernel as long as an
  * operation with it is outstanding. What is given back is kept for the next, up
- * to some megabytes, in lists without a lock (SLIST): so an echo allocates
- * nothing.
+ * to 1 MiB of each size, in lists without a lock (SLIST): so an echo seldom
+ * allocates.
  */
 #pragma once
 
@@ -43,12 +43,12 @@ void buffers_open(BUFFERS *buffers, const OPTIONS *options);
 void buffers_close(BUFFERS *buffers);
 
 /*
- * For the owner of a connection, between an echo and the next READ, when its
- * buffer holds nothing. buffer_prepare sees to a buffer of the size wanted, or a
- * smaller one if that is not to be had; returns FALSE if there is not even that.
- * If a READ may wait and only those that have been announced get a buffer, it is
- * one of zero bytes. buffer_return gives it back. buffer_received notes how much
- * a READ has brought, and from that how large the next buffer should be.
+ * Only the owner of the connection calls these. buffer_prepare comes before a
+ * READ, when the buffer holds nothing. It borrows one of the size wanted, or a
+ * smaller one if there is none. Returns FALSE if there is not even that. With
+ * --zero-byte-recv a READ that is not announced gets none: it has zero bytes.
+ * buffer_return gives the buffer back. buffer_received notes how much a READ
+ * has brought, and decides from that how large the next buffer should be.
  */
 BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer, BOOL announced);
 void buffer_return(BUFFERS *buffers, BUFFER *buffer);

@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 
-/* A WRITE is given the idle timeout once for each so many bytes: a client that
- * takes them slowly, but takes them, is not idle. */
+/* A WRITE has the idle timeout once for each part of this many bytes: a client
+ * that takes them slowly, but takes them, is not idle. */
 #define BYTES_PER_TIMEOUT 65536u
 
 /* ms that a READ may keep a larger buffer while nothing comes. */
@@ -56,8 +56,8 @@ LPPER_HANDLE_DATA connection_open(SERVER *server, SOCKET hClntSock,
 
 /* -------------------------------- posting -------------------------------- */
 
-/* --inline: the operation is done and no packet comes. The caller still owns the
- * connection, and finds it in its list: see batch.c. */
+/* --inline: the operation is done and no packet comes. The caller still owns
+ * the connection, and finds it in its list: see batch.c. */
 static void add_done(LPPER_HANDLE_DATA *list, LPPER_HANDLE_DATA handleInfo,
                      LPPER_IO_DATA ioInfo)
 {
@@ -72,10 +72,11 @@ const char *connection_mode(const PER_IO_DATA *ioInfo)
 }
 
 /*
- * The one place that posts. The operation is given so many milliseconds (0: it
- * may take for ever). Done at once and pending are the same: a packet comes, for
- * whichever worker takes it. Any other failure gives no packet, so the connection
- * is closed here.
+ * The one place that posts. The operation may take `milliseconds` (0: for
+ * ever); once the connection discards, registry_discard has set its time. Done
+ * at once and pending are the same: a packet comes, for whichever worker takes
+ * it. Any other result is a failure without a packet: this closes the
+ * connection.
  */
 static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
                  DWORD milliseconds)
@@ -111,8 +112,8 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
 {
     SERVER *server = handleInfo->server;
     BUFFER *buffer = &handleInfo->buffer;
-    /* After our FIN nothing is written. A sweep that looked before it cancels
-     * the READ of then, and so does not find this one. */
+    /* After our FIN nothing is written, so writeIo is free. A sweep that saw
+     * the connection before that cancels readIo, and does not hit this READ. */
     LPPER_IO_DATA ioInfo = handleInfo->entry.discarding ? &handleInfo->writeIo
                                                         : &handleInfo->readIo;
 
@@ -121,7 +122,8 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
         connection_close(handleInfo, CLOSE_ERROR);
         return;
     }
-    /* Always the whole buffer, however short the READ before was. */
+    /* Always the whole buffer, however short the READ before was. Without one
+     * this is a READ of zero bytes. */
     ioInfo->wsaBuf.buf = buffer->data;
     ioInfo->wsaBuf.len = buffer->size;
     ioInfo->rwMode = READ;
@@ -158,9 +160,9 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
 
     if (reason == CLOSE_EOF)
         send_fin(handleInfo);
-    /* By our own state, never by the error code. For a cancelled receive that is
-     * ERROR_OPERATION_ABORTED on one system, ERROR_NETNAME_DELETED or another
-     * one elsewhere. */
+    /* By our own state, never by the error code. For a cancelled receive that
+     * is ERROR_OPERATION_ABORTED on one system, ERROR_NETNAME_DELETED or
+     * another one elsewhere. */
     if (reason == CLOSE_ERROR && stop_begun(&handleInfo->server->stop))
         reason = CLOSE_STOPPED;
     else if (reason == CLOSE_ERROR && registry_is_late(&handleInfo->entry))
@@ -205,8 +207,8 @@ void connection_finish(LPPER_HANDLE_DATA handleInfo)
     /* A closed socket answers bytes that were not read, or still come, with a
      * reset; and a reset overtakes the echo that is on its way to the client:
      * what was received and sent would be lost all the same. So this reads on
-     * as long as the drain lasts. That is asked each time: where data never runs
-     * out, every READ is done at once, and no sweep finds one to cancel. */
+     * as long as the drain lasts. That is asked each time: where data never
+     * runs out, every READ is done at once, and no sweep finds it. */
     if ((again || send_fin(handleInfo))
         && registry_discard(&handleInfo->entry))
         connection_read(handleInfo, FALSE);

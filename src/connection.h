@@ -16,8 +16,9 @@
  *     lock: it may touch, close and free it. It gives this up with its next
  *     post: another worker may have freed the connection before the post
  *     returns to the first.
- *   - The sweeps need a little of connections that they do not own: the entry
- *     in the registry, which says how (registry.h).
+ *   - The sweeps cancel operations of connections that they do not own. All
+ *     they use of a connection is its registry entry, under a lock
+ *     (registry.h).
  */
 #pragma once
 
@@ -43,13 +44,14 @@ typedef struct {
  * two because a stop cancels receives and spares sends: CancelIoEx finds an
  * operation by the address of its OVERLAPPED. With one for both, the cancel
  * meant for a READ could hit the WRITE that a worker has posted meanwhile, and
- * with it bytes that were received and not yet echoed. A connection that discards
- * receives with the one that is for sending.
+ * with it bytes that were received and not yet echoed. A connection that
+ * discards sends nothing more: it receives with writeIo, which that cancel does
+ * not hit.
  */
 typedef struct {
     OVERLAPPED overlapped;  /* must be first                               */
     WSABUF wsaBuf;          /* what is still to be transferred             */
-    int rwMode;             /* READ or WRITE: what this packet is about    */
+    int rwMode;             /* READ or WRITE: what the operation is        */
 } PER_IO_DATA, *LPPER_IO_DATA;
 
 typedef struct PER_HANDLE_DATA {
@@ -85,9 +87,9 @@ LPPER_HANDLE_DATA connection_open(SERVER *server, SOCKET hClntSock,
                                   const SOCKADDR_INET *clntAdr, ULONGLONG id);
 
 /*
- * Post the next operation: a READ; a WRITE of `bytes` bytes from `data`, which lie
- * in the connection's buffer. Only the owner calls these, and with the call it
- * has lost the connection: its packet will come, or has come already; or the
+ * Post the next operation: a READ; a WRITE of `bytes` bytes from `data`, which
+ * lie in the connection's buffer. Only the owner calls these, and with the call
+ * it has lost the connection: its packet will come, or has come already; or the
  * post failed, and the connection was closed.
  *
  * With --zero-byte-recv a READ is first one of zero bytes: that is done when
@@ -101,12 +103,13 @@ void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes);
  * End a connection; only the owner calls these, and loses it.
  * connection_close closes the socket and frees the connection at once. After a
  * failure it finds out itself whether that was the stop or the idle timeout.
- * connection_failed is for a packet of an operation that failed. It goes on with
- * the next READ if a sweep cancelled this one only to get its buffer back.
- * connection_finish is for a healthy one that the stop ends: it tells the client
- * that nothing more comes, and what the client still sends is thrown away until
- * the client closes too, is silent for a second, or the drain is over. It is
- * called again after each READ of that kind.
+ * connection_failed is for a packet of an operation that failed. It closes,
+ * with two exceptions: if the stop cancelled a READ it finishes, and if a sweep
+ * only wanted the buffer of a READ back it posts the next READ.
+ * connection_finish is for a healthy one that the stop ends: it tells the
+ * client that nothing more comes, and what the client still sends is thrown
+ * away until the client closes too, is silent for a second, or the drain is
+ * over. It is called again after each READ of that kind.
  */
 void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason);
 void connection_failed(LPPER_HANDLE_DATA handleInfo,

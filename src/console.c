@@ -35,8 +35,8 @@ static BOOL disable_quick_edit(void)
     return SetConsoleMode(console, mode & ~(DWORD)ENABLE_QUICK_EDIT_MODE);
 }
 
-/* Main and a third Ctrl+C may both come here, and each ends the process: so each
- * sets the mode itself. */
+/* Main and a third Ctrl+C may both come here, and each ends the process: so
+ * each sets the mode itself. */
 static BOOL restore(void)
 {
     LONG mode = InterlockedCompareExchange(&savedMode, 0, 0);

@@ -10,7 +10,7 @@
 
 #include "stop.h"
 
-/* Begins with that. Keeps `stop`. */
+/* Begins to do both. Keeps `stop`. */
 void console_open(STOP *stop);
 
 /* Turns QuickEdit on again, if it was. */

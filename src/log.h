@@ -44,9 +44,10 @@ void log_line(LOG_LEVEL level, const char *format, ...);
 const char *log_address(const SOCKADDR_INET *address, char text[ADDRESS_TEXT]);
 
 /*
- * Prints one error line about a call that failed: `code` is from WSAGetLastError
- * or GetLastError, `advice` says what to do next or what follows from it (NULL:
- * nothing), `call` names the call and what it was about, printf-like.
+ * Prints one error line about a call that failed: `code` is from
+ * WSAGetLastError or GetLastError, `advice` says what to do next or what
+ * follows from it (NULL: nothing), `call` names the call and what it was about,
+ * printf-like.
  *
  * The same call with the same code is reported at once the first time, then at
  * most once a minute, with the number of reports that were left out.
@@ -54,9 +55,9 @@ const char *log_address(const SOCKADDR_INET *address, char text[ADDRESS_TEXT]);
 void log_failure(int code, const char *advice, const char *call, ...);
 
 /* Around a call: if it has not succeeded, report that with its error code.
- * log_unless returns `succeeded` and the caller goes on; fatal_unless is for what
- * cannot fail on a healthy system: it ends the program with status 1, after a
- * call of logLast. */
+ * log_unless returns `succeeded` and the caller goes on; fatal_unless is for
+ * what cannot fail on a healthy system: it ends the program with status 1,
+ * after a call of logLast. */
 BOOL log_unless(BOOL succeeded, const char *call);
 void fatal_unless(BOOL succeeded, const char *call);
 extern void (*logLast)(void);  /* NULL: there is nothing to do */

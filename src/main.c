@@ -3,8 +3,8 @@
  *
  * An IOCP echo server after chapter 23 of "Yoon Sung-woo's TCP/IP Socket
  * Programming" (Korean). Reading order: connection.h (what comes back with a
- * packet), worker.c (what is done with it), connection.c, this file (start,
- * accept, stop), registry.c (the stop's other half), and the others for
+ * packet), worker.c (what is done with it), echo.c, connection.c, this file
+ * (start, accept, stop), registry.c (the stop's other half), and the others for
  * completeness. A line that begins with TRACE changes nothing: see trace.h.
  *
  *     main thread                          workers (one per CPU)
@@ -31,7 +31,7 @@
 
 #include <string.h>
 
-#define SWEEP_INTERVAL 250  /* ms; idle connections may end this much later */
+#define SWEEP_INTERVAL 250  /* ms; what is late is found this much later    */
 #define ACCEPT_PAUSE   100  /* ms to wait when out of resources             */
 
 /* What main alone has. */
@@ -44,7 +44,8 @@ typedef struct {
 
 /* -------------------------------- starting ------------------------------- */
 
-/* The sweeper: only for what has to be done now and then. */
+/* The sweeper ends idle connections and gets larger buffers of silent ones
+ * back, until the server stops. */
 static unsigned WINAPI SweepThreadMain(LPVOID pServer)
 {
     SERVER *server = pServer;
@@ -96,8 +97,8 @@ static void report_ready(const OPTIONS *options, const SOCKADDR_INET *address)
               options->concurrency);
 }
 
-/* Returns FALSE if there is no listening there. Any other failure ends the
- * program: no client is lost with it yet. */
+/* Returns FALSE if the server cannot listen. Any other failure ends the
+ * program: there is no client yet that it could lose. */
 static BOOL start(PROGRAM *program)
 {
     SERVER *server = &program->server;
@@ -133,11 +134,11 @@ static BOOL is_about_the_client(int code)
            || code == WSAENETRESET;
 }
 
-/* The listener may be closed at any moment, and its number given out again before
- * a call gets it. But main alone makes sockets, and main is the one that calls:
- * then it is the handle of something else, and the call fails. So it is decided
- * by our own state: the code for a listener closed while accept waits is not the
- * same on every system. Only a listener that is gone ends the server. */
+/* The stop may close the listener at any moment, even just before a call here
+ * uses it. The system may have given its number to another handle by then, but
+ * not to a socket, for main alone makes those: so the call fails. Decides by
+ * our own state, because systems differ in the code for a listener that was
+ * closed while accept waits. Only a listener that is gone ends the server. */
 static void accept_failed(PROGRAM *program, int code)
 {
     STOP *stop = &program->server.stop;

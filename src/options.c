@@ -346,8 +346,8 @@ OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv)
         return OPTIONS_WRONG;
     logLevel = (LOG_LEVEL)options->logLevel;
     options->idleTimeout *= 1000;
-    /* Those of one processor group, 64 at most: before Windows 11 a process runs
-     * in one. */
+    /* Those of one processor group, 64 at most. Before Windows 11 all threads
+     * of a process run in one, unless it moves them. */
     GetSystemInfo(&sysInfo);
     options->cpus = sysInfo.dwNumberOfProcessors;
     if (options->workers == 0)

@@ -18,8 +18,8 @@ typedef struct {
 
 typedef unsigned(WINAPI *THREAD_MAIN)(LPVOID argument);
 
-/* Starts a thread in `threadMain` and adds it to the pool, which was all zero at
- * first. `argument` must stay until pool_join. */
+/* Starts a thread in `threadMain` and adds it to the pool, which was all zero
+ * at first. `argument` must stay until pool_join. */
 void pool_start(POOL *pool, THREAD_MAIN threadMain, void *argument);
 
 /* Posts `count` sentinels to the port. */

@@ -106,7 +106,8 @@ static LONG passed(const REGISTRY_ENTRY *entry)
     return deadline != 0 && (LONG)(now - (DWORD)deadline) >= 0 ? deadline : 0;
 }
 
-/* An odd deadline is of a READ with a larger buffer. None is 0 or RECLAIMED. */
+/* Deadlines are 2 or 3 above a multiple of 4, so none is 0 or RECLAIMED. The
+ * odd ones are those of READs with a larger buffer. */
 void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
                            BOOL lent)
 {
@@ -116,8 +117,9 @@ void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
     if (entry->deadline == deadline
         || InterlockedExchange(&entry->deadline, deadline) != RECLAIMED)
         return;
-    /* Its sweep may be just before the cancel, which is not meant for the
-     * operation that comes now. */
+    /* A sweep has claimed the buffer and may not have cancelled yet. It holds
+     * the lock: once it has let go, its cancel cannot hit the operation that
+     * comes now. */
     AcquireSRWLockExclusive(&entry->registry->lock);
     ReleaseSRWLockExclusive(&entry->registry->lock);
 }
@@ -139,8 +141,8 @@ static BOOL reclaim(REGISTRY_ENTRY *entry)
     return entry->deadline == RECLAIMED;
 }
 
-/* The owner of an idle client may post another operation just before the cancel,
- * which then hits that one: the client seems to have failed. */
+/* The owner of an idle client may post its next operation just before the
+ * cancel, which then hits that one: the connection ends as failed. */
 void registry_sweep(REGISTRY *registry)
 {
     BOOL stops = stop_begun(registry->stop);

@@ -5,8 +5,9 @@
  * connection is listed from before its first post until its owner is about to
  * close the socket. So whoever holds the lock may use the socket of any entry,
  * although the connection belongs to a worker or to the kernel at that moment:
- * that is how the sweeps cancel operations that they do not own. The lock is
- * taken when a connection begins, ends or fails, never for an echo.
+ * that is how the sweeps cancel operations that they do not own. Besides them,
+ * a connection takes the lock when it begins and when it ends, and an echo only
+ * if a sweep has just claimed its buffer.
  */
 #pragma once
 
@@ -18,13 +19,13 @@ typedef struct REGISTRY_ENTRY {
     ULONGLONG id;          /* the connection's                             */
     SOCKET sock;
     OVERLAPPED *receive;   /* its READ's: the drain cancels only this one  */
-    /* GetTickCount from which its operation is late; 0: never. The owner
-     * writes it before each post, the sweeps read it, without a lock: an
-     * aligned LONG is read and written in one piece. */
+    /* GetTickCount from which its operation is late; 0: never; or RECLAIMED.
+     * The owner writes it before each post, without the lock. The sweeps read
+     * it, and write RECLAIMED only if it has not changed since. */
     volatile LONG deadline;
     volatile LONG discarding;  /* stopping: our FIN is sent; what comes is
-                              dropped until the client's FIN. The owner writes
-                              it, once, after the deadline                 */
+                              dropped until the client's FIN. The owner sets
+                              it, after the deadline, and never clears it  */
 } REGISTRY_ENTRY;
 
 typedef struct REGISTRY {
@@ -56,17 +57,19 @@ LONG registry_remove(REGISTRY_ENTRY *entry, ULONGLONG received, ULONGLONG sent,
 BOOL registry_wait_for_place(REGISTRY *registry);
 
 /*
- * Cancels what has to end, and tells the owner by its packet. What is late, always;
- * a READ whose larger buffer is wanted back; once the server stops receives, but
- * of a connection that is discarding only when it is late; after stop_cut
- * everything.
+ * Cancels what has to end; the packet tells the owner. That is
+ *   - whatever is late;
+ *   - while the server runs, a READ whose larger buffer is wanted back;
+ *   - once it stops, each READ, except of a connection that is discarding;
+ *   - after stop_cut, everything.
  */
 void registry_sweep(REGISTRY *registry);
 
-/* registry_set_deadline gives the operation that the owner is about to post this
- * long (0: for ever). `lent`: it is a READ with a larger buffer, after that only
- * the buffer is wanted back: a sweep makes the deadline RECLAIMED, and cancels
- * the READ. registry_is_late: any other operation has taken longer. */
+/* registry_set_deadline says how long the operation may take that the owner is
+ * about to post (0: for ever). `lent` is for a READ with a larger buffer: it is
+ * never late, but after that time a sweep makes the deadline RECLAIMED and
+ * cancels it, to get the buffer back. registry_is_late returns whether any
+ * other operation has taken longer. */
 #define RECLAIMED 1
 
 void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
@@ -74,14 +77,14 @@ void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
 BOOL registry_is_late(const REGISTRY_ENTRY *entry);
 
 /*
- * Ends every connection once the server stops: sweeps until no connection is left,
- * and cuts the drain after `milliseconds`, if nobody has before.
+ * Ends every connection once the server stops: sweeps until no connection is
+ * left, and cuts the drain after `milliseconds`, if nobody has before.
  */
 void registry_drain(REGISTRY *registry, DWORD milliseconds);
 
 /*
- * Marks a connection, which the caller owns, as discarding: it only waits for its
- * client to close, and may as long as something comes. Returns FALSE if the drain
- * is over and everything is being cancelled.
+ * Marks a connection, which the caller owns, as discarding: it only waits for
+ * its client to close. Each call gives the client another second. Returns FALSE
+ * if the drain is over and everything is being cancelled.
  */
 BOOL registry_discard(REGISTRY_ENTRY *entry);

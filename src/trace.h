@@ -26,11 +26,11 @@ extern volatile LONG traceOn;
 
 LONGLONG trace_clock(void);
 
-/* Main, before it starts another thread, and after all have ended. Keeps `name`,
- * the file's; NULL: there is no trace. If the file can't be made or written, or
- * is none on a disk (a pipe or a device may make everybody wait who writes to
- * it), one line says so, and the server goes on. The rest is what a viewer wants
- * to know of the whole; `work` in ms. */
+/* Main, before it starts another thread, and after all have ended. Keeps
+ * `name`, the file's; NULL: there is no trace. If the file can't be made or
+ * written, or is none on a disk (a pipe or a device may make everybody wait who
+ * writes to it), one line says so, and the server goes on. The rest is what a
+ * viewer wants to know of the whole; `work` in ms. */
 void trace_open(const char *name, DWORD workers, DWORD concurrency, DWORD cpus,
                 DWORD work, BOOL spins);
 void trace_close(void);

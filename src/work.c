@@ -16,7 +16,7 @@ void work_do(const OPTIONS *options, const STOP *stop)
     if (options->workTime == 0 || stop_begun(stop))
         return;
     TRACE(trace_work(TRUE, options->workSpins));
-    /* A plain Sleep would be the same for the port, but no stop could end it. */
+    /* A plain Sleep is the same for the port, but no stop could end it. */
     if (options->workSpins)
         compute(options->workTime, stop);
     else

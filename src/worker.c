@@ -33,8 +33,8 @@ static void say(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
                worker->id, bytes);
 }
 
-/* The service has `bytes` bytes to answer; 0: it goes on, or the client has
- * ended. */
+/* Asks the service for an answer and sends it. `bytes` bytes are new; with 0
+ * the service continues its last answer, or the client has sent its last byte. */
 static void answer(LPPER_HANDLE_DATA handleInfo, DWORD bytes)
 {
     BUFFER *buffer = &handleInfo->buffer;
@@ -74,7 +74,7 @@ static void write_done(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
     say(worker, handleInfo, "write", bytes);
     handleInfo->sent += bytes;
     if (bytes == 0)
-        /* No WRITE is posted for nothing: it makes no progress. */
+        /* Every WRITE has bytes to send: this one made no progress. */
         connection_close(handleInfo, CLOSE_ERROR);
     else if (bytes < wsaBuf.len)
         connection_write(handleInfo, wsaBuf.buf + bytes, wsaBuf.len - bytes);
@@ -107,7 +107,8 @@ static void succeeded(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
     }
 }
 
-/* An operation failed: this ends its connection, and no other. */
+/* An operation failed, or a sweep cancelled it: at most its own connection
+ * ends, and no other. */
 static void failed(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
                    LPPER_IO_DATA ioInfo, DWORD code)
 {
@@ -157,7 +158,7 @@ static BOOL take_packet(WORKER *worker)
      * and it would fail again. */
     fatal_unless(ok, "GetQueuedCompletionStatus");
     /* (TRUE, NULL): a packet posted by hand. Key and bytes are what the poster
-     * made them; nothing hangs on them. */
+     * made them; they belong to no connection. */
     TRACE(trace_posted(key == SENTINEL_KEY, bytesTrans));
     if (key != SENTINEL_KEY)
         log_detail("posted worker=%lu bytes=%lu", worker->id, bytesTrans);

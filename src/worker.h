@@ -10,7 +10,7 @@ typedef struct {
     BOOL (*take)(void *from, DWORD *bytes, ULONG_PTR *key, OVERLAPPED **);
     void *from;
     /* Set when it ends: */
-    ULONGLONG completions;     /* packets of operations                     */
+    ULONGLONG completions;     /* operations handled, also those inlined    */
     ULONGLONG waits, inlined;  /* of its BATCH, if it has one               */
 } WORKER;
 

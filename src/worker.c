@@ -34,7 +34,7 @@ static void say(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
 }
 
 /* Asks the service for an answer and sends it. `bytes` bytes are new; with 0
- * the service continues its last answer, or the client has sent its last byte. */
+ * the service continues its last answer, or the client has sent all. */
 static void answer(LPPER_HANDLE_DATA handleInfo, DWORD bytes)
 {
     BUFFER *buffer = &handleInfo->buffer;

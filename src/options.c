@@ -326,7 +326,6 @@ OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv)
 {
     OPTIONS_RESULT result = OPTIONS_RUN;
     const char *port = NULL;
-    SYSTEM_INFO sysInfo;
     int i;
 
     set_defaults(options);
@@ -346,10 +345,11 @@ OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv)
         return OPTIONS_WRONG;
     logLevel = (LOG_LEVEL)options->logLevel;
     options->idleTimeout *= 1000;
-    /* Those of one processor group, 64 at most. Before Windows 11 all threads
-     * of a process run in one, unless it moves them. */
-    GetSystemInfo(&sysInfo);
-    options->cpus = sysInfo.dwNumberOfProcessors;
+    /* Of all processor groups; the chapter's GetSystemInfo counts one, which has
+     * 64 at most. Wine 8 says 0 where /sys is not mounted. */
+    options->cpus = GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
+    if (options->cpus == 0)
+        options->cpus = 1;
     if (options->workers == 0)
         options->workers = options->cpus;
     if (options->concurrency == 0)

@@ -13,7 +13,7 @@
 typedef struct {
     SOCKADDR_INET address;   /* where to listen, with the port;
                                 AF_UNSPEC: every address of this host  */
-    DWORD cpus;              /* of one processor group                 */
+    DWORD cpus;              /* of this computer                       */
     DWORD workers;           /* threads on the port                    */
     DWORD concurrency;       /* of them running at once                */
     DWORD maxConnections;    /* at once; 0: no limit                   */

@@ -65,8 +65,8 @@
     X(CreateIoCompletionPort) X(GetQueuedCompletionStatus)                   \
     X(GetQueuedCompletionStatusEx) X(PostQueuedCompletionStatus)             \
     X(CancelIoEx) X(_beginthreadex) X(WaitForSingleObject) X(CloseHandle)    \
-    X(SetConsoleCtrlHandler) X(WriteFile) X(calloc) X(CreateFileA)           \
-    X(CreateTimerQueueTimer)                                                 \
+    X(SetConsoleCtrlHandler) X(GetActiveProcessorCount) X(WriteFile)         \
+    X(calloc) X(CreateFileA) X(CreateTimerQueueTimer)                        \
     X(DeleteTimerQueueTimer) X(GetProcAddress) X(VirtualAlloc)               \
     X(VirtualFree) X(CreateEventW) X(SetEvent) X(WaitForMultipleObjects)     \
     X(GetFileType) X(GetConsoleMode) X(SetConsoleMode)
@@ -124,6 +124,7 @@ uintptr_t fault__beginthreadex(void *security, unsigned stack,
 DWORD WINAPI fault_WaitForSingleObject(HANDLE handle, DWORD milliseconds);
 BOOL WINAPI fault_CloseHandle(HANDLE handle);
 BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add);
+DWORD WINAPI fault_GetActiveProcessorCount(WORD group);
 BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
                             DWORD *written, OVERLAPPED *overlapped);
 HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
@@ -206,6 +207,7 @@ void delay(void);
 #define WaitForSingleObject         fault_WaitForSingleObject
 #define CloseHandle                 fault_CloseHandle
 #define SetConsoleCtrlHandler       fault_SetConsoleCtrlHandler
+#define GetActiveProcessorCount     fault_GetActiveProcessorCount
 #define WriteFile                   fault_WriteFile
 #define AcquireSRWLockExclusive     fault_AcquireSRWLockExclusive
 #define ReleaseSRWLockExclusive     fault_ReleaseSRWLockExclusive

@@ -608,6 +608,13 @@ BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
            && SetConsoleCtrlHandler(on_console_control, add);
 }
 
+DWORD WINAPI fault_GetActiveProcessorCount(WORD group)
+{
+    return fails(CALL_GetActiveProcessorCount)
+               ? 0
+               : GetActiveProcessorCount(group);
+}
+
 BOOL WINAPI fault_WriteFile(HANDLE file, const void *data, DWORD size,
                             DWORD *written, OVERLAPPED *overlapped)
 {

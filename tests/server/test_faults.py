@@ -129,6 +129,7 @@ GOES_ON = {
     "shutdown": ("shutdown:/1:10057", None, 0),
     "closesocket": ("closesocket:/2:10038", "closesocket failed", 0),
     "shared names": ("getnameinfo:/1:11001", None, 0),
+    "number of CPUs": ("GetActiveProcessorCount:1:87", None, 0),
     "console output": ("WriteFile:3+:232", None, 0),
 }
 
@@ -626,7 +627,7 @@ CANNOT_FAIL = {
     "SetLastError",
     "AcquireSRWLockExclusive", "AcquireSRWLockShared", "InitializeSRWLock",
     "ReleaseSRWLockExclusive", "ReleaseSRWLockShared", "GetTickCount",
-    "GetTickCount64", "GetSystemInfo", "GetSystemTime",
+    "GetTickCount64", "GetSystemTime",
     "QueryPerformanceCounter", "QueryPerformanceFrequency",
     "GetModuleHandleW", "GetLastError", "WSAGetLastError",
     "GetCurrentProcess", "GetCurrentThreadId", "GetStdHandle", "Sleep",

@@ -29,7 +29,7 @@
     X(CloseHandle, 6, 6, 6, N) X(CreateEventW, 8, 1450, 8, I)                \
     X(SetEvent, 6, 6, 6, I) X(SetConsoleCtrlHandler, 87, 8, 87, I)           \
     X(GetConsoleMode, 6, 6, 6, N) X(SetConsoleMode, 5, 6, 87, N)             \
-    X(WriteFile, 112, 232, 6, N)                                             \
+    X(GetActiveProcessorCount, 87, 87, 87, N) X(WriteFile, 112, 232, 6, N)   \
     X(CreateFileA, 5, 3, 32, N) X(GetFileType, 6, 6, 1, N)                   \
     X(CreateTimerQueueTimer, 8, 1450, 8, N)                                  \
     X(DeleteTimerQueueTimer, 6, 6, 6, N) X(GetProcAddress, 127, 127, 127, N) \

@@ -373,9 +373,10 @@ void GetSystemTime(SYSTEMTIME *now)
     now->wMonth = now->wDay = 1;
 }
 
-void GetSystemInfo(SYSTEM_INFO *info)
+DWORD GetActiveProcessorCount(WORD group)
 {
-    info->dwNumberOfProcessors = world.scenario.cpus;
+    CALL(GetActiveProcessorCount, 0);
+    return world.scenario.cpus;
 }
 
 /* ---------------------------------- text --------------------------------- */

@@ -57,7 +57,7 @@ enum {
     STD_OUTPUT_HANDLE = -11, STD_ERROR_HANDLE = -12,
     CTRL_C_EVENT = 0, CTRL_BREAK_EVENT, CTRL_CLOSE_EVENT,
     MEM_COMMIT = 0x1000, MEM_RESERVE = 0x2000, MEM_RELEASE = 0x8000,
-    PAGE_READWRITE = 4, WT_EXECUTEDEFAULT = 0,
+    PAGE_READWRITE = 4, WT_EXECUTEDEFAULT = 0, ALL_PROCESSOR_GROUPS = 0xffff,
     FORMAT_MESSAGE_FROM_SYSTEM = 0x1000, FORMAT_MESSAGE_IGNORE_INSERTS = 0x200,
     FORMAT_MESSAGE_MAX_WIDTH_MASK = 0xff, LANG_ENGLISH = 9,
     SUBLANG_ENGLISH_US = 1, STACK_SIZE_PARAM_IS_A_RESERVATION = 0x10000,
@@ -103,7 +103,6 @@ typedef struct { void *Ptr; } SRWLOCK;
 typedef struct SLIST_ENTRY { struct SLIST_ENTRY *Next; } SLIST_ENTRY;
 typedef struct { ULONG_PTR first, depth; } SLIST_HEADER;
 typedef struct { LONGLONG QuadPart; } LARGE_INTEGER;
-typedef struct { DWORD dwNumberOfProcessors; } SYSTEM_INFO;
 typedef struct { WORD wYear, wMonth, wDay, wHour, wMinute, wSecond; } SYSTEMTIME;
 typedef struct {
     DWORD dwOSVersionInfoSize, dwMajorVersion, dwMinorVersion, dwBuildNumber;
@@ -205,6 +204,7 @@ HANDLE CreateFileA(const char *, DWORD, DWORD, SECURITY_ATTRIBUTES *, DWORD, DWO
 DWORD GetFileType(HANDLE);
 BOOL CreateTimerQueueTimer(HANDLE *, HANDLE, WAITORTIMERCALLBACK, void *, DWORD due, DWORD period, ULONG);
 BOOL DeleteTimerQueueTimer(HANDLE queue, HANDLE timer, HANDLE event);
+DWORD GetActiveProcessorCount(WORD);
 HMODULE GetModuleHandleW(const WCHAR *);
 FARPROC GetProcAddress(HMODULE, const char *);
 LPVOID VirtualAlloc(LPVOID, SIZE_T, DWORD, DWORD);
@@ -214,7 +214,6 @@ ULONGLONG GetTickCount64(void);
 BOOL QueryPerformanceCounter(LARGE_INTEGER *);
 BOOL QueryPerformanceFrequency(LARGE_INTEGER *);
 void GetSystemTime(SYSTEMTIME *);
-void GetSystemInfo(SYSTEM_INFO *);
 DWORD FormatMessageA(DWORD, const void *, DWORD code, DWORD, char *, DWORD size, va_list *);
 
 void *simulated_calloc(size_t count, size_t);

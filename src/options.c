@@ -254,6 +254,7 @@ static void print_help(void)
     log_event("options (and defaults):");
     for (option = table; option < TABLE_END; ++option)
         print_option(option);
+    log_event("idle: no operation ends for SECONDS (a send: each 64 KiB)");
     log_event("");
     log_event("exit status: 0 stopped cleanly, 1 could not run, 2 wrong "
               "command line");

@@ -76,7 +76,8 @@ class Makefile:
         self.condition = []   # of the !IFDEF: [is true, has an !ELSE]
         self.open = []        # what an indented line would be a command of
         self.started = False  # ... and whether there was one already
-        self.done = {}
+        self.fired = set()    # rules that apply to something
+        self.done = {}        # name -> time
         for where, line in logical_lines(path):
             if line.startswith("!"):
                 self.directive(where, line)
@@ -121,11 +122,9 @@ class Makefile:
     def command(self, where, text):
         """An indented line."""
         if not self.open:
-            raise MakefileError(where, "indented, but no command: no target "
-                                "or rule right before it")
-        for each in self.open:
-            if each.commands and not self.started:
-                raise MakefileError(where, "this target has commands already")
+            raise MakefileError(where, "indented, but no command")
+        if not self.started and any(x.commands for x in self.open):
+            raise MakefileError(where, "this target has commands already")
         for each in self.open:
             each.commands.append((where, text))
         self.started = True
@@ -170,8 +169,7 @@ class Makefile:
             special, name = match.groups()
             if name is None:
                 if special not in (files or ()):
-                    raise MakefileError(where, f"{match[0]} has no meaning "
-                                        "here")
+                    raise MakefileError(where, f"{match[0]} has no meaning")
                 return files[special]
             found = self.overrides.get(
                 name, self.macros.get(name, (where, None))[1])
@@ -180,48 +178,42 @@ class Makefile:
             return self.expand(where, found, files, (*inside, name))
         return MACRO.sub(value, text)
 
-    def infer(self, name):
-        """The rule that applies to a target, and its source; or None, None."""
-        directory, _, base = name.rpartition("\\")
-        base, dot, extension = base.rpartition(".")
-        rule = self.rules.get((directory, dot + extension))
-        source = f"{rule.path}\\{base}.c" if rule else None
-        given = self.targets[name].dependents if name in self.targets else []
-        if rule and modified(source) and not any(
-                x.endswith(BEFORE_C) for x in given):
-            return rule, source
-        return None, None
-
     def plan(self, name):
         """What a target depends on, its commands, what their macros are."""
         target = self.targets.get(name) or Block(None)
-        rule, source = self.infer(name)
-        dependents = [source] * bool(source) + target.dependents
-        files = {"@": name, "**": " ".join(dependents)}
-        if rule and not target.commands:
-            return dependents, rule.commands, {**files, "<": source}
-        return dependents, target.commands, files
+        dependents, commands = target.dependents, target.commands
+        files = {"@": name}
+        directory, _, base = name.rpartition("\\")
+        base, dot, extension = base.rpartition(".")
+        rule = self.rules.get((directory, dot + extension))
+        source = f"{rule.path}\\{base}.c" if rule else ""
+        if modified(source) and not any(x.endswith(BEFORE_C)
+                                        for x in dependents):
+            self.fired.add(rule)
+            dependents = [source, *dependents]
+            if not commands:
+                commands, files["<"] = rule.commands, source
+        files["**"] = " ".join(dependents)
+        return dependents, commands, files
 
     def check(self):
         """What NMAKE would find out late, or never say."""
         for name, (where, _) in self.macros.items():
             self.expand(where, f"$({name})")
-        fired = set()
         for name, target in self.targets.items():
             dependents, commands, files = self.plan(name)
             for other in dependents:
                 if (other not in self.targets and modified(other) is None
                         and not self.plan(other)[1]):
-                    raise MakefileError(target.where, "don't know how to make "
-                                        f"'{other}'")
+                    raise MakefileError(target.where,
+                                        f"don't know how to make '{other}'")
             if is_file_name(name) and not commands:
-                raise MakefileError(target.where, f"'{name}' has no commands, "
-                                    "and no rule applies to it")
+                raise MakefileError(target.where, f"no commands for '{name}', "
+                                    "and no rule applies")
             for where, text in commands:
                 parse_command(where, self.expand(where, text, files))
-            fired.add(self.infer(name)[0])
         for rule in self.rules.values():
-            if rule not in fired:
+            if rule not in self.fired:
                 raise MakefileError(rule.where, "this rule applies to nothing")
 
     def update(self, name, environment, chain=()):
@@ -249,26 +241,20 @@ class Makefile:
 def logical_lines(path):
     """Each line with those that continue it, and where it began."""
     with open(path, encoding="ascii") as file:
-        lines = file.read().split("\n")
-    start, text = 0, ""
-    for number, line in enumerate(lines, 1):
-        where = (os.path.basename(path), number)
-        comment = line.startswith("#")
-        if start and (not line.strip() or line[0] in "#!"):
-            raise MakefileError(where, "the line before goes on here")
-        if line != line.rstrip():
-            raise MakefileError(where, "blanks at the end")
-        if "^" in line and not comment:
-            raise MakefileError(where, "'^' is not known here")
-        start = start or number
-        text = f"{text} {line.lstrip()}" if text else line
-        if line.endswith("\\"):
-            if comment:
-                raise MakefileError(where, "a comment that goes on")
-            text = text[:-1].rstrip()
-            continue
-        yield (where[0], start), text
-        start, text = 0, ""
+        text = file.read()
+    for pattern, message in [
+            (r"[ \t]$", "blanks at the end"),
+            (r"^#.*\\$", "a comment that goes on"),
+            (r"\\\n([#!]|[ \t]*$)", "the line goes on where it can't"),
+            (r"^[^#\n].*\^", "'^' is not known here")]:
+        found = re.search(pattern, text, re.M)
+        if found:
+            number = text.count("\n", 0, found.start()) + 1
+            raise MakefileError((path, number), message)
+    number = 1
+    for line in re.split(r"(?<!\\)\n", text):
+        yield (path, number), re.sub(r"\s*\\\n\s*", " ", line)
+        number += line.count("\n") + 1
 
 
 def parse_command(where, text):
@@ -301,9 +287,9 @@ def execute(words, environment):
     """Run it. Returns its exit status."""
     if words[0] == "if":
         wanted = words[1] != "not"
-        name, *rest = words[2:] if wanted else words[3:]
-        return (execute(rest, environment)
-                if os.path.exists(on_disk(name)) == wanted else 0)
+        name, *words = words[3 - wanted:]
+        if os.path.exists(on_disk(name)) != wanted:
+            return 0
     inside = {"mkdir": os.makedirs, "rmdir": shutil.rmtree, "del": os.remove}
     try:
         if words[0] == "set":

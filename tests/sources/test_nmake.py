@@ -54,36 +54,29 @@ def run_nmake(tree, commands, *arguments):
 
 REFUSED = [
     # Preprocessing
-    ("!IFDEF X\nall:\n say\n", "no !ENDIF"),
     ("!ENDIF\nall:\n say\n", "(1): directive not known"),
     ("!IFDEF X\n!ELSE\n!ELSE\n!ENDIF\nall:\n say\n", "(3): directive not"),
     ("!IF 1\n!ENDIF\nall:\n say\n", "(1): directive not known"),
     # GNU make's language
-    ("X := 1\nall:\n say\n", "(1): not a name"),
     ("X += 1\nall:\n say\n", "(1): not a line"),
     ("X = $(A:.c=.obj)\nA = a.c\nall:\n say\n", "(1): $( has no meaning"),
-    ("all: test.mak\n say $^\n", "(2): '^' is not known"),
     ("%.obj: %.c\n say\n", "(1): not a name"),
     (".PHONY: all\nall:\n say\n", "(1): no commands for '.PHONY'"),
     ("include x.mak\nall:\n say\n", "(1): not a line"),
-    ("all: ; say\n", "(1): not a name"),
     # Names and macros
     ("all: nothing\n say\n", "(1): don't know how to make"),
     ("x1: test.mak\n say\nx1: test.mak\n say\n", "(4): this target has comm"),
     ("all:\n say\nX = a\nX = b\n", "(4): X is defined twice"),
     ("X = $(Y)\nY = $(X)\nall:\n say\n", "X has no definition"),
-    ("all:\n say\nother:\n say $(X)\n", "(4): X has no definition"),
     ("X = 1\n", "no target"),
     ("a:\n say\n", "(1): not a line"),
     # Lines
     ("X = 1\n Y = 2\nall:\n say\n", "(2): indented, but no command"),
-    ("all:\n \n say\n", "(2): blanks at the end"),
     ("all:\n # not one\n say\n", "(2): not known here"),
     ("# comment \\\nall:\n say\n", "(1): a comment that goes on"),
     ("all:\n say \\\n", "(2): the line goes on"),
     # Inference rules
     ("all:\n say\n{a}.c{b}.obj:\n say\n", "(3): this rule applies to nothing"),
-    ("all:\n say\n{a}.c{b}.obj::\n say\n", "(3): not a name"),
     ("all: test.mak\n say $<\n", "(2): $< has no meaning"),
     # Commands
     ("all:\n say a && say b\n", "(2): not known here"),

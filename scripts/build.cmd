@@ -28,6 +28,8 @@ set "studio=Visual Studio with Desktop development with C++"
 exit /b 1
 
 :nmake
+rem NMAKE would take this variable for its macro, and build elsewhere.
+set "DEBUG="
 nmake /nologo /f NMakefile
 exit /b %errorlevel%
 

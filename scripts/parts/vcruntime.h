@@ -24,7 +24,6 @@ typedef int jmp_buf[16];
 #define __crt_va_start(list, last) va_start(list, last)
 #define __crt_va_end(list)         va_end(list)
 #define _VCRTIMP
-#define _VCRT_ALLOCATOR
 #define _CRT_BEGIN_C_HEADER
 #define _CRT_END_C_HEADER
 #define _CRT_UNPARENTHESIZE_(...) __VA_ARGS__
@@ -40,8 +39,5 @@ void *memcpy(void *to, const void *from, size_t count);
 void *memmove(void *to, const void *from, size_t count);
 void *memset(void *to, int value, size_t count);
 int memcmp(const void *left, const void *right, size_t count);
-const void *memchr(const void *in, int value, size_t count);
 char *strchr(const char *in, int letter);
 char *strrchr(const char *in, int letter);
-char *strstr(const char *in, const char *what);
-wchar_t *wcschr(const wchar_t *in, wchar_t letter);

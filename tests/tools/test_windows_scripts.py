@@ -73,6 +73,8 @@ int wmain(int argc, wchar_t **argv)
         fprintf(log, "%s|%s", name, utf8(path));
         for (i = 1; i < argc; ++i)
             fprintf(log, "|%s", utf8(argv[i]));
+        if (strcmp(name, "nmake") == 0 && getenv("DEBUG") != NULL)
+            fputs("|DEBUG", log);
         fputs("\n", log);
     }
     make = strstr(name, "make") != NULL;
@@ -120,7 +122,7 @@ class Desk:
                 text = text.replace(GOTO, "")
             (self.tree / "scripts" / script.name).write_bytes(
                 text.replace("\n", "\r\n").encode("ascii"))
-        self.environment = {"TREE": windows_path(self.tree),
+        self.environment = {"TREE": windows_path(self.tree), "DEBUG": "1",
                             "FAKE_LOG": windows_path(self.log),
                             "FAKE_SERVER": windows_path(fake)}
 

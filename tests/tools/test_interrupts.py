@@ -14,8 +14,8 @@ import threading
 
 import pytest
 
-from support import (IO_TIMEOUT, PROGRAM, ROOT, TEXT, WINDOWS, start_process,
-                     wait_until)
+from support import (IO_TIMEOUT, PROGRAM, ROOT, START_TIMEOUT, TEXT, WINDOWS,
+                     start_process, wait_until)
 from parts import process_info  # where support finds the scripts
 from parts.program import Interrupts
 
@@ -49,7 +49,7 @@ def start(line, **options):
 
 def run(line, **options):
     process = start(line, **options)
-    out, err = process.communicate(timeout=IO_TIMEOUT)
+    out, err = process.communicate(timeout=START_TIMEOUT)
     return process.returncode, out, err
 
 

@@ -23,8 +23,6 @@ WHOLE_FILES = {"server/test_bad_input.py", "sources/test_nmake.py",
 
 
 def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true",
-                     help="all broken servers, not a part of them")
     parser.addoption("--brief", action="store_true",
                      help="without the tests that are marked as thorough")
 
@@ -155,12 +153,6 @@ def pytest_runtest_makereport(item, call):
         item.outcome = report
     if report.failed:
         report.sections.append(("to repeat it", reports.how_to_repeat(item)))
-
-
-@pytest.fixture
-def long(request):
-    """Whether there is time for everything (--long)."""
-    return request.config.getoption("--long")
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ make test               build all, run the tests
 make test TESTS="tests/server -k stop"   some of all: arguments for pytest
 make test TESTS=--lf    those that failed the last time
 make test-all           also the thorough ones, which take longest
-make test-guarded       the server's tests where memory is guarded
 make test-i686          them on the 32-bit programs; adds Debian's i386
 make soak               load it for half an hour, and say if it held
 make soak SECONDS=60 PARTS=mixed ARGS="--workers 4"
@@ -128,7 +127,7 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo bench check test test-all test-guarded test-i686
+.PHONY: all steps run demo bench check test test-all test-i686
 .PHONY: soak analyze simulate
 .PHONY: clean distclean help setup setup-msvc x86_64 i686 msvc sdk
 .PHONY: checked
@@ -233,7 +232,7 @@ test-all: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser analysis,)
 	@$(PYTHON) scripts/parts/run_tests.py -q --durations=10 $(TESTS)
 
-soak: $(PROGRAM) checked
+soak: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
 	    --parts "$(PARTS)" -- $(ARGS)
@@ -241,16 +240,6 @@ soak: $(PROGRAM) checked
 # The black box: the tests that ask how the programs at SERVER and STEPS behave,
 # whatever build they are. Not those that need another build (own_build).
 BLACK_BOX = tests/server -m "not own_build"
-NO_STEPS  = -k "not (step1 or step2 or test_steps)"
-
-# The server's tests, twice: on the guarded build (and those of that build), and
-# on the usual one with Wine's heap checking on. On Linux only.
-test-guarded: $(BUILDS) checked
-	@$(if $(SETUP),$(SETUP) wine pytest,)
-	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/parts/run_tests.py \
-	    $(or $(TESTS),-q tests/server $(NO_STEPS))
-	CHECKS=heap $(PYTHON) scripts/parts/run_tests.py \
-	    $(or $(TESTS),-q $(BLACK_BOX) $(NO_STEPS))
 
 # The 32-bit programs, under the Wine of Debian's architecture i386, which this
 # adds. Wine's prefix is made again if it was made without. On Linux only.

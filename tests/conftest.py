@@ -61,14 +61,6 @@ def pytest_xdist_make_scheduler(config, log):
     return OneByOne(config, log)
 
 
-def pytest_sessionstart(session):
-    """Once, whether one pytest runs the tests or several do."""
-    if support.CHECKS == "heap" and not hasattr(session.config, "workerinput"):
-        flags = support.heap_flags()
-        flags.__enter__()
-        session.config.add_cleanup(lambda: flags.__exit__(None, None, None))
-
-
 @pytest.fixture(autouse=True)
 def turn(request):
     """Waits until a test that is to run alone may: a test holds a place, and
@@ -100,24 +92,8 @@ def pytest_generate_tests(metafunc):
 def machine():
     """What all tests need: Wine up and running, and enough descriptors."""
     descriptors.raise_limit()  # a thousand clients need a thousand
-    support.guard_reports()
     with launch.wine_session():
         yield
-
-
-@pytest.fixture(autouse=True)
-def guard(machine):
-    """With `make test-guarded` no server of any test leaves a block or handle
-    behind, but those that check_nothing_left tells of."""
-    path = support.GUARD_REPORT
-    if os.environ.get("CHECKS") != "guard":
-        yield
-        return
-    before = path.stat().st_size if path.exists() else 0
-    yield
-    if path.exists():
-        for line in path.read_text(encoding="ascii")[before:].splitlines():
-            support.check_nothing_left(line, console=True)
 
 
 @pytest.fixture(autouse=True)

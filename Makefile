@@ -10,7 +10,7 @@ make steps              build the chapter's servers, in $(BUILD)/steps
 make msvc               in clang's MSVC mode, under $(BUILD)/msvc
 make msvc SDK=build/sdk the same with Microsoft's SDK, under $(BUILD)/msvc-sdk
 make sdk                fetch that with dotnet: 1 GB, under Microsoft's licence
-make checked            with faults, guards and delays, under $(BUILD)/checked
+make checked            with calls that fail on demand, under $(BUILD)/checked
 make run PORT=9190      build and start it; Ctrl+C stops it
 make run ARGS=--help    what else it takes: ARGS="-v --workers 4"
 make demo               list the demonstrations for a class
@@ -114,9 +114,8 @@ STEP_PROGRAMS = $(STEPS:%=$(STEPDIR)/%.exe)
 # The same sources with their calls under control: see tests/checked.
 CHECKED_OBJDIR  = $(BUILD)/checked
 CHECKED_PROGRAM = $(CHECKED_OBJDIR)/iocp_echo_server.exe
-CHECKED_EXTRA   = faults guard delays
 CHECKED_OBJECTS = $(SOURCES:%=$(CHECKED_OBJDIR)/%.o) \
-                  $(CHECKED_EXTRA:%=$(CHECKED_OBJDIR)/%.o)
+                  $(CHECKED_OBJDIR)/faults.o
 
 MSVC_OBJDIR  = $(BUILD)/$(if $(SDK),msvc-sdk,msvc)
 MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe

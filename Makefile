@@ -10,7 +10,7 @@ make steps              build the chapter's servers, in $(BUILD)/steps
 make msvc               in clang's MSVC mode, under $(BUILD)/msvc
 make msvc SDK=build/sdk the same with Microsoft's SDK, under $(BUILD)/msvc-sdk
 make sdk                fetch that with dotnet: 1 GB, under Microsoft's licence
-make checked            with faults, guards and delays, under $(BUILD)/checked
+make checked            with calls that fail on demand, under $(BUILD)/checked
 make run PORT=9190      build and start it; Ctrl+C stops it
 make run ARGS=--help    what else it takes: ARGS="-v --workers 4"
 make demo               list the demonstrations for a class
@@ -22,7 +22,6 @@ make test               build all, run the tests
 make test TESTS="tests/server -k stop"   some of all: arguments for pytest
 make test TESTS=--lf    those that failed the last time
 make test-all           also the thorough ones, which take longest
-make test-guarded       the server's tests where memory is guarded
 make test-i686          them on the 32-bit programs; adds Debian's i386
 make soak               load it for half an hour, and say if it held
 make soak SECONDS=60 PARTS=mixed ARGS="--workers 4"
@@ -115,9 +114,8 @@ STEP_PROGRAMS = $(STEPS:%=$(STEPDIR)/%.exe)
 # The same sources with their calls under control: see tests/checked.
 CHECKED_OBJDIR  = $(BUILD)/checked
 CHECKED_PROGRAM = $(CHECKED_OBJDIR)/iocp_echo_server.exe
-CHECKED_EXTRA   = faults guard delays
 CHECKED_OBJECTS = $(SOURCES:%=$(CHECKED_OBJDIR)/%.o) \
-                  $(CHECKED_EXTRA:%=$(CHECKED_OBJDIR)/%.o)
+                  $(CHECKED_OBJDIR)/faults.o
 
 MSVC_OBJDIR  = $(BUILD)/$(if $(SDK),msvc-sdk,msvc)
 MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe
@@ -128,7 +126,7 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo bench check test test-all test-guarded test-i686
+.PHONY: all steps run demo bench check test test-all test-i686
 .PHONY: soak analyze simulate
 .PHONY: clean distclean help setup setup-msvc x86_64 i686 msvc sdk
 .PHONY: checked
@@ -233,7 +231,7 @@ test-all: $(BUILDS) checked
 	@$(if $(SETUP),$(SETUP) wine pytest browser analysis,)
 	@$(PYTHON) scripts/parts/run_tests.py -q --durations=10 $(TESTS)
 
-soak: $(PROGRAM) checked
+soak: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
 	    --parts "$(PARTS)" -- $(ARGS)
@@ -241,16 +239,6 @@ soak: $(PROGRAM) checked
 # The black box: the tests that ask how the programs at SERVER and STEPS behave,
 # whatever build they are. Not those that need another build (own_build).
 BLACK_BOX = tests/server -m "not own_build"
-NO_STEPS  = -k "not (step1 or step2 or test_steps)"
-
-# The server's tests, twice: on the guarded build (and those of that build), and
-# on the usual one with Wine's heap checking on. On Linux only.
-test-guarded: $(BUILDS) checked
-	@$(if $(SETUP),$(SETUP) wine pytest,)
-	SERVER=$(CHECKED_PROGRAM) CHECKS=guard $(PYTHON) scripts/parts/run_tests.py \
-	    $(or $(TESTS),-q tests/server $(NO_STEPS))
-	CHECKS=heap $(PYTHON) scripts/parts/run_tests.py \
-	    $(or $(TESTS),-q $(BLACK_BOX) $(NO_STEPS))
 
 # The 32-bit programs, under the Wine of Debian's architecture i386, which this
 # adds. Wine's prefix is made again if it was made without. On Linux only.

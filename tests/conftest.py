@@ -23,8 +23,6 @@ WHOLE_FILES = {"server/test_bad_input.py", "sources/test_nmake.py",
 
 
 def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true",
-                     help="all broken servers, not a part of them")
     parser.addoption("--brief", action="store_true",
                      help="without the tests that are marked as thorough")
 
@@ -63,14 +61,6 @@ def pytest_xdist_make_scheduler(config, log):
     return OneByOne(config, log)
 
 
-def pytest_sessionstart(session):
-    """Once, whether one pytest runs the tests or several do."""
-    if support.CHECKS == "heap" and not hasattr(session.config, "workerinput"):
-        flags = support.heap_flags()
-        flags.__enter__()
-        session.config.add_cleanup(lambda: flags.__exit__(None, None, None))
-
-
 @pytest.fixture(autouse=True)
 def turn(request):
     """Waits until a test that is to run alone may: a test holds a place, and
@@ -102,24 +92,8 @@ def pytest_generate_tests(metafunc):
 def machine():
     """What all tests need: Wine up and running, and enough descriptors."""
     descriptors.raise_limit()  # a thousand clients need a thousand
-    support.guard_reports()
     with launch.wine_session():
         yield
-
-
-@pytest.fixture(autouse=True)
-def guard(machine):
-    """With `make test-guarded` no server of any test leaves a block or handle
-    behind, but those that check_nothing_left tells of."""
-    path = support.GUARD_REPORT
-    if os.environ.get("CHECKS") != "guard":
-        yield
-        return
-    before = path.stat().st_size if path.exists() else 0
-    yield
-    if path.exists():
-        for line in path.read_text(encoding="ascii")[before:].splitlines():
-            support.check_nothing_left(line, console=True)
 
 
 @pytest.fixture(autouse=True)
@@ -155,12 +129,6 @@ def pytest_runtest_makereport(item, call):
         item.outcome = report
     if report.failed:
         report.sections.append(("to repeat it", reports.how_to_repeat(item)))
-
-
-@pytest.fixture
-def long(request):
-    """Whether there is time for everything (--long)."""
-    return request.config.getoption("--long")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ CACHE = "durations"
 def how_to_repeat(item):
     """The commands that do it again, one by one, and what servers said."""
     chosen = [f"{name}={shlex.quote(os.environ[name])}"
-              for name in ("SERVER", "STEPS", "CHECKS") if name in os.environ]
+              for name in ("SERVER", "STEPS") if name in os.environ]
     python = "py" if support.WINDOWS else "python3"
     name = (item.function.__doc__ or "").strip().split("\n\n")[0]
     text = [" ".join(name.split())] if name else []

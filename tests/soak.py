@@ -7,8 +7,7 @@ Each part has servers of its own; every byte that comes back is compared:
            and a stop in the middle of it
   cycles   connect, echo, close, --cycles times
   volume   --gigabytes (of 10^9 bytes) through one connection
-  stops    --stops times a stop under load, in the build that does not forgive
-           (tests/checked), with random delays
+  stops    --stops times a stop under load
   input    --lines random command lines in one process, --starts with a
            process for each
   lives    --lives lives of its sources on the simulated Windows, one in ten of
@@ -44,7 +43,7 @@ from parts import descriptors, process_info, program, words
 from parts.arguments import Parser, within
 from simulated import simulate
 from soak_clients import CYCLES, MIXED, STOPS, Crowd, Wrong
-from support import CHECKED, Server, launch, wait_until, windows_path
+from support import Server, launch, wait_until
 
 STEP = 0.1    # seconds between two samples
 EVERY = 30    # seconds between two lines of progress, where it is no terminal
@@ -303,10 +302,9 @@ def volume(soak):
                 f"{size / 1e6 / seconds:.1f} MB/s", crowd, samples, line)
 
 
-def one_stop(soak, number, pause, report):
-    """Start, load, stop. Returns seconds, connections, bytes, blocks."""
-    server = soak.start("--workers", 1 + number % 4, program=CHECKED, env={
-        "GUARD": windows_path(report), "DELAYS": str(soak.seed + number)})
+def one_stop(soak, number, pause):
+    """Start, load, stop. Returns seconds, connections, bytes."""
+    server = soak.start("--workers", 1 + number % 4)
     with Crowd(server.port, f"{soak.seed} {number}", STOPS) as crowd:
         if not wait_until(lambda: crowd.wrong
                           or crowd.total("rounds") >= WARM):
@@ -319,38 +317,25 @@ def one_stop(soak, number, pause, report):
     # All of these clients read: nothing received is lost.
     if totals["received"] != totals["sent"] or totals["failed"]:
         raise Wrong(f"not all was echoed: {line}")
-    blocks = support.fields(report.read_text(encoding="ascii"))
-    if blocks["allocated"] != blocks["freed"]:
-        raise Wrong(f"blocks {blocks}")
-    return (seconds, totals["connections"], totals["sent"],
-            int(blocks["freed"]))
+    return seconds, totals["connections"], totals["sent"]
 
 
 def stops(soak):
-    if not CHECKED.exists():
-        soak.screen.say("stops: left out; GNU make builds what it takes: "
-                        "make checked")
-        return
     chance = random.Random(f"{soak.seed} stops")
     wanted, done = soak.options.stops, []
-    with tempfile.TemporaryDirectory() as directory:
-        for number in range(wanted):
-            soak.screen.progress(f"stops {number} of {wanted}")
-            report = pathlib.Path(directory) / f"{number}.txt"
-            try:
-                done.append(one_stop(soak, number, chance.uniform(0, HURRY),
-                                     report))
-            except Wrong as error:
-                raise Wrong(f"number {number + 1} (DELAYS="
-                            f"{soak.seed + number}): {error}") from None
-            finally:
-                support.kill_all()
-    seconds, connections, size, blocks = zip(*done)
+    for number in range(wanted):
+        soak.screen.progress(f"stops {number} of {wanted}")
+        try:
+            done.append(one_stop(soak, number, chance.uniform(0, HURRY)))
+        except Wrong as error:
+            raise Wrong(f"number {number + 1}: {error}") from None
+        finally:
+            support.kill_all()
+    seconds, connections, size = zip(*done)
     soak.screen.say(
         f"stops: {wanted} under load, each with status 0\n"
         f"  longest {max(seconds):.1f} s; {sum(connections):,} connections, "
-        f"{sum(size):,} bytes, all echoed\n"
-        f"  {sum(blocks):,} blocks of memory, all freed")
+        f"{sum(size):,} bytes, all echoed")
 
 
 def odd_input(soak):

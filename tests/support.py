@@ -22,7 +22,6 @@ from parts.clients import (  # noqa: E402, F401  (the tests have them here)
     IO_TIMEOUT, connect, echo, free_port, receive, receive_all, reset)
 from parts.server import STOP_SIGNAL, TEXT, fields  # noqa: E402, F401
 
-CHECKS = os.environ.get("CHECKS", "")  # of `make test-guarded`
 WINDOWS = launch.WINDOWS
 PROGRAM = pathlib.Path(os.environ.get(
     "SERVER", ROOT / "build" / "iocp_echo_server.exe")).resolve()
@@ -32,7 +31,6 @@ STEPS = pathlib.Path(os.environ.get(
 CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
 OBJECTS = CHECKED.with_name("objects")  # of servers that tests compile
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")  # of several pytests
-GUARD_REPORT = CHECKED.with_name(f"guard-{WORKER}.txt")
 
 BUF_SIZE = 4096        # src/buffer.h
 LARGE_BUFFER = 65536   # --buffer, the server's default
@@ -106,48 +104,13 @@ def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None,
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-# Wine's heap looks for overruns and blocks freed twice where the registry says
-# so of a program, and tells of them where WINEDEBUG says so.
-IMAGE_OPTIONS = ("HKLM\\Software\\Microsoft\\Windows NT\\CurrentVersion\\"
-                 "Image File Execution Options\\")
-HEAP_FLAGS = "0xf0"  # tail, free, parameters, and the whole heap each time
-HEAP_MESSAGES = "-all,err+heap,warn+heap"
-
-
 def environment(more=None):
-    """The environment of a server: what all need, what the checks of the
-    session need, and `more`. Wine starts no debugger for one that crashes."""
+    """The environment of a server: what all need, and `more`. Wine starts no
+    debugger for one that crashes."""
     env = launch.environment()
     if not WINDOWS:
         env["WINEDLLOVERRIDES"] += ";winedbg.exe=d"
-    heap = {"WINEDEBUG": HEAP_MESSAGES} if CHECKS == "heap" else {}
-    return {**env, **heap, **(more or {})}
-
-
-def registry(*arguments):
-    subprocess.run(launch.command("reg.exe", *arguments, "/f"), check=True,
-                   env=launch.environment(), timeout=START_TIMEOUT,
-                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
-
-
-@contextlib.contextmanager
-def heap_flags(name=PROGRAM.name):
-    """The heap of every program of this name is checked."""
-    key = IMAGE_OPTIONS + name
-    registry("add", key, "/v", "GlobalFlag", "/t", "REG_DWORD", "/d",
-             HEAP_FLAGS)
-    try:
-        yield
-    finally:
-        registry("delete", key)
-
-
-def guard_reports():
-    """What `make test-guarded` asks for, of every server that is started."""
-    if CHECKS == "guard":
-        GUARD_REPORT.unlink(missing_ok=True)
-        os.environ["GUARD"] = windows_path(GUARD_REPORT)
+    return {**env, **(more or {})}
 
 
 def build(directory, program, *flags, sources=ROOT / "src", forced=None,
@@ -190,17 +153,14 @@ def compiled(command, front, path, headers):
     return str(made)
 
 
-def build_broken(directory, source, old, new, plain=None):
-    """A server with one change: the checked one, or a plain one of that name.
-    Returns it."""
+def build_broken(directory, source, old, new):
+    """Returns a checked server with one change."""
     sources = shutil.copytree(ROOT / "src", directory / "src")
     checked = directory / "tests" / "checked"
     shutil.copytree(ROOT / "tests" / "checked", checked)
     text = (sources / source).read_text(encoding="ascii")
     assert text.count(old) == 1, old
     (sources / source).write_text(text.replace(old, new), encoding="ascii")
-    if plain:
-        return build(directory, plain, sources=sources)
     return build(directory, "broken.exe", sources=sources,
                  forced=checked / "checked.h",
                  extra=sorted(checked.glob("*.c")))
@@ -376,20 +336,6 @@ def without_wines(lines):
     """Error lines without those that Wine adds where a process ends while its
     threads are at work."""
     return [x for x in lines if not x.startswith("wine client error:")]
-
-
-def check_nothing_left(line, console=False, listened=True):
-    """By the report of a checked server (GUARD), which has ended: every block
-    is freed and every handle closed. If it has listened the stop's event is
-    left, which the console's thread may need to the end; and with `console` a
-    console may be. For a server that has not ended because of a failure that
-    can't be."""
-    counts = {key: int(value) for key, value in fields(line).items()}
-    left = counts["opened"] - counts["closed"]
-    assert counts["allocated"] == counts["freed"], line
-    left -= int(listened and counts["opened"] > 0)
-    assert left == 0 or console and left == 1, line
-    return counts
 
 
 class Asked:

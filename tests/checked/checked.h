@@ -13,12 +13,6 @@
  *       socket that is no IFS handle; or "late": CancelIoEx says that it has
  *       cancelled, but the operation goes on, and closesocket comes half a
  *       second later for the socket that listens.
- *   GUARD=FILE
- *       every block of memory has pages of its own with one behind that can't
- *       be touched, and none is ever used again; nor may a handle be closed
- *       that is not open (guard.c). At the end a line with the blocks
- *       allocated and freed, and the handles opened and closed, is appended
- *       to FILE.
  *   COUNTS=FILE
  *       at the end a line with the number of calls, of each of those below,
  *       is appended to FILE: WSARecv=12 WSASend=5 ...
@@ -27,9 +21,6 @@
  *       that makes it and those of its arguments that matter; and so is each
  *       time that the system calls the console's handler. What can't be seen
  *       under Wine (a backlog, a console's mode, a wait) can be seen there.
- *   DELAYS=SEED
- *       threads wait for a random while where ownership changes (delays.c):
- *       before and after a post, before a close, around the locks.
  *   TOGETHER=N
  *       one thread takes N packets that were posted by hand in one call of
  *       GetQueuedCompletionStatusEx: until they are posted no thread begins
@@ -40,8 +31,7 @@
 
 #include "../../src/platform.h"
 
-/* buffer.c keeps nothing for later: what is given back is freed, and guarded
- * from then on. */
+/* buffer.c keeps nothing for later: what is given back is freed. */
 #ifndef KEPT_BYTES
 #define KEPT_BYTES 0u
 #endif
@@ -148,7 +138,6 @@ DWORD WINAPI fault_WaitForMultipleObjects(DWORD count, const HANDLE *handles,
 DWORD WINAPI fault_GetFileType(HANDLE file);
 BOOL WINAPI fault_GetConsoleMode(HANDLE console, DWORD *mode);
 BOOL WINAPI fault_SetConsoleMode(HANDLE console, DWORD mode);
-void *fault_malloc(size_t size);
 void *fault_calloc(size_t count, size_t size);
 
 void fault_free(void *block);
@@ -156,30 +145,7 @@ void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock);
 void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock);
 void WINAPI fault_Sleep(DWORD milliseconds);
 
-/* guard.c. Zeroed memory, or NULL. */
-void *guard_allocate(size_t size);
-void guard_free(void *block);
-
-/* Pages that the server has for itself: they are counted as blocks are. */
-void *guard_mapped(void *pages);
-void guard_unmapped(void);
-
-/* Return what they are given. A handle is told of before it is closed: after
- * that another thread may get the same one. */
-HANDLE guard_opened(HANDLE handle);
-HANDLE guard_closing(HANDLE handle);
-
-/* For the end of the process: the line that GUARD asks for. */
-void guard_report(void);
-
-/* Appends a line of `length` bytes to the file that an environment variable
- * names, if it does. One thread at a time. */
-void append_line(const char *variable, const char *line, size_t length);
-
-/* delays.c: waits for a random while, most often none. */
-void delay(void);
-
-#ifndef CHECKED_REAL  /* those who stand between call the real ones */
+#ifndef CHECKED_REAL /* those who stand between call the real ones */
 #define WSAStartup             fault_WSAStartup
 #define WSACleanup             fault_WSACleanup
 #define WSASocketW             fault_WSASocketW
@@ -224,7 +190,6 @@ void delay(void);
 #define GetConsoleMode              fault_GetConsoleMode
 #define SetConsoleMode              fault_SetConsoleMode
 #define Sleep                       fault_Sleep
-#define malloc                      fault_malloc
 #define calloc                      fault_calloc
 #define free                        fault_free
 #endif

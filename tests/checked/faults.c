@@ -7,14 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHORT    (-1)  /* the code of "short" */
-#define LATE     (-2)  /* the code of "late" */
-#define TOO_LATE 500   /* ms */
+#define SHORT    (-1) /* the code of "short" */
+#define LATE     (-2) /* the code of "late" */
+#define TOO_LATE 500  /* ms */
 
 typedef struct {
     const char *name;
-    LONG first, last;  /* the calls that fail; 0: none */
-    LONG step;         /* 1: all of them; n: every nth */
+    LONG first, last; /* the calls that fail; 0: none */
+    LONG step;        /* 1: all of them; n: every nth */
     int code;
     volatile LONG calls;
 } RULE;
@@ -37,8 +37,8 @@ static RULE rules[CALL_COUNT] = {
 };
 
 static INIT_ONCE once = INIT_ONCE_STATIC_INIT;
-static BOOL tells;                /* ASKED is set                        */
-static volatile SOCKET listener;  /* the socket that listens             */
+static BOOL tells;               /* ASKED is set                        */
+static volatile SOCKET listener; /* the socket that listens             */
 static PHANDLER_ROUTINE consoleHandler;
 
 /* TOGETHER: `wanted` is its N, and 0 once one call has taken as many. */
@@ -50,6 +50,33 @@ static struct {
 
 /* ------------------------------- the report ------------------------------ */
 
+/* What can't be read or done would be a test that tests nothing. */
+static void give_up(const char *text)
+{
+    fprintf(stderr, "faults: can't do '%s'\n", text);
+    TerminateProcess(GetCurrentProcess(), 99);
+}
+
+/* Appends a line to the file that an environment variable names, if it does.
+ * One thread at a time. */
+static void append_line(const char *variable, const char *line, size_t length)
+{
+    char name[MAX_PATH];
+    DWORD size = GetEnvironmentVariableA(variable, name, sizeof name);
+    DWORD written;
+    HANDLE file;
+
+    if (size == 0 || size >= sizeof name)
+        return;
+    file = CreateFileA(name, FILE_APPEND_DATA,
+                       FILE_SHARE_READ | FILE_SHARE_WRITE, NULL, OPEN_ALWAYS,
+                       FILE_ATTRIBUTE_NORMAL, NULL);
+    if (file == INVALID_HANDLE_VALUE
+        || !WriteFile(file, line, (DWORD)length, &written, NULL))
+        give_up("a report can't be written");
+    CloseHandle(file);
+}
+
 static void report(void)
 {
     char line[4096];
@@ -60,17 +87,9 @@ static void report(void)
                                    "%s=%ld%c", rules[i].name, rules[i].calls,
                                    i + 1 < CALL_COUNT ? ' ' : '\n');
     append_line("COUNTS", line, length);
-    guard_report();
 }
 
 /* --------------------------------- rules --------------------------------- */
-
-/* What can't be read or done would be a test that tests nothing. */
-static void give_up(const char *text)
-{
-    fprintf(stderr, "faults: can't do '%s'\n", text);
-    TerminateProcess(GetCurrentProcess(), 99);
-}
 
 static void read_when(RULE *rule, const char *text)
 {
@@ -237,12 +256,10 @@ int WSAAPI fault_closesocket(SOCKET sock)
     int result, code;
     BOOL fault = due(CALL_closesocket, &code);
 
-    delay();
     if (fault && code == LATE && listens)
         Sleep(TOO_LATE);
     if (listens)
-        listener = INVALID_SOCKET;  /* the handle may be given out again */
-    guard_closing((HANDLE)sock);
+        listener = INVALID_SOCKET; /* the handle may be given out again */
     result = closesocket(sock);
     if (fault && code != LATE) {
         WSASetLastError(code);
@@ -259,8 +276,7 @@ SOCKET WSAAPI fault_WSASocketW(int family, int type, int protocol,
 {
     return fails(CALL_WSASocketW)
                ? INVALID_SOCKET
-               : (SOCKET)guard_opened((HANDLE)WSASocketW(
-                   family, type, protocol, info, group, flags));
+               : WSASocketW(family, type, protocol, info, group, flags);
 }
 
 int WSAAPI fault_setsockopt(SOCKET sock, int level, int name,
@@ -308,9 +324,7 @@ int WSAAPI fault_listen(SOCKET sock, int backlog)
 SOCKET WSAAPI fault_accept(SOCKET sock, SOCKADDR *address, int *size)
 {
     asked(CALL_accept, "");
-    return fails(CALL_accept)
-               ? INVALID_SOCKET
-               : (SOCKET)guard_opened((HANDLE)accept(sock, address, size));
+    return fails(CALL_accept) ? INVALID_SOCKET : accept(sock, address, size);
 }
 
 int WSAAPI fault_getsockname(SOCKET sock, SOCKADDR *address, int *size)
@@ -370,10 +384,8 @@ int WSAAPI fault_WSARecv(SOCKET sock, WSABUF *buffers, DWORD count,
         }
         buffers = &part;
     }
-    delay();
     result = WSARecv(sock, buffers, count, bytes, flags, overlapped, routine);
     code = WSAGetLastError();
-    delay();
     WSASetLastError(code);
     return result;
 }
@@ -392,10 +404,8 @@ int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
         }
         buffers = &part;
     }
-    delay();
     result = WSASend(sock, buffers, count, bytes, flags, overlapped, routine);
     code = WSAGetLastError();
-    delay();
     WSASetLastError(code);
     return result;
 }
@@ -458,7 +468,7 @@ HANDLE WINAPI fault_CreateIoCompletionPort(HANDLE file, HANDLE port,
     if (fails(CALL_CreateIoCompletionPort))
         return NULL;
     result = CreateIoCompletionPort(file, port, key, threads);
-    return port == NULL ? guard_opened(result) : result;
+    return result;
 }
 
 BOOL WINAPI fault_GetQueuedCompletionStatus(HANDLE port, DWORD *bytes,
@@ -475,7 +485,6 @@ BOOL WINAPI fault_GetQueuedCompletionStatus(HANDLE port, DWORD *bytes,
     }
     ok = GetQueuedCompletionStatus(port, bytes, key, overlapped, milliseconds);
     code = GetLastError();
-    delay();
     SetLastError(code);
     return ok;
 }
@@ -497,7 +506,6 @@ BOOL WINAPI fault_GetQueuedCompletionStatusEx(
     code = GetLastError();
     if (first)
         open_gate(ok ? *removed : 0);
-    delay();
     SetLastError(code);
     return ok;
 }
@@ -508,7 +516,6 @@ BOOL WINAPI fault_PostQueuedCompletionStatus(HANDLE port, DWORD bytes,
 {
     asked(CALL_PostQueuedCompletionStatus, " key=%llu",
           (unsigned long long)key);
-    delay();
     if (fails(CALL_PostQueuedCompletionStatus)
         || !PostQueuedCompletionStatus(port, bytes, key, overlapped))
         return FALSE;
@@ -521,7 +528,6 @@ BOOL WINAPI fault_CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
     BOOL result;
     int code;
 
-    delay();
     if (due(CALL_CancelIoEx, &code)) {
         result = code == LATE;
         SetLastError((DWORD)code);
@@ -540,8 +546,7 @@ uintptr_t fault__beginthreadex(void *security, unsigned stack,
     int code;
 
     if (!due(CALL__beginthreadex, &code))
-        return (uintptr_t)guard_opened(
-            (HANDLE)_beginthreadex(security, stack, start, arg, flags, id));
+        return _beginthreadex(security, stack, start, arg, flags, id);
     _doserrno = (unsigned long)code;
     return 0;
 }
@@ -578,7 +583,7 @@ HANDLE WINAPI fault_CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual,
 {
     return fails(CALL_CreateEventW)
                ? NULL
-               : guard_opened(CreateEventW(security, manual, set, name));
+               : CreateEventW(security, manual, set, name);
 }
 
 BOOL WINAPI fault_SetEvent(HANDLE event)
@@ -589,7 +594,7 @@ BOOL WINAPI fault_SetEvent(HANDLE event)
 
 BOOL WINAPI fault_CloseHandle(HANDLE handle)
 {
-    BOOL result = CloseHandle(guard_closing(handle));
+    BOOL result = CloseHandle(handle);
 
     return !fails(CALL_CloseHandle) && result;
 }
@@ -634,7 +639,7 @@ BOOL WINAPI fault_GetConsoleMode(HANDLE console, DWORD *mode)
 {
     if (fails(CALL_GetConsoleMode) || !GetConsoleMode(console, mode))
         return FALSE;
-    asked(CALL_GetConsoleMode, " mode=%lu", *mode);  /* what it is told */
+    asked(CALL_GetConsoleMode, " mode=%lu", *mode); /* what it is told */
     return TRUE;
 }
 
@@ -649,10 +654,9 @@ HANDLE WINAPI fault_CreateFileA(const char *name, DWORD access, DWORD share,
                                 DWORD flags, HANDLE model)
 {
     asked(CALL_CreateFileA, " file=%s", name);
-    return fails(CALL_CreateFileA)
-               ? INVALID_HANDLE_VALUE
-               : guard_opened(CreateFileA(name, access, share, security,
-                                          creation, flags, model));
+    return fails(CALL_CreateFileA) ? INVALID_HANDLE_VALUE
+                                   : CreateFileA(name, access, share, security,
+                                                 creation, flags, model);
 }
 
 BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
@@ -664,14 +668,13 @@ BOOL WINAPI fault_CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
         || !CreateTimerQueueTimer(timer, queue, callback, parameter, due,
                                   period, flags))
         return FALSE;
-    guard_opened(*timer);
     return TRUE;
 }
 
 BOOL WINAPI fault_DeleteTimerQueueTimer(HANDLE queue, HANDLE timer,
                                         HANDLE event)
 {
-    BOOL result = DeleteTimerQueueTimer(queue, guard_closing(timer), event);
+    BOOL result = DeleteTimerQueueTimer(queue, timer, event);
 
     return !fails(CALL_DeleteTimerQueueTimer) && result;
 }
@@ -688,40 +691,33 @@ LPVOID WINAPI fault_VirtualAlloc(LPVOID address, SIZE_T size, DWORD type,
 {
     return fails(CALL_VirtualAlloc)
                ? NULL
-               : guard_mapped(VirtualAlloc(address, size, type, protection));
+               : VirtualAlloc(address, size, type, protection);
 }
 
 BOOL WINAPI fault_VirtualFree(LPVOID address, SIZE_T size, DWORD type)
 {
     BOOL result;
 
-    delay();
     result = VirtualFree(address, size, type);
-    guard_unmapped();
     return !fails(CALL_VirtualFree) && result;
 }
 
-void *fault_malloc(size_t size) { return guard_allocate(size); }
-
 void *fault_calloc(size_t count, size_t size)
 {
-    return fails(CALL_calloc) ? NULL : guard_allocate(count * size);
+    return fails(CALL_calloc) ? NULL : calloc(count, size);
 }
 
 void fault_free(void *block)
 {
     count(CALL_free);
-    delay();
-    guard_free(block);
+    free(block);
 }
 
 void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock)
 {
     count(CALL_AcquireSRWLockExclusive);
-    delay();
     AcquireSRWLockExclusive(lock);
     asked(CALL_AcquireSRWLockExclusive, " lock=%p", (void *)lock);
-    delay();
 }
 
 void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock)
@@ -729,5 +725,4 @@ void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock)
     count(CALL_ReleaseSRWLockExclusive);
     asked(CALL_ReleaseSRWLockExclusive, " lock=%p", (void *)lock);
     ReleaseSRWLockExclusive(lock);
-    delay();
 }

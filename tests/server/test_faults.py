@@ -16,7 +16,7 @@ import time
 import pytest
 
 from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, ROOT, WINDOWS, Server,
-                     check_nothing_left, closing_all, echo, exchange, fields,
+                     closing_all, echo, exchange, fields,
                      one_takes_both, receive_all, run_server, wait_until,
                      windows_path, without_wines)
 
@@ -29,22 +29,12 @@ pytestmark = pytest.mark.own_build
 
 
 @pytest.fixture
-def faulty(tmp_path):
-    """faulty(faults, *arguments): a server whose calls fail like that, and
-    which leaves no block and no handle behind if it ends in order."""
-    started = []
-
+def faulty():
+    """faulty(faults, *arguments): a server whose calls fail like that."""
     def start(faults, *arguments, env=None):
-        report = tmp_path / f"guard{len(started)}.txt"
-        server = Server(*arguments, program=CHECKED, env={
-            **(env or {}), "FAULTS": faults, "GUARD": windows_path(report)})
-        started.append((server, report))
-        return server
-    yield start
-    for server, report in started:
-        # Not of one that a test has killed, or that could not go on.
-        if server.process.poll() == 0 or server.matching("^stopped "):
-            check_nothing_left(report.read_text(encoding="ascii"))
+        return Server(*arguments, program=CHECKED,
+                      env={**(env or {}), "FAULTS": faults})
+    return start
 
 
 def complaints(server, call):
@@ -254,22 +244,12 @@ CANNOT_RUN = {
 }
 
 
-# From here on the end of the program frees what it has.
-AT_ONCE = ["CreateEventW", "SetConsoleCtrlHandler", "CreateIoCompletionPort",
-           "_beginthreadex"]
-
-
 @pytest.fixture
-def run_faulty(tmp_path):
-    """run_faulty(faults, *arguments): its status, output and error lines. If
-    it has not got as far as its stop, it leaves nothing behind."""
+def run_faulty():
+    """run_faulty(faults, *arguments): its status, output and error lines."""
     def run(faults, *arguments):
-        report = tmp_path / "guard.txt"
-        result = run_server(0, "-w", 3, *arguments, program=CHECKED, env={
-            "FAULTS": faults, "GUARD": windows_path(report)})
-        report = report.read_text(encoding="ascii")
-        if not faults.startswith(tuple(AT_ONCE)):
-            check_nothing_left(report, listened=False)
+        result = run_server(0, "-w", 3, *arguments, program=CHECKED,
+                            env={"FAULTS": faults})
         return result.returncode, result.stdout, result.stderr.splitlines()
     return run
 

@@ -6,7 +6,6 @@ what is here is what each mode promises.
 
 import collections
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -253,8 +252,6 @@ IDLE_BYTES = 460
 
 
 @pytest.mark.alone  # three thousand descriptors
-@pytest.mark.skipif(os.environ.get("CHECKS") == "guard",
-                    reason="there every block has pages of its own")
 def test_idle_connections_have_no_buffer():
     """What the process grows by, for each."""
     server = Server("--zero-byte-recv")

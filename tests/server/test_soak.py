@@ -15,7 +15,6 @@ import soak
 from soak_clients import MIXED
 from support import (CHECKED, IO_TIMEOUT, PROGRAM, ROOT, STOP_SIGNAL, TEXT,
                      WINDOWS, build, start_process, wait_until)
-from test_memory import BROKEN, build_broken
 
 SOAK = ROOT / "tests" / "soak.py"
 
@@ -181,23 +180,6 @@ def test_other_parts_go_on_after_a_failure():
                       server=CHECKED, FAULTS="WSASend:/20:10055")
     line = verdict(result, 1)
     assert re.match("soak: FAILED: cycles: .*; stops: number 1 ", line)
-
-
-@pytest.mark.thorough
-@checked
-@gcc
-def test_blocks_that_stay_are_noticed(tmp_path):
-    program = build_broken(tmp_path, *BROKEN["not freed"])
-    line = verdict(run_soak(
-        "--parts", "stops", "--stops", 1, script=[
-            "-c", "import pathlib, sys\n"
-            f"sys.path.insert(0, {str(SOAK.parent)!r})\n"
-            "import support\n"
-            f"support.CHECKED = pathlib.Path({str(program)!r})\n"
-            "import soak\n"
-            "sys.exit(soak.main())"]), 1)
-    assert re.match(r"soak: FAILED: stops: number 1 \(DELAYS=1\): blocks ",
-                    line)
 
 
 def samples(values):

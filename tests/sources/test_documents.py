@@ -177,7 +177,7 @@ def test_names(document):
     ("    scripts\\run.cmd 9190\n    scripts\\walk.cmd",
      ["scripts\\walk.cmd"]),
     ("`connection_open`, `connection_opened`", ["connection_opened"]),
-    ("`--batch 64 --bunch 3`", ["bunch"]), ("`make test-guarded`", []),
+    ("`--batch 64 --bunch 3`", ["bunch"]), ("`make test-i686`", []),
     ("`make TESTS=\"-k x\" best`", ["best"]),
     ("    make ARCH=i686 teps", ["teps"]),
     ("`nmake /f NMakefile run PORT=9190` `nmake /f NMakefile ran`", ["ran"]),

@@ -60,5 +60,5 @@ def test_one_target_asks_for_it():
                               timeout=IO_TIMEOUT, **TEXT).stdout
     assert "setup.sh wine wine32 pytest" in recipe("test-i686")
     for target in ("all", "steps", "run", "demo", "bench", "test", "i686",
-                   "soak", "analyze", "test-guarded"):
+                   "soak", "analyze"):
         assert "wine32" not in recipe(target)

@@ -238,8 +238,7 @@ int WSAAPI fault_WSAStartup(WORD version, WSADATA *data)
     return due(CALL_WSAStartup, &code) ? code : WSAStartup(version, data);
 }
 
-/* What gives something back does it even when it then says that it failed:
- * else the test would find the leak that it made. */
+/* What gives something back does it even when it then says that it failed. */
 int WSAAPI fault_WSACleanup(void)
 {
     int result;
@@ -375,7 +374,7 @@ int WSAAPI fault_WSARecv(SOCKET sock, WSABUF *buffers, DWORD count,
                          LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
     WSABUF part = half(buffers);
-    int result, code;
+    int code;
 
     if (due(CALL_WSARecv, &code)) {
         if (code != SHORT) {
@@ -384,10 +383,7 @@ int WSAAPI fault_WSARecv(SOCKET sock, WSABUF *buffers, DWORD count,
         }
         buffers = &part;
     }
-    result = WSARecv(sock, buffers, count, bytes, flags, overlapped, routine);
-    code = WSAGetLastError();
-    WSASetLastError(code);
-    return result;
+    return WSARecv(sock, buffers, count, bytes, flags, overlapped, routine);
 }
 
 int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
@@ -395,7 +391,7 @@ int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
                          LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
     WSABUF part = half(buffers);
-    int result, code;
+    int code;
 
     if (due(CALL_WSASend, &code)) {
         if (code != SHORT) {
@@ -404,10 +400,7 @@ int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
         }
         buffers = &part;
     }
-    result = WSASend(sock, buffers, count, bytes, flags, overlapped, routine);
-    code = WSAGetLastError();
-    WSASetLastError(code);
-    return result;
+    return WSASend(sock, buffers, count, bytes, flags, overlapped, routine);
 }
 
 BOOL WSAAPI fault_WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped,
@@ -476,17 +469,12 @@ BOOL WINAPI fault_GetQueuedCompletionStatus(HANDLE port, DWORD *bytes,
                                             OVERLAPPED **overlapped,
                                             DWORD milliseconds)
 {
-    BOOL ok;
-    DWORD code;
-
     if (fails(CALL_GetQueuedCompletionStatus)) {
         *overlapped = NULL;
         return FALSE;
     }
-    ok = GetQueuedCompletionStatus(port, bytes, key, overlapped, milliseconds);
-    code = GetLastError();
-    SetLastError(code);
-    return ok;
+    return GetQueuedCompletionStatus(port, bytes, key, overlapped,
+                                     milliseconds);
 }
 
 BOOL WINAPI fault_GetQueuedCompletionStatusEx(

@@ -96,7 +96,9 @@ def test_progress_on_a_terminal():
     master, terminal = pty.openpty()
     process = start_process(
         [sys.executable, str(SOAK),
-         "--parts", "volume", "--gigabytes", "0.02"],
+         "--parts", "volume", "--gigabytes", "0.02",
+         # A megabyte more after 16 would be a rise: this is no long run.
+         "--", "--buffer", "65536"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=terminal)
     os.close(terminal)
     drawn = b""

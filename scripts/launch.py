@@ -57,9 +57,11 @@ def never_started(status, output):
     """Whether Wine gave up before it came to the program: then start it again,
     START_TRIES times in all. Once in some 1,500 starts Wine 8 can't map a page
     that has a fixed place ("failed to map the shared user data"), and ends
-    with status 1; with Wine's messages off nothing is said. The server never
-    ends so without a line."""
-    return not WINDOWS and status == 1 and not output
+    with status 1; with Wine's messages off nothing is said. Or its server has
+    just ended ("wine client error:0: ..."). Ours never ends so without a
+    line of its own."""
+    return not WINDOWS and status == 1 and all(
+        line.startswith("wine client error:") for line in output.splitlines())
 
 
 def environment():

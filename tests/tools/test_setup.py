@@ -125,6 +125,7 @@ def test_the_one_that_prepares_is_killed(machine):
     first.kill()
     first.communicate(timeout=IO_TIMEOUT)
     assert second.stderr.readline() == PREPARING
+    assert machine.booted(2)  # what the first has left is removed before that
     machine.go()
     ended_well(second)
     assert machine.is_clean()

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Start the server: directly on Windows, under Wine everywhere else.
+"""Starts the server: directly on Windows, under Wine everywhere else.
 
 As a program:  launch.py SERVER.EXE ARGUMENTS...  becomes the server.
-As a module:   command() and environment() for whoever starts one,
-               wine_session() for whoever starts many, and what else the
-               scripts that do so share.
+As a module:   command() and environment() start one server, wine_session()
+               keeps Wine up for several; the rest is what the scripts share.
 
-Wine keeps its idea of a Windows disk, the prefix, in build/wine. It is made
-once, which takes some seconds.
+Wine's prefix, its idea of a Windows disk, is in build/wine. It is made once,
+which takes some seconds.
 """
 
 import os
@@ -36,15 +35,15 @@ START_TRIES = 3       # see never_started
 
 
 def command(program, *arguments):
-    """The command line that starts a Windows program on this system."""
+    """Returns the command line that starts a Windows program here."""
     wine = [] if WINDOWS else ["wine"]
-    # With the system's own slashes: a makefile has others.
+    # Path() turns a makefile's slashes into the system's.
     return wine + [str(pathlib.Path(program)), *map(str, arguments)]
 
 
 def check(program):
-    """Raises OSError, saying why, for what can't be started. Wine would say
-    it in several lines, or look for a program that opens a directory."""
+    """Raises OSError with the reason if the program can't be started. Wine
+    would print several lines, or open a directory."""
     path = pathlib.Path(program)
     if not path.is_file():
         raise OSError(f"'{program}' is not there: build it first (make)")
@@ -54,37 +53,38 @@ def check(program):
 
 
 def never_started(status, output):
-    """Whether Wine gave up before it came to the program: then start it again,
-    START_TRIES times in all. Once in some 1,500 starts Wine 8 can't map a page
-    that has a fixed place ("failed to map the shared user data"), and ends
-    with status 1; with Wine's messages off nothing is said. The server never
-    ends so without a line."""
+    """Whether Wine gave up before it ran the program: then start it again, at
+    most START_TRIES times in all. Once in some 1,500 starts Wine 8 can't map a
+    page that has a fixed address ("failed to map the shared user data"). It
+    ends with status 1, and prints nothing, as its messages are off. The server
+    always prints a line before it ends with status 1."""
     return not WINDOWS and status == 1 and not output
 
 
 def environment():
-    """The environment it needs. The user's own Wine and language are left out:
-    the server does the same wherever it is started, and UTF-8 has a name for
-    any directory."""
+    """Returns the environment for a server. It leaves out the user's own Wine
+    and language, so the server does the same everywhere. UTF-8 can name any
+    directory."""
     if WINDOWS:
         return dict(os.environ)
     env = {name: value for name, value in os.environ.items()
            if not name.startswith(("WINE", "LC_", "LANG"))}
     return {**env, "LC_ALL": "C.UTF-8", "WINEPREFIX": str(PREFIX),
             "WINEDEBUG": "-all",  # Wine's own messages
-            # No offer to install .NET or a browser engine: neither is needed.
+            # Wine must not offer to install .NET or a browser engine.
             "WINEDLLOVERRIDES": "mscoree,mshtml="}
 
 
 def prepare():
-    """Makes Wine's prefix, if it is not there. Raises OSError, saying why."""
+    """Makes Wine's prefix if it is missing. Raises OSError with the reason if
+    it can't."""
     if WINDOWS or is_whole(PREFIX):
         return
     if shutil.which("wine") is None:
         raise OSError("wine is not installed: sh scripts/setup.sh wine")
     PREFIX.parent.mkdir(parents=True, exist_ok=True)
     with alone(PREFIX.with_name("wine.lock")):
-        if not is_whole(PREFIX):  # another has made it meanwhile
+        if not is_whole(PREFIX):  # another run may have made it meanwhile
             make_prefix()
 
 
@@ -94,8 +94,8 @@ def is_whole(prefix):
 
 @contextlib.contextmanager
 def alone(path):
-    """Holds the lock of this file. It ends with the process, however that
-    does."""
+    """Holds this file's lock. The system releases it when the process ends,
+    even if it is killed."""
     import fcntl  # not on Windows
     with open(path, "wb") as lock:
         try:
@@ -108,15 +108,15 @@ def alone(path):
 
 
 def make_prefix():
-    """In a directory of its own, which gets the name when it is whole. What
-    was interrupted before is of no use."""
+    """Makes the prefix in a temporary directory and renames that once it is
+    whole. Removes what interrupted runs have left."""
     print("preparing Wine (once, some seconds) ...", file=sys.stderr,
           flush=True)
     for old in [PREFIX, *PREFIX.parent.glob("wine-*")]:
         remove_prefix(old)
     made = pathlib.Path(tempfile.mkdtemp(prefix="wine-", dir=PREFIX.parent))
     try:
-        # Not this terminal's Ctrl+C: what it has begun is ended below.
+        # A session of its own keeps Ctrl+C away; the cleanup below ends it.
         done = subprocess.run(
             ["wine", "wineboot", "--init"], env=environment_of(made),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -124,7 +124,7 @@ def make_prefix():
             start_new_session=True)
         if done.returncode != 0:
             raise OSError(f"wineboot ended with status {done.returncode}")
-        # The first program is to find it whole, not still being written.
+        # Wait until wineserver has written everything.
         wineserver("--wait", made, PREFIX_TIMEOUT)
         (made / ".made").touch()
         made.rename(PREFIX)
@@ -143,7 +143,7 @@ def wineserver(option, prefix, timeout):
 
 
 def remove_prefix(prefix):
-    """And whatever still runs in it."""
+    """Removes the prefix, and ends what still runs in it."""
     if prefix.exists():
         with contextlib.suppress(subprocess.SubprocessError):
             wineserver("--kill", prefix, KILL_TIMEOUT)
@@ -152,15 +152,15 @@ def remove_prefix(prefix):
 
 @contextlib.contextmanager
 def wine_session():
-    """Wine boots with its first program and halts with its last. With one that
-    only waits, the others start in a tenth of the time; and Wine's services
-    hold the first one's pipes, not those of a server that is started later.
-    Raises OSError where Wine does not come up."""
+    """Keeps a program that only waits running under Wine. Wine boots with its
+    first program and halts with its last, so the others start in a tenth of
+    the time. Wine's services keep the first one's pipes open, not a server's.
+    Raises OSError if Wine does not come up."""
     if WINDOWS:
         yield
         return
     prepare()
-    # Not this terminal's Ctrl+C: what runs under Wine is stopped first.
+    # A session of its own keeps Ctrl+C away: it has to end last.
     waiting = subprocess.Popen(
         command("cmd.exe", "/q", "/c", "echo up& set /p line="),
         env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -171,7 +171,7 @@ def wine_session():
                           "made again, and try again")
         yield
     finally:
-        waiting.stdin.close()  # the end of its input ends it
+        waiting.stdin.close()  # then it ends
         waiting.stdout.close()
         try:
             waiting.wait(SESSION_TIMEOUT)
@@ -182,7 +182,7 @@ def wine_session():
 
 @program.entry
 def main():
-    """Becomes the server, or its parent where a program can't be replaced."""
+    """Becomes the server; on Windows, which has no exec, its parent."""
     if len(sys.argv) < 2:
         print("usage: launch.py SERVER.EXE ARGUMENTS...", file=sys.stderr)
         return 2
@@ -190,7 +190,7 @@ def main():
     prepare()
     line = command(*sys.argv[1:])
     if not WINDOWS:
-        descriptors.raise_limit()  # each client is one
+        descriptors.raise_limit()  # each client takes one
         os.execvpe(line[0], line, environment())
     server = subprocess.Popen(line)
     while True:

@@ -137,7 +137,7 @@ class Server:
                           f"{reason(error)}") from None
 
     def wait_end(self, timeout=None):
-        """Returns the exit status. Raises Failure if it does not end in time."""
+        """Returns the exit status. Raises Failure if it does not end."""
         timeout = timeout or self.stop_timeout
         try:
             return self.process.wait(timeout)

@@ -10,7 +10,8 @@ WINDOWS = os.name == "nt"
 
 
 def _status(pid, field):
-    """Returns a number of /proc/PID/status."""
+    """Returns a number of /proc/PID/status. The name there may hold any
+    bytes, and latin-1 decodes them all."""
     text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="latin-1")
     found = re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)
     if not found:

@@ -3,13 +3,13 @@
 
 usage: bench.py [--quick] [--scale] [--json FILE] [--html FILE] ...
 
-Every server is started anew for each measurement, driven over loopback by
-processes of bench_load.py, which compare every byte, and stopped. Rounds go
-through all servers in turn, each round beginning with another one; shown are
-medians over the rounds, and ratios to the plain server within a round: what
-the machine does besides is noise that neighbours in time share.
+Each measurement starts a server, drives it over loopback with processes of
+bench_load.py, which compare every byte, and stops it. A round measures all
+servers in turn; each round begins with a different one. The table shows
+medians over the rounds, and ratios to the plain server within a round, since
+measurements made close together share the machine's noise.
 
-The yardstick is a native echo, bench_load.py too: how fast the load can be.
+The yardstick, bench_load.py as a native echo, shows how fast the load can be.
 """
 
 import os
@@ -62,28 +62,27 @@ MODES = {
     "together": "--workers 4 --batch 256 --inline 7",
 }
 
-# This machine, several times: a churn uses many ports, and each address has
-# all of them.
+# Addresses of this machine. A churn needs many ports; each address has all.
 HOSTS = ([f"127.0.0.{i}" for i in range(1, 9)]
          if launch.WINDOWS or sys.platform == "linux" else ["127.0.0.1"])
 
-# What the servers print of everyday things.
+# The lines that a server prints when nothing is wrong.
 EVENT = re.compile("(ready|accept|read|write|close|stopping|worker|stopped) ")
 
-SPARE = 64            # descriptors that are no connection
-STOP_TIMEOUT = 15     # seconds, of Wine
-LEAD = 0.05           # from the command to begin until all begin
-GRACE = 15            # of a load process, beyond its own limits
-SETTLE = 0.2          # until memory is what it will be
-IN_FLIGHT = 8         # connections of a churn at once
+SPARE = 64            # descriptors for other things than connections
+STOP_TIMEOUT = 15     # seconds, for Wine to end
+LEAD = 0.05           # seconds from the command until all begin
+GRACE = 15            # seconds for a load process, beyond its own limits
+SETTLE = 0.2          # seconds until memory use is stable
+IN_FLIGHT = 8         # connections that a churn has at once
 STREAMS = 4
 FEW = 10              # connections before the idle ones are counted
-SLOWEST = 5000        # messages/s, for the time of a turn of them all
+SLOWEST = 5000        # messages/s, to estimate how long one turn takes
 SCALES = (10, 100, 1000, 10000)
 
 
 class Unreached(Exception):
-    """Something ends before there are as many connections as wanted."""
+    """A limit was met before all connections were there."""
 
 
 # ------------------------------- the servers --------------------------------
@@ -93,7 +92,7 @@ class Target:
 
     def __init__(self, name, kind, line, shown):
         self.name, self.kind, self.line, self.shown = name, kind, line, shown
-        # Where it listens: not known yet, but of our own echo.
+        # Where it listens: found at the first start, but our echo's is known.
         self.hosts = HOSTS[:1] if kind == NATIVE else None
 
     def command(self, port):
@@ -101,7 +100,7 @@ class Target:
 
     @property
     def chooses_port(self):
-        """It prints which one in its ready line; others are told."""
+        """Whether it chooses its port and prints it; others are given one."""
         return not any("{port}" in word for word in self.line)
 
 
@@ -114,15 +113,15 @@ def accepts(host, port):
 
 
 class Running(Server):
-    """A server of one measurement: start, and then finish or kill."""
+    """The server of one measurement: start it, then finish or kill it."""
 
-    name = ""  # of the target, which is told beside it
+    name = ""  # messages name the target already
 
     def __init__(self, target, directory):
         super().__init__(target.line, directory / "server.log")
         self.target = target
         if target.kind == NATIVE:
-            self.options["stdin"] = subprocess.PIPE  # whose end ends it
+            self.options["stdin"] = subprocess.PIPE  # closing it ends it
 
     def start(self):
         super().start()
@@ -142,14 +141,14 @@ class Running(Server):
         return accepts(HOSTS[0], self.port)
 
     def last_line(self):
-        """The last it has said; what is no event of every day, if any is."""
+        """Returns the last line that is not an EVENT; if all are, the last."""
         lines = [x.strip() for x in self.text().split("\n") if x.strip()]
         return ([""] + lines + [x for x in lines if not EVENT.match(x)])[-1]
 
     def how_it_is(self):
-        """To be added to what a client saw."""
+        """Returns the server's state, to be added to a client's message."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.5)  # a connection goes before its process
+            self.process.wait(0.5)  # connections end before their process
         status, said = self.process.poll(), self.last_line()
         if status is not None:
             return (f"; the server ended with status {status}: "
@@ -157,7 +156,7 @@ class Running(Server):
         return f"; the server's last line: {said}" if said and not (
             EVENT.match(said)) else ""
 
-    # What it uses: one of several processes is all of them.
+    # What it uses. If a server has several processes, all of them count.
 
     def cpu(self):
         return self.ask(process_info.cpu_time, process_info.family_cpu_time)
@@ -173,14 +172,14 @@ class Running(Server):
             raise Failure("is gone" + self.how_it_is()) from None
 
     def finish(self):
-        """It must not have ended by itself."""
+        """Stops it if it can be stopped. Raises Failure if it has ended."""
         if self.process.poll() is not None:
             raise Failure("is gone" + self.how_it_is())
         if self.target.kind == "mode":
             self.stop()
 
     def kill(self):
-        """And whatever it has started itself."""
+        """Kills it, and what it has started itself."""
         if self.process is None:
             return
         family = [] if self.target.kind == "mode" else (
@@ -218,7 +217,7 @@ class Loader:
             self.process.stdin.write(json.dumps([name, arguments]) + "\n")
             self.process.stdin.flush()
         except OSError:
-            pass  # its answer says so
+            pass  # the process is gone: answer() will say so
 
     def answer(self, timeout):
         try:
@@ -231,7 +230,7 @@ class Loader:
             self.process.stdin.close()
 
     def close(self):
-        """Its clients leave with it."""
+        """Ends the process, and with it its clients."""
         try:
             self.process.wait(1)
         except subprocess.TimeoutExpired:
@@ -255,7 +254,7 @@ class Load:
                 self.loaders.append(Loader())
 
     def shares(self, count):
-        """How many each has of so many: (loader, share, first number)."""
+        """Divides `count`: yields (loader, its share, its first number)."""
         first = 0
         for i, loader in enumerate(self.loaders):
             share = (count + i) // len(self.loaders)
@@ -270,16 +269,16 @@ class Load:
                 bench_load.connect_timeout(count) + GRACE)
 
     def run(self, server, wineserver, name, count, **arguments):
-        """Load for the time of a measurement. Returns a sample: how much, and
-        what it took of the processors."""
-        # Of very many connections each is to have its turn, more than once.
+        """Loads the server for one measurement. Returns a sample: how much
+        was done, and the CPU time that took."""
+        # With very many connections, time for each to have several turns.
         more_time = count / SLOWEST if count >= 1000 else 0
         seconds = self.options.seconds + more_time
         start = bench_load.clock() + int(LEAD * 1e9)
         begin = start + int((self.options.warm_up + more_time) * 1e9)
         end = begin + int(seconds * 1e9)
         for loader, share, first in self.shares(count):
-            if arguments:  # of a churn, which makes its connections
+            if arguments:  # a churn, which connects by itself
                 arguments.update(first=first * 10**6, in_flight=share)
             loader.tell(name, start=start, begin=begin, end=end, **arguments)
         bench_load.wait_for(begin)
@@ -298,14 +297,14 @@ class Load:
 
 
 def most_of_one_process():
-    """Connections that one process of the load can have."""
+    """Returns how many connections one process of the load can have."""
     if bench_load.new_poll is bench_load.SelectPoll:
         return bench_load.SelectPoll.MOST
     return max(descriptors.limit() - SPARE, SPARE)
 
 
 def collect(server, loaders, timeout):
-    """The answers of all. What one of them could not do is raised."""
+    """Returns all answers. Raises what one of them reports."""
     answers = [loader.answer(timeout) for loader in loaders]
     for answer in answers:
         if "error" in answer:
@@ -319,7 +318,7 @@ def collect(server, loaders, timeout):
 
 
 def cpu_of(wineserver):
-    """None where there is none, or it can't be asked."""
+    """Returns its CPU time; None if there is no wineserver, or it has gone."""
     try:
         return process_info.cpu_time(wineserver) if wineserver else None
     except OSError:
@@ -327,7 +326,7 @@ def cpu_of(wineserver):
 
 
 def find_wineserver():
-    """The process that does for Wine's programs what a kernel does."""
+    """Returns the pid of wineserver, Wine's kernel, or None."""
     if launch.WINDOWS or not pathlib.Path("/proc/self/environ").exists():
         return None
     prefix = b"WINEPREFIX=" + os.fsencode(launch.PREFIX)
@@ -365,7 +364,7 @@ def sample(answers, seconds, before, after):
 
 
 def percentile(histogram, percent):
-    """In microseconds, within a percent; None of nothing."""
+    """Returns microseconds, within one percent; None if nothing was timed."""
     rank = math.ceil(sum(histogram.values()) * percent / 100)
     for key in sorted(histogram):
         rank -= histogram[key]
@@ -376,7 +375,7 @@ def percentile(histogram, percent):
 
 # ------------------------------- the workloads ------------------------------
 #
-# `per` is what CPU time is given for. `value` of a sample is in `unit`.
+# CPU time is given for each `per`. A sample's `value` is in `unit`.
 
 class Workload:
     per, better = "message", "more"
@@ -434,7 +433,7 @@ class Idle(Workload):
 
 
 def make_workloads(options):
-    """All there are, by name."""
+    """Returns all workloads, by name."""
     pings = [Ping(f"ping-{n}", f"{bench_load.SIZE}-byte ping-pong on {n} "
                   f"connection{'s' * (n > 1)}", "messages/s", n)
              for n in (1, 64, 500)]
@@ -453,7 +452,7 @@ def make_workloads(options):
 # ------------------------------- the measuring ------------------------------
 
 class Progress:
-    """A bar on a terminal; nothing elsewhere."""
+    """Draws a bar on a terminal, nothing elsewhere."""
 
     def __init__(self, total):
         self.total, self.done, self.began = total, 0, time.monotonic()
@@ -493,7 +492,7 @@ class Bench:
         self.samples = {(w.name, t.name): [] for w in workloads
                         for t in targets}
         self.notes, self.failures = [], []
-        self.started = []      # what ends it
+        self.started = []      # functions that end what was started
         self.left_out = set()  # targets, and (workload, target)
         self.progress = Progress(options.repeat * len(self.samples))
 
@@ -540,7 +539,7 @@ class Bench:
             self.end()
 
     def end(self):
-        """Whatever is still there of a measurement."""
+        """Ends what is left of a measurement."""
         for end in self.started:
             end()
 
@@ -553,7 +552,7 @@ class Bench:
 # --------------------------------- the result -------------------------------
 
 def summarize(workload, target, samples, plain):
-    """One row: medians over the rounds."""
+    """Returns one row: medians over the rounds."""
     def middle(key, scale=1, by_count=False):
         values = [s[key] / (s["count"] if by_count else 1) * scale
                   for s in samples if s.get(key) is not None]
@@ -600,7 +599,7 @@ def make_result(bench, options, machine):
 
 
 def first_line(*command):
-    """The first line a program prints, or None."""
+    """Returns the first line that a program prints, or None."""
     try:
         done = subprocess.run(command, env=launch.environment(), timeout=60,
                               stdin=subprocess.DEVNULL, encoding="utf-8",
@@ -613,7 +612,7 @@ def first_line(*command):
 
 
 def processor():
-    """Its name as its maker gives it, where it can be had."""
+    """Returns the CPU's name as its maker gives it, where it can be read."""
     with contextlib.suppress(OSError):
         text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
         found = re.search(r"^model name\s*:\s*(.+)$", text, re.M)
@@ -741,13 +740,15 @@ def check_names(parser, option, given, known):
 
 
 def split(text):
-    """A command line's words; on Windows a backslash is nothing special."""
+    """Returns the words of a command line. On Windows a backslash is a plain
+    letter."""
     words = shlex.split(text, posix=not launch.WINDOWS)
     return [word.strip('"') for word in words] if launch.WINDOWS else words
 
 
 def make_targets(options):
-    """Raises ValueError for a command line that makes no sense."""
+    """Returns the servers to measure. Raises ValueError if one has no command
+    or two have one name."""
     program = options.server.resolve()
     targets = [Target(name, "mode", launch.command(
         program, 0, *split(options.mode[name])),
@@ -784,7 +785,7 @@ def chosen_workloads(options):
 
 
 def check(options):
-    """Before anything starts. Raises Failure."""
+    """Checks the files before anything starts. Raises Failure."""
     if not options.server.is_file():
         raise Failure(f"{options.server} is not there: build it first (make)")
     for path in (options.json, options.html):
@@ -793,7 +794,7 @@ def check(options):
 
 
 def run(options, arguments):
-    """All of it. Returns the exit status."""
+    """Measures and reports. Returns the exit status."""
     check(options)
     descriptors.raise_limit()
     with contextlib.ExitStack() as stack:
@@ -806,7 +807,7 @@ def run(options, arguments):
         try:
             bench.run()
         finally:
-            bench.end()  # Ctrl+C may have come while that was done
+            bench.end()  # again: Ctrl+C may have interrupted its own call
     result = make_result(bench, options, machine)
     print(bench_report.make_text(result), end="")
     if options.json:
@@ -818,7 +819,7 @@ def run(options, arguments):
 
 @contextlib.contextmanager
 def wine():
-    """Wine, and where it was not up, until it is down again."""
+    """Keeps Wine up. At the end waits until it is down, if it was before."""
     before = find_wineserver()
     try:
         with launch.wine_session():

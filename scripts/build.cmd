@@ -1,9 +1,9 @@
 @echo off
-rem Builds build\iocp_echo_server.exe with the compiler that is here:
+rem Builds build\iocp_echo_server.exe with the first compiler it finds:
 rem Microsoft's, on PATH or where Visual Studio says it is, or MinGW-w64.
 rem
-rem In these files an "if errorlevel" follows a command instead of && and ||,
-rem which Wine's cmd (version 8), that the tests use, takes for &.
+rem These files use "if errorlevel" instead of && and ||, which the cmd of
+rem Wine 8 takes for &. The tests run under that.
 
 setlocal
 pushd "%~dp0.."
@@ -28,7 +28,7 @@ set "studio=Visual Studio with Desktop development with C++"
 exit /b 1
 
 :nmake
-rem NMAKE would take this variable for its macro, and build elsewhere.
+rem NMAKE would use this variable as its macro and build elsewhere.
 set "DEBUG="
 nmake /nologo /f NMakefile
 exit /b %errorlevel%
@@ -46,9 +46,9 @@ rem on_path NAME: status 0 if there is such a program.
 for %%I in (%1) do if not "%%~$PATH:I"=="" exit /b 0
 exit /b 1
 
-rem Sets what a "Developer Command Prompt" would, if it can. vswhere goes on
-rem PATH, since "for" does not keep the quotes that its directory needs;
-rem "-products *" is for who has the Build Tools alone.
+rem Sets what a "Developer Command Prompt" sets, if it can. vswhere's directory
+rem goes on PATH, because "for" drops the quotes that the directory needs.
+rem "-products *" also finds the Build Tools without Visual Studio.
 :visual_studio
 set "PATH=%PATH%;%ProgramFiles(x86)%\Microsoft Visual Studio\Installer"
 call :on_path vswhere.exe
@@ -58,7 +58,7 @@ set "find=vswhere.exe -latest -products * %want% -property installationPath"
 set "studio="
 for /f "usebackq delims=" %%I in (`%find%`) do set "studio=%%I"
 if not defined studio exit /b
-rem Or it would go to a directory of its own choice.
+rem Without this VsDevCmd.bat changes the directory.
 set "VSCMD_START_DIR=%CD%"
 set "target=-no_logo -arch=amd64 -host_arch=amd64"
 call "%studio%\Common7\Tools\VsDevCmd.bat" %target%

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Show one thing about completion ports: run the server, say what was seen.
+"""Shows one thing about completion ports: runs the server, says what it saw.
 
 usage: demo.py LESSON [-o DIR] [--server EXE] [--open]
        demo.py --list
 
 A lesson starts the server with a trace, sends it some clients and stops it
-with Ctrl+C. What is printed as observed is computed from the trace and from
-what the server printed, never from what should have been. Then comes what
-Windows documents. The page for the wall, the trace and the server's output
-are DIR/LESSON.html, .json and .log; DIR is build/demo if not given.
+with Ctrl+C. What it prints as observed is computed only from the trace and
+from what the server printed. Then it prints what Windows documents. It writes
+DIR/LESSON.html, a page for the class, .json, the trace, and .log, the
+server's output. DIR is build/demo if not given.
 """
 
 import os
@@ -41,8 +41,8 @@ PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 DIRECTORY = launch.ROOT / "build" / "demo"
 
 IO_TIMEOUT = 10     # seconds, of a client: far more than any echo takes
-STUCK = 0.4         # a send that waits this long has nobody who reads
-LIMIT = 60          # for all of it, from the server's ready line on
+STUCK = 0.4         # seconds: if a send waits this long, the server is stuck
+LIMIT = 60          # seconds for a lesson, from the server's ready line on
 
 
 # -------------------------------- the server --------------------------------
@@ -51,8 +51,8 @@ class LessonServer(Server):
     """The server of one lesson, and its clients."""
 
     def __init__(self, program, directory, name, options):
-        # The trace's name is a relative one: whatever letters the directory's
-        # name has, they need not go through a command line.
+        # A relative name, so that the directory's letters, whatever they are,
+        # need not pass through a command line.
         super().__init__(
             launch.command(program, 0, "--bind", "127.0.0.1", "--trace",
                            f"{name}.json", *options),
@@ -66,19 +66,19 @@ class LessonServer(Server):
         self.timer.start()
 
     def expire(self):
-        """Without its server no client waits any longer."""
+        """Kills the server, so that no client goes on waiting."""
         self.late = True
         with contextlib.suppress(OSError):
             self.process.kill()
 
     def signal_stop(self):
-        """Once: a second Ctrl+C would cut the drain short."""
+        """Presses Ctrl+C once only: a second one would cut the drain short."""
         if not self.stopped:
             self.stopped = True
             super().signal_stop()
 
     def reported(self):
-        """The completions the workers count, as they report at the end."""
+        """Returns the sum of the completions that the workers report."""
         try:
             return sum(int(fields(line)["completions"])
                        for line in self.printed("worker "))
@@ -86,7 +86,7 @@ class LessonServer(Server):
             raise Failure("the server's last lines can't be read") from None
 
     def close(self):
-        """In any case: nothing that was started stays."""
+        """Ends everything that was started."""
         self.timer.cancel()
         for client in self.clients:
             client.close()
@@ -112,7 +112,8 @@ def echo(client, message):
 
 
 def leave(*leaving):
-    """End of file both ways: then the server is done with them too."""
+    """Sends end of file and waits for the server's, so that the server is
+    done with them too."""
     for client in leaving:
         client.shutdown(socket.SHUT_WR)
         receive_all(client)
@@ -120,7 +121,7 @@ def leave(*leaving):
 
 
 def send_until_stuck(client, most=1 << 26):
-    """Send and never read, until nothing moves: the server's WRITE waits."""
+    """Sends without reading until the server's WRITE is stuck."""
     client.settimeout(STUCK)
     sent = 0
     while sent < most:
@@ -133,17 +134,17 @@ def send_until_stuck(client, most=1 << 26):
 
 # --------------------------- what a trace has to say ------------------------
 #
-# Pure functions of the model that trace_view makes of a trace. Times are
-# microseconds there and milliseconds in what is printed.
+# Pure functions of the model that trace_view makes of a trace. Its times are
+# in microseconds, the printed ones in milliseconds.
 
 def of_kind(model, *kinds):
-    """The packets of these kinds, in the order in which they were taken."""
+    """Returns the packets of these kinds, in the order they were taken."""
     return [p for p in model["packets"]
             if trace_view.KINDS[p["kind"]] in kinds]
 
 
 def operations(model, conn=None):
-    """The packets of operations, as the server counts completions."""
+    """Returns the packets that the server counts as completions."""
     return [p for p in of_kind(model, *trace_view.OPERATIONS)
             if conn in (None, p["conn"])]
 
@@ -153,18 +154,18 @@ def moments(model, name):
 
 
 def kernel_spans(model, operation=None):
-    """From the post to the packet: what the kernel owns, in posting order."""
+    """Returns the spans from post to packet, in the order of posting."""
     return [s for s in model["spans"]
             if s["operation"] and operation in (None, s["operation"])]
 
 
 def changes(values):
-    """How often a value differs from the one before."""
+    """Counts how often a value differs from the one before."""
     return sum(a != b for a, b in zip(values, values[1:]))
 
 
 def most_at_once(intervals):
-    """The most intervals (start, end) that overlap."""
+    """Returns the most intervals (start, end) that overlap."""
     edges = sorted([(end, -1) for _, end in intervals]
                    + [(start, 1) for start, _ in intervals])
     most = now = 0
@@ -175,7 +176,7 @@ def most_at_once(intervals):
 
 
 def time_with_more(intervals, limit):
-    """For how long more than `limit` intervals overlap."""
+    """Returns for how long more than `limit` intervals overlap."""
     edges = sorted([(end, -1) for _, end in intervals]
                    + [(start, 1) for start, _ in intervals])
     total, now, last = 0, 0, 0
@@ -187,10 +188,10 @@ def time_with_more(intervals, limit):
 
 
 def who_woke(model):
-    """For each packet taken while two or more workers waited: whether it went
-    to the one that had waited "shortest", the one that had waited "longest",
-    or "another". One that has had no packet yet has waited longest; while all
-    are like that there is nothing to compare."""
+    """Counts who got the packets that were taken while several workers
+    waited: the one that had waited "shortest", "longest", or "another". A
+    worker without a packet so far has waited longest; while all are like
+    that, nothing is counted."""
     counts = {"shortest": 0, "longest": 0, "another": 0}
     parked = {row["worker"]: -1.0 for row in model["workers"]}
     for packet in of_kind(model, *trace_view.OPERATIONS, "posted"):
@@ -209,7 +210,7 @@ def who_woke(model):
 
 
 def overtaken(spans):
-    """How many operations were passed by one that was issued later."""
+    """Counts the operations that a later one overtook."""
     earliest, count = float("inf"), 0
     for span in sorted(spans, key=lambda s: s["start"], reverse=True):
         count += earliest < span["end"]
@@ -228,8 +229,8 @@ def work_intervals(model):
 
 
 def taken_beside(model, limit):
-    """How many packets were taken while `limit` other workers or more had
-    blocked in the work of theirs."""
+    """Counts the packets taken while at least `limit` other workers were
+    blocked in their work."""
     work = work_intervals(model)
     return sum(sum(start < p["start"] < end for start, end in work) >= limit
                for p in operations(model))
@@ -251,31 +252,31 @@ def codes(packets):
 
 # --------------------------------- lessons ----------------------------------
 #
-# A lesson has the server's options, what its clients do (drive), and what can
-# be read off the trace (observe, a dict) to fill in its text. All it prints
-# is what was observed; `documented` is what Microsoft's `page` says.
+# A lesson has the server's options. drive() is its clients; observe() reads
+# the trace and returns a dict that fills in the text. The text holds only
+# what was observed; `documented` is what Microsoft's `page` says.
 
 class Lesson:
     options = []
-    wine = ""  # in what Wine is known to differ, where it matters here
-    paper = ""  # where it can be seen by the documented rules, if not here
+    wine = ""   # how Wine differs, if that matters here
+    paper = ""  # where the documented rules can be watched, if Wine hides them
 
     def drive(self, server):
-        """Be the clients. Returns what only they can know, as a dict."""
+        """Runs the clients. Returns a dict of what only they can know."""
 
     def observe(self, model):
-        """The numbers of the text."""
+        """Returns a dict of the numbers in the text."""
 
     def observed(self, model, clients):
         try:
             return self.text.format(**self.observe(model), **clients)
         except (LookupError, ValueError):
-            # What a lesson reads off a trace it takes to be there.
+            # observe() does not check that the trace has what it reads.
             raise Failure("the trace does not show what happened") from None
 
 
 def on_paper(preset):
-    """The same on the page where the rules of Windows are computed."""
+    """Says where the same runs by the rules that Windows documents."""
     return ("Open this file in a browser to step through it as Windows "
             f"documents it: scripts/playground.html#preset={preset}")
 
@@ -419,7 +420,7 @@ class Order(Lesson):
         time.sleep(0.1)  # until all their READs are posted
         right = [True] * len(clients)
         for turn in range(4):
-            # Last come, first to speak; then ever other turns.
+            # The last to connect speaks first; each turn starts elsewhere.
             for i in range(len(clients)):
                 which = (len(clients) - 1 - i + turn) % len(clients)
                 clients[which].sendall(b"turn %d client %d" % (turn, which))
@@ -491,7 +492,7 @@ class BackPressure(Lesson):
 class HalfClose(Lesson):
     about = "half-close after a burst: everything comes back, then the end"
     options = ["--workers", 4]
-    burst = 40000  # fits any socket buffer: no need to read meanwhile
+    burst = 40000  # bytes; socket buffers hold them while it only sends
     text = ("The client sent {sent} bytes, then its end of file, then began "
             "to read. It got {got} bytes ({same}) and then the server's end "
             "of file. The server took {reads} READs with data, and {ends} of "
@@ -596,7 +597,7 @@ class Shutdown(Lesson):
         time.sleep(0.2)  # until each READ is pending again
         server.signal_stop()
         for client in clients:
-            receive_all(client)  # the server's end of file; then answer it
+            receive_all(client)  # up to the server's end of file
             client.close()
         return {"clients": len(clients)}
 
@@ -663,9 +664,9 @@ def list_lessons():
 # --------------------------------- running ----------------------------------
 
 def run(name, lesson, program, directory):
-    """Run the lesson. Returns what its clients know, and what the server
-    says it has done."""
-    for suffix in (".html", ".json", ".log"):  # no old one taken for new
+    """Runs the lesson. Returns what its clients know, and how many
+    completions the server reports."""
+    for suffix in (".html", ".json", ".log"):  # or a failure leaves old ones
         path = directory / (name + suffix)
         if path.exists():
             path.unlink()
@@ -686,7 +687,7 @@ def run(name, lesson, program, directory):
 
 
 def tell(name, lesson, model, clients, reported):
-    """What there is to say: a title, and [heading, text], ..."""
+    """Returns what to say: a title, and a list of (heading, text)."""
     info = model["info"]
     observed = lesson.observed(model, clients)
     observed += (f" The server reports {reported} completions in all, the "
@@ -705,7 +706,7 @@ def tell(name, lesson, model, clients, reported):
 
 
 def make_page(model, title, parts):
-    """The page of trace_view, with the lesson's name and words on it."""
+    """Returns trace_view's page with the lesson's title and words on it."""
     title = html.escape(title)
     lesson = f"<h2>{title}</h2>" + "".join(
         f"<div><h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p></div>"
@@ -727,7 +728,8 @@ def show(title, parts):
 
 
 def demonstrate(name, program, directory):
-    """The whole of it. Returns the page's path."""
+    """Runs the lesson, prints its words, writes its page. Returns the page's
+    path."""
     lesson = LESSONS[name]()
     launch.check(program)
     directory.mkdir(parents=True, exist_ok=True)
@@ -743,7 +745,7 @@ def demonstrate(name, program, directory):
 
 
 def shown_path(path):
-    """Relative where that is shorter to read."""
+    """Returns the path as seen from here, if it is on the same drive."""
     try:
         return os.path.relpath(path)
     except ValueError:  # another drive

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Test client for the echo server: whatever it sends must come back unchanged.
 
-Four ways to use it, in this file in this order: talk to the server line by
-line, send one message, stream a file through it, put it under load. All of
-them compare every byte: TCP only promises bytes in order, and whether the
-server loses or mixes some up is for its client to find out.
+It has four modes, in this order in the file: talk to the server line by line,
+send one message, stream a file through it, put it under load. All of them
+compare every byte: TCP delivers bytes in order, but only the client can tell
+whether the server lost some or mixed them up.
 """
 
 import os
@@ -33,11 +33,11 @@ from parts.words import Failure
 
 CHUNK = 64 * 1024               # most bytes in one read, send or receive
 WINDOW = 1024 * 1024            # most bytes sent, but not yet echoed
-# The longest wait in one go: on Windows Ctrl+C does not interrupt a receive.
+# The longest single wait: on Windows Ctrl+C does not interrupt a receive.
 TICK = 0.1                      # seconds
 CONNECTS_IN_FLIGHT = 50         # safely below what a listen queue takes
 SPARE_FILES = 32                # what Python itself and asyncio keep open
-SETTLE = 0.2                    # seconds, to count who fails with the first
+SETTLE = 0.2                    # seconds to wait for more failures
 
 EPILOG = """\
 examples:
@@ -75,7 +75,7 @@ def reason(error: BaseException) -> str:
 
 
 def how_lost(error: Optional[BaseException]) -> str:
-    """How a connection ended, seen from here; None is end of file."""
+    """Says how the server ended a connection; None is end of file."""
     if error is None:
         return "server closed the connection"
     if isinstance(error, ConnectionError):
@@ -84,7 +84,7 @@ def how_lost(error: Optional[BaseException]) -> str:
 
 
 def difference(expected: bytes, actual: bytes, offset: int) -> str:
-    """Says where two blocks of bytes, known to differ, differ first."""
+    """Says where two blocks of bytes first differ."""
     for at, (old, new) in enumerate(zip(expected, actual), offset):
         if old != new:
             return (f"not identical: first difference at offset {at} "
@@ -112,16 +112,16 @@ def connect(options: argparse.Namespace) -> socket.socket:
         raise Failure(f"cannot resolve host {host!r}: {reason(error)}")
     except OSError as error:
         why = reason(error)
-        if why == clients.NO_PORT_LEFT:     # or the address is an odd one
+        if why == clients.NO_PORT_LEFT:     # the address may be odd instead
             why += f"; or no address of this machine reaches {host}"
         raise Failure(f"cannot connect to {where}: {why}")
 
 
 # ---------------------------------------------------------------------------
-# One connection. A thread sends while the caller receives and compares: who
-# first sends everything and then receives is stuck as soon as the data
-# outgrows the buffers on the way, since the server cannot read what it has
-# no room to write back.
+# One connection. A thread sends while the caller receives and compares. A
+# client that sends everything before it receives gets stuck once the data
+# outgrows the buffers on the way: the server stops reading when it can't
+# write back.
 # ---------------------------------------------------------------------------
 
 class Conversation:
@@ -134,11 +134,11 @@ class Conversation:
         self.changed = threading.Condition()    # guards pending
         self.sent = self.echoed = self.start = 0
         self.total: Optional[int] = None
-        self.all_sent = False               # the end of file, too
+        self.all_sent = False               # and the end of file
         self.send_error: Optional[Exception] = None
 
     def exchange(self, message: bytes) -> bytes:
-        """Sends a message and returns its echo: all of it."""
+        """Sends a message and returns its whole echo."""
         reply = bytearray()
         self._transfer([message], len(message), reply.extend)
         return bytes(reply)
@@ -149,12 +149,13 @@ class Conversation:
         return self.echoed - self.start
 
     def finish(self) -> None:
-        """Sends end of file: nothing but end of file may come back."""
+        """Sends end of file. Only end of file may come back."""
         self.stream(())
 
     def _transfer(self, chunks: Iterable[bytes], total: Optional[int],
                   keep: Callable[[bytes], None]) -> None:
-        """Until total bytes are back, or until end of file if it is None."""
+        """Sends and compares until `total` bytes are back, or until end of
+        file if it is None."""
         self.start, self.total = self.echoed, total
         sender = threading.Thread(target=self._send, args=(chunks,),
                                   daemon=True)
@@ -167,7 +168,7 @@ class Conversation:
                 data = self.sock.recv(CHUNK)
             except socket.timeout:
                 if not self.pending and not self.all_sent:
-                    heard_at = time.monotonic()     # our input is the slow one
+                    heard_at = time.monotonic()     # our input is slow
                 elif time.monotonic() - heard_at >= self.timeout:
                     self._fail(f"server silent for {self.timeout:g} s")
                 continue
@@ -213,7 +214,7 @@ class Conversation:
                 self.all_sent = True
                 self.sock.shutdown(socket.SHUT_WR)
         except OSError:
-            pass        # the receiver meets it, too, and knows what is back
+            pass        # the receiver meets it too and reports it
         except Exception as error:
             self.send_error = error
 
@@ -233,12 +234,12 @@ def run_interactive(options: argparse.Namespace) -> None:
             emit(b"Input message(Q to quit): ")
             line = sys.stdin.buffer.readline()  # a console gives UTF-8
             if not line:
-                emit(b"\n")                     # not beside the next prompt
+                emit(b"\n")                     # end the line of the prompt
             if not line or line.rstrip(b"\r\n") in (b"q", b"Q"):
                 break
             reply = server.exchange(line)
             emit(b"Message from server: " + reply)
-            if not reply.endswith(b"\n"):       # the last line of a pipe
+            if not reply.endswith(b"\n"):       # a pipe's last line
                 emit(b"\n")
         server.finish()
 
@@ -254,8 +255,8 @@ def run_message(options: argparse.Namespace) -> None:
 def run_file(options: argparse.Namespace) -> None:
     name = "standard input" if options.file == "-" else repr(options.file)
     try:
-        # Not through stdin's buffer: what comes in goes out at once, and
-        # Python finds no thread holding that buffer when it exits.
+        # Bypass stdin's buffer, so that input goes out at once, and no thread
+        # holds the buffer's lock when Python exits.
         source = (sys.stdin.buffer.raw if options.file == "-"
                   else open(options.file, "rb", buffering=0))
     except OSError as error:
@@ -281,17 +282,17 @@ def read_chunks(source: io.RawIOBase, name: str) -> Iterator[bytes]:
 
 
 # ---------------------------------------------------------------------------
-# Load: many connections on one thread. Each sends a message, waits until it
-# is back and sends the next. First what a run consists of, then one
-# connection, then the run.
+# Load: many connections on one thread. Each sends a message, waits for its
+# echo and sends the next. First the parts of a run, then one connection, then
+# the run.
 # ---------------------------------------------------------------------------
 
 class Content:
-    """What is in a message: a window into one block of random bytes.
+    """The bytes of the messages: windows into one block of random bytes.
 
-    Connection and message decide where it begins, so that another
-    connection's bytes, or an earlier message's, never pass for the right
-    ones. Nothing is copied to make a message, nor to check one.
+    Connection and message decide where a window begins, so bytes of another
+    connection or of an earlier message are noticed. Making and checking a
+    message copies nothing.
     """
 
     SPAN = 1048573              # a prime: consecutive messages stay apart
@@ -312,9 +313,9 @@ class Content:
 
 
 class Latencies:
-    """A histogram: a long run needs no more memory than a short one.
+    """A histogram, so that a long run needs no more memory than a short one.
 
-    A bucket is one percent wide, and answers with its middle.
+    A bucket is one percent wide and stands for its middle.
     """
 
     def __init__(self) -> None:
@@ -338,7 +339,7 @@ class Latencies:
 
 
 class Progress:
-    """One line of a terminal, drawn over and over; nothing in a pipe."""
+    """Draws one line over and over on a terminal, nothing in a pipe."""
 
     def __init__(self) -> None:
         self.shown = sys.stderr.isatty()
@@ -358,16 +359,16 @@ class Progress:
 
 
 class LoadConnection(asyncio.Protocol):
-    """One client. asyncio calls it when something happened."""
+    """One client. asyncio calls it when something happens."""
 
     def __init__(self, load: "Load", number: int):
         self.load = load
         self.content = load.content
         self.number = number
-        self.messages = 0               # which came back
-        self.start = 0                  # of the one under way
-        self.got = self.content.size    # of it; all: nothing is under way
-        self.half_closed = False        # the last one is back
+        self.messages = 0               # that came back
+        self.start = 0                  # where the one under way begins
+        self.got = self.content.size    # bytes of it; all: none is under way
+        self.half_closed = False        # set once the last one is back
         self.over = False               # closed as it should be, or failed
         self.sent_at = self.heard_at = 0.0
 
@@ -397,7 +398,7 @@ class LoadConnection(asyncio.Protocol):
                 self.send_next()
             else:
                 self.half_closed = True
-                self.transport.write_eof()  # answered by the server's close
+                self.transport.write_eof()  # the server answers by closing
 
     def eof_received(self) -> None:
         if not self.half_closed:
@@ -429,7 +430,8 @@ class LoadConnection(asyncio.Protocol):
 
 
 class Load:
-    """The run: connect all, start together, watch until all are closed."""
+    """A run: connects all, starts them together, watches until all are
+    closed."""
 
     def __init__(self, options: argparse.Namespace):
         self.connections = options.connections
@@ -464,14 +466,14 @@ class Load:
             for client in self.clients:
                 client.over = True
                 client.transport.abort()
-            await asyncio.sleep(0)      # asyncio closes the sockets now
+            await asyncio.sleep(0)      # lets asyncio close the sockets
 
     async def _connect_all(self, first: socket.socket) -> None:
         """The first connection found the address; the others follow it."""
         await self._adopt(first, 1)
         try:
             address = first.getpeername()
-        except OSError:                 # reset already, as asyncio will say
+        except OSError:                 # reset already: asyncio will say so
             return
         numbers = iter(range(2, self.connections + 1))
         await asyncio.gather(*(
@@ -515,7 +517,8 @@ class Load:
 
     def _note_broken(self, loop: asyncio.AbstractEventLoop,
                      context: dict) -> None:
-        """What asyncio would print a traceback of: memory is short, say."""
+        """Handles errors, such as a lack of memory, for which asyncio would
+        print a traceback."""
         self.failed += 1
         self.broken = self.broken or context.get("exception")
 
@@ -594,7 +597,7 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value <= 86400:          # nor is nan
+    if not 0 < value <= 86400:          # refuses nan too
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a number of seconds, above 0 and up to 86400")
     return value

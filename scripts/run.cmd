@@ -1,7 +1,7 @@
 @echo off
 rem Builds the server and starts it; Ctrl+C stops it.
 rem
-rem   scripts\run.cmd [PORT] [OPTIONS...]     --help says which options
+rem   scripts\run.cmd [PORT] [OPTIONS...]     --help lists the options
 rem
 rem Without a port, or with an option first, the port is 9190.
 
@@ -15,6 +15,7 @@ set "first=%~1"
 if defined first if not "%first:~0,1%"=="-" set "port="
 set "server=%~dp0..\build\iocp_echo_server.exe"
 
-rem The goto leads nowhere, which ends this file but not the line: with no
-rem batch job left Ctrl+C does not make cmd ask whether to terminate that.
+rem The goto has no target. That ends this file, but cmd still runs the rest
+rem of the line. As no batch job is left then, cmd does not ask after Ctrl+C
+rem whether to terminate it.
 endlocal & goto #none# 2>nul || title %ComSpec% & "%server%" %port% %*

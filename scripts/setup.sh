@@ -1,17 +1,17 @@
 #!/bin/sh
-# Installs what is missing on a Debian or Ubuntu machine, and says so; does
-# nothing, in a few milliseconds, where all is there.
+# Installs what is missing on a Debian or Ubuntu machine, and says so. If
+# nothing is, it ends in a few milliseconds.
 #
 #   scripts/setup.sh [x86_64] [i686] [msvc] [wine] [wine32] [pytest] [browser]
 #                    [analysis]
 #
-# Without a part, all of them but wine32: it adds an architecture to the
-# machine, i386, and only who asks for it gets that.
+# Without a part, all but wine32, which adds the architecture i386 to the
+# machine and therefore must be asked for.
 
 set -eu
 
-# find_python_with MODULES: is there any Python here that has them? The
-# first python3 on the path need not be the system's.
+# find_python_with MODULES: whether a Python here has them. The first python3
+# on the path may not be the system's.
 find_python_with() {
     for python in python3 /usr/bin/python3; do
         "$python" -c "import $1" 2>/dev/null && return 0
@@ -72,12 +72,13 @@ if [ "$(id -u)" -ne 0 ]; then
     fi
     sudo=sudo
 fi
-# One at a time: the lock is that of this file, and ends with its holder.
+# Only one run installs at a time. This file is the lock; the system releases
+# it when its holder ends.
 exec 9<"$0"
 if ! flock -n 9; then
     echo "waiting until another run has installed packages ..."
     flock 9
-    exec sh "$0" "$@"  # is anything missing still?
+    exec sh "$0" "$@"  # check again what is missing
 fi
 echo "installing:$missing"
 log=$(mktemp)

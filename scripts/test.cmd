@@ -20,12 +20,12 @@ if errorlevel 1 exit /b 1
 popd
 set "tests=%~dp0parts\run_tests.py"
 
-rem run.cmd says what the goto is for.
+rem run.cmd explains the goto.
 endlocal & goto #none# 2>nul || title %ComSpec% & %found% "%tests%" %*
 exit /b %errorlevel%
 
-rem Status 0: it runs. A Windows without Python has a python.exe too, which
-rem only tells where to get one.
+rem Returns status 0 if it runs. Windows without Python also has a python.exe,
+rem which only says where to get one.
 :is_python
 set "test=sys.exit(42 if sys.version_info >= (3, 9) else 1)"
 cmd /d /c %found% -c "import sys; %test%" >nul 2>nul

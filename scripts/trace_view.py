@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Make a page that shows a trace of the echo server, packet by packet.
+"""Makes a page that shows a trace of the echo server, packet by packet.
 
 usage: trace_view.py TRACE [-o OUT.html] [--svg OUT.svg] [--open]
 
-TRACE is what `iocp_echo_server --trace FILE` has written. The page is one file
-that needs nothing else: no network, no server. Its texts are in English and
-Korean. --svg writes a still picture too, of all or of the beginning.
+`iocp_echo_server --trace FILE` writes a TRACE. The page is one file that needs
+neither network nor server, in English and Korean. --svg also writes a still
+picture, of the whole trace or of a part of it.
 
-What the page shows is computed here (the model); parts/trace_view_page.html
-draws it.
+This script computes what the page shows (the model);
+parts/trace_view_page.html draws it.
 """
 
 import os
@@ -35,22 +35,22 @@ PAGE = pathlib.Path(__file__).resolve().with_name("parts") / (
     "trace_view_page.html")
 
 KINDS = ("READ", "WRITE", "failed READ", "failed WRITE", "sentinel", "posted")
-OPERATIONS = KINDS[:4]  # what the server counts as completions
+OPERATIONS = KINDS[:4]  # those that the server counts as completions
 
 MAX_TEXT = 200  # characters kept of any text in the trace
-MAX_TIME = 1e13  # microseconds: 100 days; more is no time of this trace
+MAX_TIME = 1e13  # microseconds, over 100 days: no trace lasts longer
 
-AT_LEAST, FOR_NUMBER, IDLE = 0.4, 1.4, 5.0  # of the clock: see make_clock
+AT_LEAST, FOR_NUMBER, IDLE = 0.4, 1.4, 5.0  # see make_clock
 
 
 class NotATrace(Failure):
-    """The file is not a trace of the server; the text says why."""
+    """The file is not a trace of the server. The text says why."""
 
 
 # ------------------------------- reading ----------------------------------
 
 def read_events(data):
-    """The events of a trace, given as bytes, and remarks about its state.
+    """Returns the events of a trace, given as bytes, and remarks on its state.
 
     A server that was killed leaves no `]`, and perhaps half a line.
     """
@@ -76,7 +76,7 @@ def read_events(data):
 
 
 def read_lines(text, remarks):
-    """Read it one event a line, leaving out what can't be read."""
+    """Reads one event a line and skips what it can't read."""
     lines, events, bad = text.splitlines(), [], []
     for place, line in enumerate(lines):
         line = line.strip("\0 \t").lstrip("[").rstrip("],").strip()
@@ -96,13 +96,13 @@ def read_lines(text, remarks):
 # -------------------------------- the model -------------------------------
 #
 # All that the page and the picture show, in microseconds. Tables are lists of
-# dicts here and columns with rows in the page, which is half the size.
+# dicts here; the page has columns and rows, which take half the space.
 
 def number(value, default=0):
-    """`value` if it is a number a trace can hold, else `default`."""
+    """Returns `value` if a trace can hold it as a number, else `default`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return default
-    return value if -1e18 < value < 1e18 else default  # no NaN either
+    return value if -1e18 < value < 1e18 else default  # refuses NaN too
 
 
 def count(value):
@@ -123,7 +123,7 @@ def name_of(event):
 
 
 def timed(events):
-    """The events that have a time, in its order."""
+    """Returns the events that have a time, in order of time."""
     good = [event for event in events
             if event["ph"] != "M" and number(event.get("ts"), None) is not None
             and 0 <= event["ts"] < MAX_TIME]
@@ -131,18 +131,18 @@ def timed(events):
 
 
 def kind_of(event):
-    """("B", "packet") and the like: what the functions below look for."""
+    """Returns phase and category, such as ("B", "packet")."""
     return event["ph"], event.get("cat")
 
 
 def worker_number(name):
-    """3 of "worker 3"; 0 of anything else."""
+    """Returns 3 for "worker 3", 0 for any other name."""
     match = re.fullmatch(r"worker (\d{1,9})", name)
     return int(match[1]) if match else 0
 
 
 def read_lanes(events):
-    """The names of the lanes, by tid; and trace_info."""
+    """Returns the names of the lanes by tid, and trace_info."""
     lanes, info = {}, {}
     for event in events:
         if event["ph"] == "M" and event.get("name") == "thread_name":
@@ -168,9 +168,9 @@ def read_info(info):
 
 
 def read_packets(events, worker_of, end):
-    """One for every packet a worker has taken: what, whose, and how long; and
-    the part of that time that was --work. One that is not done ends with the
-    trace."""
+    """Returns a row for each packet that a worker took: what it was, whose,
+    when, and which part of the time was --work. An unfinished one ends with
+    the trace."""
     packets, at_hand = [], {}
     for event in events:
         kind, time, worker = kind_of(event), event["ts"], worker_of(event)
@@ -208,7 +208,8 @@ def group(rows, column):
 
 
 class Starts:
-    """The start times of rows, as bisect wants them (key= is Python 3.10)."""
+    """The start times of rows, for bisect, whose key= came with Python
+    3.10."""
 
     def __init__(self, rows):
         self.rows = rows
@@ -221,12 +222,11 @@ class Starts:
 
 
 def read_spans(events, worker_of, end):
-    """Who has a connection, and from when to when.
+    """Returns who owned which connection when.
 
-    The kernel has it from each post to the packet; that span has an operation
-    ("READ", "WRITE"). Before and after it is a worker's, or main's (0): of
-    the thread that has accepted it, or taken the packet. What is still open
-    ends with the trace.
+    From the post to the packet the kernel owns it; that span has an operation
+    ("READ", "WRITE"). Otherwise the thread owns it that accepted it (main, 0)
+    or took the packet (a worker). An open span ends with the trace.
     """
     spans, latest = [], {}
     for event in events:
@@ -259,8 +259,9 @@ MOMENT_FIELDS = ((count, ("received", "sent")),
 
 
 def read_moments(events, lanes):
-    """Accept, close, cancel, stop, ...: what takes no time. Accepts and closes
-    say how many connections are left, main's sentinels which of them it is."""
+    """Returns what takes no time: accept, close, cancel, stop, ... Adds to
+    accepts and closes how many connections are left, and numbers main's
+    sentinels."""
     moments = [{
         "start": event["ts"], "name": name_of(event),
         "lane": lanes.get(count(event.get("tid")), ""),
@@ -281,7 +282,8 @@ def read_moments(events, lanes):
 
 
 def add_consequences(packets, spans, moments):
-    """What the worker did with each packet: the next post, or the close."""
+    """Adds what the worker did with each packet: the next post, or a
+    close."""
     posts = group([s for s in spans if s["operation"]], "conn")
     closes = group([m for m in moments if m["name"] == "close"], "conn")
     for packet in packets:
@@ -293,8 +295,8 @@ def add_consequences(packets, spans, moments):
             packet["offered"] = mine[index - 1]["bytes"]
         if index < len(mine) and mine[index]["start"] <= packet["end"]:
             post = mine[index]
-            # This worker has its next packet with a later call: what ends
-            # here, in the same one, has failed at once, without a packet.
+            # A worker gets its next packet only after it is done with this
+            # one: an operation that ends earlier failed without a packet.
             failed = (post["error"] != 0 and post["end"] <= packet["end"]
                       and post["ended_by"] == packet["worker"])
             packet["then"] = ("failed " if failed else "") + post["operation"]
@@ -305,7 +307,7 @@ def add_consequences(packets, spans, moments):
 
 
 def read_connections(spans, moments, end):
-    """When each connection began and ended."""
+    """Returns when each connection began and ended."""
     found = {}
     for span in spans:
         one = found.setdefault(span["conn"], {
@@ -324,7 +326,7 @@ def read_connections(spans, moments, end):
 
 
 def count_busy(packets):
-    """How many workers are busy, at each change."""
+    """Returns how many workers are busy, at each change."""
     some = [p for p in packets if p["start"] < p["end"]]
     edges = sorted([(p["end"], -1) for p in some]
                    + [(p["start"], 1) for p in some])
@@ -336,11 +338,11 @@ def count_busy(packets):
 
 
 def worker_table(numbers, packets, end):
-    """Per worker: packets, busy time, longest park, share of the packets.
+    """Returns for each worker: packets, busy time, longest park, share.
 
-    Packets are those of operations, as in the server's own report. A worker
-    is parked from the start, between its packets, and, unless it was ended by
-    a sentinel, to the end.
+    Only operations' packets count, as in the server's own report. A worker is
+    parked from the start, between its packets, and, unless a sentinel ended
+    it, to the end.
     """
     total = sum(KINDS[p["kind"]] in OPERATIONS for p in packets)
     by_worker, rows = group(packets, "worker"), []
@@ -360,15 +362,15 @@ def worker_table(numbers, packets, end):
 
 
 def make_clock(packets, spans, moments, end):
-    """A time scale on which everything can be seen.
+    """Makes a time scale on which everything can be seen.
 
     A worker holds a connection for microseconds and is parked for seconds: on
-    a true scale what matters is a hairline. On this one each stretch between
-    two changes takes AT_LEAST + log2(1 + t/unit), so the order stays and the
-    lengths are evened out. There is more room where a packet is taken, for the
-    worker's number; and what passes with all workers parked is cut at IDLE.
-    Returns the corners [time, position] between which the scale is straight,
-    and the stretches that were cut.
+    a true scale what matters is a hairline. Here each stretch between two
+    changes takes AT_LEAST + log2(1 + t/unit), which keeps the order and evens
+    out the lengths. Where a packet is taken there is room for the worker's
+    number. A stretch in which all workers are parked is cut at IDLE. Returns
+    the corners [time, position], between which the scale is straight, and the
+    stretches that were cut.
     """
     lengths = sorted(p["end"] - p["start"] for p in packets)
     unit = max(lengths[len(lengths) // 4] if lengths else 0, 1)
@@ -393,14 +395,14 @@ def make_clock(packets, spans, moments, end):
 
 
 def make_steps(packets, moments):
-    """What the cursor stops at, in order: ["p" or "m", index]."""
+    """Returns where the cursor stops, in order: ["p" or "m", index]."""
     steps = ([(p["start"], "p", i) for i, p in enumerate(packets)]
              + [(m["start"], "m", i) for i, m in enumerate(moments)])
     return [[kind, index] for _, kind, index in sorted(steps)]
 
 
 def make_model(events, remarks):
-    """The model of a trace: see the functions above for its parts."""
+    """Returns the model of a trace; the functions above make its parts."""
     lanes, info = read_lanes(events)
     ordered = timed(events)
     numbers = {tid: worker_number(name) for tid, name in lanes.items()}
@@ -431,14 +433,14 @@ def make_model(events, remarks):
 
 
 def load(path):
-    """The model of the trace in a file. Raises OSError or NotATrace."""
+    """Returns the model of a trace file. Raises OSError or NotATrace."""
     return make_model(*read_events(pathlib.Path(path).read_bytes()))
 
 
 # -------------------------------- the page --------------------------------
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, and a pattern
-# to each, which a black-and-white printer can. READ is the plain one.
+# Okabe and Ito's colours, which the colour-blind can tell apart. Each has a
+# pattern too, for black-and-white printers; READ is plain.
 PATTERNS = """
 <pattern id="k0" width="8" height="8" patternUnits="userSpaceOnUse">
 <rect width="8" height="8" fill="#0072B2"/></pattern>
@@ -468,7 +470,7 @@ PATTERNS = """
 
 
 def as_table(rows):
-    """Columns and rows, which the page turns into objects again."""
+    """Returns columns and rows; the page makes them objects again."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return {"columns": columns, "rows": [
         [round(value, 3) if isinstance(value, float) else value
@@ -477,7 +479,7 @@ def as_table(rows):
 
 
 def as_json(model):
-    """JSON that is safe inside <script>: no "<", and ASCII only."""
+    """Returns JSON that is safe inside <script>: no "<", and ASCII only."""
     shown = dict(model)
     for key in ("packets", "spans", "moments", "connections", "workers"):
         shown[key] = as_table(model[key])
@@ -495,7 +497,7 @@ def make_page(model):
 # ------------------------------- the picture ------------------------------
 
 WIDTH, LEFT, LANE = 1200, 120, 30
-PICTURE_ALL = 45       # packets: a trace with no more is shown whole
+PICTURE_ALL = 45       # packets: a trace with at most this many is whole
 PICTURE_SOME = 30      # packets shown of a longer one
 PICTURE_LANES = 8      # connections, and workers twice as many
 
@@ -509,12 +511,12 @@ text{font:15px "Segoe UI","Noto Sans",Arial,sans-serif;fill:#1B1B1B}
 
 
 def escape(text):
-    """Text for SVG: escaped, and without characters XML does not know."""
+    """Escapes text for SVG, and drops characters that XML does not allow."""
     return html.escape("".join(c for c in str(text) if c.isprintable()))
 
 
 def interesting(packets):
-    """Where the first stretch begins that has most to show."""
+    """Returns where the first stretch with most to show begins."""
     def variety(first):
         some = packets[first:first + PICTURE_SOME]
         return (2 * min(len({p["conn"] for p in some}), 4)
@@ -545,7 +547,7 @@ class Picture:
                       / max(self.position(self.last) - self.low, 1))
 
     def position(self, time):
-        """Where the squeezed clock has this time."""
+        """Returns where this time is on the squeezed clock."""
         corners = self.model["clock"]
         index = bisect.bisect_right(self.times, time)
         if index == 0:
@@ -571,7 +573,7 @@ class Picture:
                  f'{escape(words)}</text>')
 
     def box(self, start, end, y, fill, label="", style="o", least=1.5):
-        """A stretch of time in a lane, with its label if there is room."""
+        """Draws a stretch of time in a lane, with its label if it fits."""
         x0 = self.x(start)
         width = max(self.x(end) - x0, least)
         self.add(f'<rect x="{x0:.1f}" y="{y + 3}" width="{width:.1f}" '
@@ -582,7 +584,7 @@ class Picture:
 
 
 def draw_workers(picture, y, rows):
-    """The lanes of the workers: parked is white. Returns the next y."""
+    """Draws the workers' lanes; parked is white. Returns the next y."""
     model = picture.model
     by_worker = group(picture.seen(model["packets"]), "worker")
     for row in rows:
@@ -606,7 +608,8 @@ def draw_workers(picture, y, rows):
 
 
 def draw_connections(picture, y, rows):
-    """Their lanes: the kernel's stretches light, the workers' dark."""
+    """Draws the connections' lanes: light where the kernel owns one, dark
+    where a worker does."""
     model = picture.model
     by_conn = group(picture.seen(model["spans"]), "conn")
     marks = group(picture.seen(model["moments"]), "conn")
@@ -641,7 +644,7 @@ def draw_mark(picture, name, x, y):
 
 
 def draw_busy(picture, y, height):
-    """How many workers are busy, and the concurrency limit."""
+    """Draws how many workers are busy, and the concurrency limit."""
     model = picture.model
     limit = model["info"]["concurrency"]
     top = max([busy for _, busy in model["busy"]] + [limit, 1])
@@ -695,7 +698,7 @@ def draw_legend(picture, y):
 
 
 def make_picture(model):
-    """A still picture (SVG) of the trace, or of its beginning."""
+    """Returns a still picture (SVG) of the trace, or of a part of it."""
     picture = Picture(model)
     busiest = group(picture.seen(model["packets"]), "worker")
     workers = sorted(sorted(

@@ -1,4 +1,4 @@
-"""Pages in a headless Chromium: what a user does there, and sees."""
+"""Opens pages in a headless Chromium, acts like a user, reads the result."""
 
 import html
 import json
@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-BROWSER_TIMEOUT = 90  # seconds: it may start for the first time
+BROWSER_TIMEOUT = 90  # seconds: its first start is slow
 
 BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
     "chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -19,11 +19,11 @@ in_browser = pytest.mark.skipif(
 
 # From the smallest projector to a common screen.
 SIZES = ["1024,768", "1280,800", "1440,900", "1920,1080"]
-# For a test of each: what does not fit is what has least room.
+# The most cramped of them, for tests that try one size only.
 MARKED_SIZES = [SIZES[0], *(pytest.param(size, marks=pytest.mark.thorough)
                             for size in SIZES[1:])]
 
-# Before the page's own script: everything the browser complains of.
+# Runs before the page's script: collects the browser's complaints.
 WATCH = """<script>
 window.complaints = [];
 addEventListener("error", e => complaints.push(String(e.message)));
@@ -34,7 +34,7 @@ console.error = console.warn = (...words) => complaints.push(words.join(" "));
 Element.prototype.setPointerCapture = () => {};  // for made-up pointers
 </script>"""
 
-# After it: what a user does and sees. The test's own lines come last.
+# Runs after it: acts like a user. The test's own lines come last.
 HANDS = """<script>
 const see = id => document.querySelector(id).textContent.trim();
 const press = id => document.querySelector(id).click();
@@ -95,7 +95,8 @@ const flaws = () => {
 
 
 def use(page, actions, address="#lang=en", size="1280,720"):
-    """Load the page, do this (JavaScript that fills `seen`), return that."""
+    """Loads the page, runs `actions` (JavaScript that fills `seen`) and
+    returns `seen`."""
     text = page.read_text(encoding="utf-8")
     text = text.replace("style-src", "script-src 'unsafe-inline'; style-src")
     text = text.replace("<title>", WATCH + "<title>")
@@ -111,8 +112,9 @@ def use(page, actions, address="#lang=en", size="1280,720"):
 
 
 def check_layout(page, size):
-    """Nothing scrolls sideways, no text lies on another or is cut off. The
-    viewer's page: in both languages, both scales, and wherever it is moved."""
+    """Checks that nothing scrolls sideways, and that no text overlaps another
+    or is cut off. Tries the viewer's page in both languages and scales, and at
+    several places."""
     seen = use(page, """
       seen.looks = [flaws()];
       for (const button of ["in", "later", "later", "language", "earlier",
@@ -128,7 +130,7 @@ def check_layout(page, size):
 
 
 def browse(profile, address, size):
-    """What a page has become after some seconds (of the browser's clock)."""
+    """Returns the page as it is after some seconds of the browser's clock."""
     process = subprocess.Popen(
         [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
          "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -145,7 +147,7 @@ def browse(profile, address, size):
 
 
 def end_group(process):
-    """A browser is many processes."""
+    """Kills the group: a browser has many processes."""
     if hasattr(os, "killpg"):
         try:
             os.killpg(process.pid, signal.SIGKILL)

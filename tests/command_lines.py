@@ -1,4 +1,4 @@
-"""Command lines as nobody would type them, and what has to come of each."""
+"""Random command lines, right and wrong, and a check of each outcome."""
 
 import collections
 import concurrent.futures
@@ -15,7 +15,7 @@ RUN, DONE, WRONG = -1, 0, 2  # OPTIONS_RESULT of src/options.h
 
 SOURCES = ROOT / "tests" / "command_lines"
 LONGEST = 60_000  # bytes of one argument, in one process
-PROCESSES = 4     # at once: most of a start is waiting
+PROCESSES = 4     # at once, because a start mostly waits
 
 RIGHT = re.compile(r"iocp_echo_server: [ -~]+\n")
 
@@ -43,7 +43,7 @@ BROKEN = [b"\xff", b"\xc3", b"\xed\xa0\x80", bytes(range(128, 256)),
 
 
 def options_of(help_text):
-    """[(ways to write it, whether it takes a value)] from what --help says."""
+    """Reads [(ways to write it, whether it takes a value)] from --help."""
     found = []
     for letter, name, value in re.findall(
             r"^  (?:-(\w)|  ) --([\w-]+)( \S+)?", help_text, re.MULTILINE):
@@ -54,14 +54,14 @@ def options_of(help_text):
 
 
 class Maker:
-    """Random command lines, lists of bytes; the same for the same seed."""
+    """Makes command lines, as lists of bytes; the same from the same seed."""
 
     def __init__(self, seed, options, longest=LONGEST):
         self.dice = random.Random(f"command lines {seed}")
         self.options, self.longest = options, longest
 
     def noise(self):
-        """Any bytes; but no NUL, which no argument can have."""
+        """Returns any bytes but NUL, which no argument can contain."""
         size = self.dice.choice([1, 2, 3, 8, 31, 32, 33, 255, 256, 257])
         return bytes(self.dice.randrange(1, 256) for _ in range(size))
 
@@ -90,7 +90,7 @@ class Maker:
         return text.encode()
 
     def option(self):
-        """One option, written right or wrong: one or two arguments."""
+        """Returns an option, right or wrong, as one or two arguments."""
         ways, takes = self.dice.choice(self.options)
         name, value = self.dice.choice(ways).encode(), self.value()
         way = self.dice.random()
@@ -105,7 +105,7 @@ class Maker:
         return [name]
 
     def damaged(self, name):
-        """A letter less, more or another."""
+        """Drops, adds or changes a letter."""
         at = self.dice.randrange(len(name))
         return name[:at] + self.dice.choice([b"", b"-", b"\xc3", b"Z"]) + (
             name[at + self.dice.randrange(2):])
@@ -128,7 +128,7 @@ class Maker:
 
 
 def shown(line):
-    """For a message: not longer than a person reads."""
+    """Shortens a command line for a message."""
     text = repr([each[:40] for each in line])
     return text if len(text) < 400 else text[:400] + "..."
 
@@ -136,16 +136,16 @@ def shown(line):
 # ------------------------------- in one process -----------------------------
 
 def build_driver(directory):
-    """The program that takes many command lines. What C leaves undefined ends
-    it, as a read past an argument's end does."""
+    """Builds the program that takes many command lines. Undefined behaviour
+    ends it, such as a read past the end of an argument."""
     return build(directory, "driver.exe", "-fsanitize=undefined",
                  "-fsanitize-undefined-trap-on-error", sources=SOURCES,
                  extra=[ROOT / "src" / "options.c", ROOT / "src" / "log.c"])
 
 
 def run_driver(driver, lines, timeout=60):
-    """The outcome of each, in order. Raises AssertionError if there is none
-    for some."""
+    """Returns the outcome of each, in order. Raises AssertionError if some are
+    missing."""
     data = b"".join(
         struct.pack("<H", len(line)) + b"".join(
             struct.pack("<H", len(each)) + each for each in line)
@@ -167,14 +167,15 @@ def run_driver(driver, lines, timeout=60):
 
 
 def parts(output):
-    """What was printed for each command line; its result and port."""
+    """Splits the output: what each command line printed, its result, its
+    port."""
     return [(text.decode("utf-8", "backslashreplace"), int(result), int(port))
             for text, result, port in re.findall(
                 rb"([^\x01]*)\x01done (-?\d+) (\d+)\r?\n", output)]
 
 
 def check(line, outcome):
-    """Raises AssertionError, with the command line, if it is not well."""
+    """Raises AssertionError with the command line if the outcome is wrong."""
     result, port, out, err = outcome
     if result == RUN:
         good = out == err == "" and any(
@@ -191,7 +192,8 @@ def check(line, outcome):
 # -------------------------- through the executable --------------------------
 
 def run_real(line, outcome, program):
-    """The same with a process of its own, which ends as it should."""
+    """Runs the server with this command line. It must end as `outcome`
+    says."""
     if outcome.result == RUN:
         rest = [each for each in line if each != b"%d" % outcome.port]
         Server(*map(os.fsdecode, rest), program=program).stop()
@@ -200,15 +202,15 @@ def run_real(line, outcome, program):
                       timeout=IO_TIMEOUT)
     assert done.returncode == outcome.result, f"{shown(line)}: {done}"
     check(line, Outcome(outcome.result, 0, done.stdout, done.stderr))
-    # Other letters come in the system's code page, as far as it has them.
+    # Other letters arrive in the system's code page, if it has them.
     if all(each.isascii() for each in line):
         assert (done.stdout, done.stderr) == (outcome.out, outcome.err), (
             f"{shown(line)}: {done} {outcome}")
 
 
 def can_be_run(line, outcome):
-    """Of those that start the server: whether it can have any port, says when
-    it is ready, and writes no file."""
+    """Whether a command line may run here. One that starts the server must
+    let it take any port and print its ready line, and write no file."""
     return outcome.result != RUN or (
         line.count(b"%d" % outcome.port) == 1
         and not any(each.startswith((b"-q", b"--quiet", b"-b", b"--bind",
@@ -216,7 +218,8 @@ def can_be_run(line, outcome):
 
 
 def run_all_real(lines, outcomes, program=PROGRAM, told=lambda count: None):
-    """All that can be, some at once. Returns how many of each result."""
+    """Runs all that may run, some at once. Returns the count of each
+    result."""
     chosen = [pair for pair in zip(lines, outcomes) if can_be_run(*pair)]
     with concurrent.futures.ThreadPoolExecutor(PROCESSES) as pool:
         futures = [pool.submit(run_real, *pair, program) for pair in chosen]
@@ -231,7 +234,7 @@ def run_all_real(lines, outcomes, program=PROGRAM, told=lambda count: None):
 
 
 def count_results(outcomes):
-    """How many run, how many print something, how many are wrong."""
+    """Counts those that run, those that print something, and wrong ones."""
     counts = collections.Counter(each.result for each in outcomes)
     return [counts[result] for result in (RUN, DONE, WRONG)]
 

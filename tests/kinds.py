@@ -1,11 +1,11 @@
 """The servers a test can run on: the plain one, its modes, the steps.
 
-A test that starts its server by the fixtures `server` or `start_server` runs
-on the plain one; a marker names others, for a module or for a test:
+A test that starts its server with the fixture `server` or `start_server` runs
+on the plain one. A marker names others, for a module or a test:
 
     pytestmark = pytest.mark.servers(PLAIN, *MODES, *STEPS)
 
-and another, at a test, those it is not for, with the reason:
+Another marker excludes some from a test, with the reason:
 
     @pytest.mark.not_for(*STEPS, because="they have no options")
 
@@ -27,15 +27,16 @@ class Kind:
 
     def __init__(self, *options, buffer=LARGE_BUFFER):
         self.options = options
-        self.buffer = buffer  # bytes, the most it has for a connection
+        self.buffer = buffer  # most bytes that it has for a connection
 
     def start(self, *arguments, **how):
-        """What the test asks for comes after the options, and counts."""
+        """Starts it. The test's arguments come after the kind's options, so
+        they win."""
         return Server(*self.options, *arguments, **how)
 
     def end(self, server):
-        """Ends it after a test: it must not have died, nor complained; it
-        stops with status 0 and totals that add up."""
+        """Stops it after a test. It must not have ended or complained before;
+        its status is 0, and its totals add up."""
         assert server.alive(), f"the server died: {server.errors}"
         server.stop()
         # A client that is gone before it is accepted is worth a line, no more.
@@ -44,7 +45,7 @@ class Kind:
 
 
 class Step(Kind):
-    """One of src/steps. It has no options, and no stop."""
+    """One of src/steps, which have neither options nor a stop."""
 
     def __init__(self, name):
         super().__init__(buffer=BUF_SIZE)
@@ -54,8 +55,8 @@ class Step(Kind):
         return Server(program=self.program)
 
     def end(self, server):
-        """Kills it after a test: it must not have died, nor complained, and
-        has let go of every client, once."""
+        """Kills it after a test. It must not have ended or complained before,
+        and must have closed every client exactly once."""
         def peers(event):
             return collections.Counter(
                 fields(x)["peer"] for x in server.matching(event))
@@ -92,7 +93,7 @@ takes_long = pytest.mark.not_for(
 
 
 def chosen(servers, exceptions):
-    """The names that a marker `servers` and all of `not_for` leave."""
+    """Returns the names in `servers` that no `not_for` excludes."""
     names = list(servers.args)
     for marker in exceptions:
         assert marker.kwargs["because"]

@@ -1,4 +1,4 @@
-"""What is said of a run: how to repeat what failed, and the time left."""
+"""What pytest also prints: how to repeat a failure, and the time left."""
 
 import os
 import shlex
@@ -10,8 +10,8 @@ import pytest
 import support
 from support import ROOT, launch
 
-LINES = 20     # of a server, the last
-SERVERS = 3    # of a test, the last
+LINES = 20     # the last ones of a server's output
+SERVERS = 3    # the last ones of a test
 EVERY = 0.5    # seconds between two looks at the clock
 WIDTH = 60
 CACHE = "durations"
@@ -20,7 +20,7 @@ CACHE = "durations"
 # ------------------------------- what failed --------------------------------
 
 def how_to_repeat(item):
-    """The commands that do it again, one by one, and what servers said."""
+    """Returns the commands that repeat it, and what its servers printed."""
     chosen = [f"{name}={shlex.quote(os.environ[name])}"
               for name in ("SERVER", "STEPS") if name in os.environ]
     python = "py" if support.WINDOWS else "python3"
@@ -37,7 +37,7 @@ def how_to_repeat(item):
 
 
 def by_hand(line, env, python):
-    """What starts this program at a prompt."""
+    """Returns the command that starts this program at a prompt."""
     usual = {**os.environ, **launch.environment()}
     more = [f"{name}={shlex.quote(value)}" for name, value in env.items()
             if usual.get(name) != value and not name.startswith("WINE")]
@@ -57,9 +57,8 @@ def ended(process):
 # --------------------------------- progress ---------------------------------
 
 class Progress:
-    """A line that is drawn over and over, on a terminal: how many tests are
-    done, and what the others take if they take what they took the last
-    time."""
+    """Draws a line over and over on a terminal: how many tests are done, and
+    how long the others will take if they take as long as last time."""
 
     def __init__(self, config):
         self.config, self.took = config, config.cache.get(CACHE, {})
@@ -69,7 +68,7 @@ class Progress:
         self.next = 0.0
 
     def expect(self, names):
-        """These are to be run."""
+        """Records which tests will run."""
         mean = (sum(self.took.values()) / len(self.took) if self.took else 1)
         self.waiting = {x: self.took.get(x, mean) for x in names}
         self.all = sum(self.waiting.values())
@@ -84,7 +83,7 @@ class Progress:
             self.expect(ids)
 
     def pytest_report_teststatus(self, report):
-        """No letter for a test that passed: the line counts it."""
+        """Drops pytest's letter for a passed test: the line counts it."""
         return ("passed", "", "") if (report.when == "call"
                                       and report.passed) else None
 
@@ -115,7 +114,7 @@ class Progress:
 
 
 class Durations:
-    """Keeps what each test took."""
+    """Records how long each test takes."""
 
     def __init__(self, config):
         self.config, self.took = config, {}
@@ -130,7 +129,7 @@ class Durations:
 
 
 def register(config):
-    """Of several pytests only in the one that reports."""
+    """Registers both, in the one pytest of several that reports."""
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     config.pluginmanager.register(Durations(config))

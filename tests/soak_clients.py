@@ -1,7 +1,7 @@
-"""The soak's clients: of every kind, and none that takes a byte on trust.
+"""The soak's clients: twelve kinds, and each compares every byte.
 
-What a connection sends is NOISE, from a place of its own on. So at any moment
-it is known what may come back next, and it can't be another one's.
+A connection sends NOISE from a random place on. So a client always knows which
+bytes must come next, and notices those of another connection.
 """
 
 import collections
@@ -17,28 +17,28 @@ from parts.words import Failure
 
 SPAN = 1048573   # bytes of NOISE before it begins again: a prime
 CHUNK = 65536    # most bytes in one send or receive
-FITS = 49152     # bytes that the sockets take of a client that does not read
+FITS = 49152     # bytes that the sockets hold for a client that does not read
 
 NOISE = random.Random(SPAN).randbytes(SPAN)
-NOISE += NOISE[:CHUNK]  # so that no chunk has to be put together of two
+NOISE += NOISE[:CHUNK]  # so that every chunk is one slice
 VIEW = memoryview(NOISE)
 
-# A program that closes its connections first has the system keep each one's
-# port for a while: with several addresses to connect to there are enough.
+# When a client closes first, the system keeps its port for a while. With
+# several addresses to connect to, enough ports are left.
 HOSTS = [f"127.0.0.{number}" for number in range(1, 9)]
 PORT_PAUSE = 0.2  # seconds
 
 
 class Wrong(Failure):
-    """The server did what it must not; the text says what."""
+    """The server did something wrong. The text says what."""
 
 
 class Ended(Exception):
-    """A connection ended early: right only while the server stops."""
+    """A connection ended early, which is right only while the server stops."""
 
 
 class Client:
-    """One connection of a visitor. What comes back is compared as it comes."""
+    """One connection of a visitor. It compares bytes as they arrive."""
 
     def __init__(self, visitor, receive_buffer=None):
         self.visitor = visitor
@@ -53,12 +53,12 @@ class Client:
         self.socket.close()
 
     def _next(self, size):
-        """What is to be sent next, at most so much."""
+        """Returns at most `size` of the bytes to send next."""
         at = (self.origin + self.sent) % SPAN
         return VIEW[at:at + min(size, CHUNK)]
 
     def send_some(self, size):
-        """One send. Returns how much the socket took."""
+        """Sends once. Returns how many bytes the socket took."""
         taken = self.socket.send(self._next(size))
         self.sent += taken
         self.visitor.sent += taken
@@ -69,7 +69,7 @@ class Client:
             size -= self.send_some(size)
 
     def fill(self, seconds):
-        """Send until nothing has moved for so long, and not read."""
+        """Sends, without reading, until nothing moved for `seconds`."""
         self.socket.settimeout(seconds)
         try:
             while self.sent - self.got < 1 << 24:
@@ -79,11 +79,11 @@ class Client:
         self.socket.settimeout(IO_TIMEOUT)
 
     def end(self):
-        """Send end of file."""
+        """Sends end of file."""
         self.socket.shutdown(socket.SHUT_WR)
 
     def receive_some(self, size=CHUNK):
-        """One receive. Returns how much; 0 is the end of file."""
+        """Receives once. Returns how many bytes; 0 is the end of file."""
         data = self.socket.recv(min(size, CHUNK))
         if self.got + len(data) > self.sent:
             raise Wrong(f"{self.got + len(data)} bytes came back of "
@@ -96,20 +96,20 @@ class Client:
         return len(data)
 
     def receive_all(self):
-        """What is still to come, but not the end of file."""
+        """Receives the rest of the echo, but not the end of file."""
         while self.got < self.sent:
             if self.receive_some() == 0:
                 raise Ended(f"the connection ended after {self.got} of "
                             f"{self.sent} bytes")
 
     def finish(self):
-        """End of file, then the rest, then the server's end of file."""
+        """Sends end of file, then receives the rest and the server's."""
         self.end()
         self.receive_all()
-        self.receive_some()  # anything else than 0 would be too many
+        self.receive_some()  # returns 0, or raises: that were too many
 
     def stream(self, size):
-        """Send and receive at once, and finish."""
+        """Sends and receives at the same time, and finishes."""
         self.socket.settimeout(0)
         try:
             while size > 0:
@@ -119,7 +119,8 @@ class Client:
         self.finish()
 
     def _move(self, size):
-        """Whichever is possible. Returns how much was sent."""
+        """Receives or sends, whatever is possible. Returns how much it
+        sent."""
         readable, writable, _ = select.select([self.socket], [self.socket], [],
                                               IO_TIMEOUT)
         if not readable and not writable:
@@ -133,11 +134,11 @@ class Client:
 
 # ----------------------------------- kinds ----------------------------------
 #
-# A kind is what one client does in one round. `me` is the Visitor that does
-# it: it connects, counts, and has the random numbers.
+# A kind is a function that plays one client. `me` is its Visitor, which
+# connects, counts and draws random numbers.
 
 def ping_pong(me):
-    """A message and its echo, over and over."""
+    """Sends a message and receives its echo, over and over."""
     with me.connect() as client:
         for _ in range(me.chance.randrange(1, 200)):
             client.send(me.chance.choice([1, 64, 64, 1000, 4096, 4097, FITS]))
@@ -149,14 +150,14 @@ def ping_pong(me):
 
 
 def stream(me):
-    """Both directions at once, some megabytes."""
+    """Sends some megabytes and receives at the same time."""
     with me.connect() as client:
         client.stream(me.chance.randrange(1 << 20, 1 << 23))
         me.rounds += 1
 
 
 def half_close(me):
-    """A burst and the end of file, and only then is it read."""
+    """Sends a burst and end of file, and only then reads."""
     with me.connect() as client:
         client.send(me.chance.randrange(FITS))
         client.finish()
@@ -164,7 +165,7 @@ def half_close(me):
 
 
 def resetting(me):
-    """A reset before, in or after an echo."""
+    """Resets the connection before, in or after an echo."""
     with me.connect() as client:
         client.send(me.chance.choice([0, 1, 5000, FITS]))
         if client.sent and me.chance.random() < 0.5:
@@ -174,20 +175,20 @@ def resetting(me):
 
 
 def never_reads(me):
-    """Sends until nothing moves, waits, and leaves: in one of three ways."""
+    """Sends until nothing moves, waits, and leaves in one of three ways."""
     with me.connect(receive_buffer=4096) as client:
         client.fill(0.2)
         me.pause(me.chance.uniform(0, 2))
         way = me.chance.randrange(3)
         if way == 0:
             reset(client.socket)
-        elif way == 1:  # and once it reads it gets all
+        elif way == 1:  # reads at last, and gets everything
             client.finish()
         me.rounds += 1
 
 
 def lagging(me):
-    """Reads late, but reads: the server's WRITE is mostly pending."""
+    """Reads late, so that the server's WRITE is mostly pending."""
     with me.connect(receive_buffer=4096) as client:
         for _ in range(5):
             client.fill(0.05)
@@ -197,7 +198,7 @@ def lagging(me):
 
 
 def come_and_go(me):
-    """Connect, echo, close."""
+    """Connects, echoes, closes."""
     with me.connect() as client:
         client.send(5)
         client.receive_all()
@@ -205,7 +206,7 @@ def come_and_go(me):
 
 
 def storm(me):
-    """Many connect at once; most leave without a word."""
+    """Connects many times at once; most connections close unused."""
     with closing_all() as sockets:
         clients = []
         for _ in range(30):
@@ -218,7 +219,7 @@ def storm(me):
 
 
 def scan(me):
-    """A port scanner: connections that are over before they begin."""
+    """Scans the port: ends connections as soon as they are there."""
     for _ in range(10):
         for leave in (reset, socket.socket.close):
             with me.connect() as client:
@@ -227,11 +228,11 @@ def scan(me):
             half_open.setblocking(False)
             half_open.connect_ex(me.address())
             me.connections += 1
-    come_and_go(me)  # not before all of those have been accepted
+    come_and_go(me)  # served only after all of those were accepted
 
 
 def dribble(me):
-    """A byte a segment, and read afterwards."""
+    """Sends one byte in each segment, and reads afterwards."""
     with me.connect() as client:
         client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(500):
@@ -241,7 +242,7 @@ def dribble(me):
 
 
 def slow(me):
-    """A byte now and then."""
+    """Sends a byte now and then."""
     with me.connect() as client:
         for _ in range(10):
             client.send(1)
@@ -252,7 +253,7 @@ def slow(me):
 
 
 def urgent(me):
-    """Urgent data goes beside the stream; what is in the stream comes back."""
+    """Sends urgent data beside the stream; only the stream comes back."""
     with me.connect() as client:
         for _ in range(20):
             client.send(1000)
@@ -264,7 +265,7 @@ def urgent(me):
         client.finish()
 
 
-# The kinds of each part of the soak, and how many clients of each.
+# The kinds of client in each part of the soak, and how many of each.
 MIXED = {ping_pong: 8, stream: 4, half_close: 3, resetting: 3, never_reads: 8,
          lagging: 2, come_and_go: 2, storm: 2, scan: 1, dribble: 1, slow: 4,
          urgent: 1}
@@ -275,7 +276,7 @@ STOPS = {ping_pong: 4, come_and_go: 2, half_close: 1, stream: 1, lagging: 2}
 # ----------------------------------- crowd ----------------------------------
 
 class Visitor:
-    """A thread that is one client after the other."""
+    """A thread that plays one client after the other."""
 
     def __init__(self, crowd, kind, chance):
         self.crowd, self.kind, self.chance = crowd, kind, chance
@@ -292,8 +293,8 @@ class Visitor:
                 client = Client(self, receive_buffer)
                 break
             except OSError as error:
-                # Here they are all taken, or closing: that is no news of the
-                # server.
+                # All local ports are in use or closing, which is not the
+                # server's fault.
                 if error.errno not in NO_PORT or self.over():
                     raise
                 self.pause(PORT_PAUSE)
@@ -301,7 +302,7 @@ class Visitor:
         return client
 
     def pause(self, seconds):
-        """The pace of a client, not a wait for anything."""
+        """Sets the pace of a client; it waits for nothing."""
         self.crowd.ending.wait(seconds)
 
     def over(self):
@@ -321,8 +322,8 @@ class Visitor:
 
 
 class Crowd:
-    """All the clients of a server: until the end, or each `rounds` rounds and
-    the first `more` of them one more."""
+    """All clients of a server. They go on until the end, or each does `rounds`
+    rounds, and the first `more` of them one more."""
 
     def __init__(self, port, seed, kinds, rounds=None, more=0):
         self.port = port
@@ -351,13 +352,13 @@ class Crowd:
         return any(each.thread.is_alive() for each in self.visitors)
 
     def wait(self, seconds):
-        """Until every round is done, for at most so long."""
+        """Waits until every round is done, for at most `seconds`."""
         end = time.monotonic() + seconds
         for visitor in self.visitors:
             visitor.thread.join(max(end - time.monotonic(), 0))
 
     def end(self):
-        """Every client ends. Raises Wrong if one does not."""
+        """Ends every client. Raises Wrong if one does not end."""
         self.ending.set()
         self.wait(2 * IO_TIMEOUT)
         if self.busy():
@@ -367,7 +368,7 @@ class Crowd:
         return sum(getattr(each, what) for each in self.visitors)
 
     def table(self):
-        """{kind: clients, rounds, connections, bytes back}."""
+        """Returns {kind: clients, rounds, connections, bytes back}."""
         rows = collections.OrderedDict()
         for each in self.visitors:
             row = rows.setdefault(each.kind.__name__, [0, 0, 0, 0])

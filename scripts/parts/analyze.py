@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What tools find in the sources without running them.
+"""Runs the tools that examine the sources without running them.
 
 usage: analyze.py [--fix] [format] [cppcheck] [gcc] [tidy] [flake8] [count]
 
-Without a name all of them. The first four read C, flake8 reads Python; count
-prints how large the server's source is, and minds its limits. What each looks
-for, and what not and why, is in .clang-format, .clang-tidy, .flake8,
-tests/sources/count.py and below; a finding that is none is marked where it is,
-with its reason. --fix reformats the C files. Exit status: 0 nothing found,
-1 something is, 2 a tool is not there.
+Without a name it runs all. The first four read C, flake8 reads Python; count
+prints the size of the server's source and checks its limits. .clang-format,
+.clang-tidy, .flake8, tests/sources/count.py and this file set what each looks
+for, and say why some checks are off. A false alarm is marked in its place,
+with the reason. --fix reformats the C files. Exit status: 0 nothing found,
+1 something found, 2 a tool is missing.
 """
 
 import os
@@ -36,7 +36,7 @@ COMPILER = "x86_64-w64-mingw32-gcc"
 LANGUAGE = "-std=c11"
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion"]
 
-# A newer tool knows more: it may find what these do not, and format otherwise.
+# Newer tools may find more, and format differently.
 MADE_WITH = "The sources are clean with Debian 12's LLVM 14, cppcheck 2.10, " \
             "gcc 12 and flake8 5."
 
@@ -44,15 +44,15 @@ CPPCHECK = [
     "cppcheck", "--quiet", "--enable=all", "--inline-suppr",
     "--error-exitcode=1", "--std=c11", "--platform=win64", "--library=windows",
     "-D_WIN32", "-D_WIN64",
-    # It reads its own description of Windows and not Windows' headers.
+    # It uses its own description of Windows instead of the headers.
     "--suppress=missingIncludeSystem",
-    # Called by the server's sources, under the names that checked.h gives.
+    # The server's sources call these, by the names in checked.h.
     "--suppress=unusedFunction:tests/checked/faults.c",
 ]
 
 
 def sources():
-    """All that is compiled, as seen from ROOT."""
+    """Returns the C sources for Windows, relative to ROOT."""
     found = [path for directory in ("src", "src/steps", "tests/checked")
              for path in sorted((ROOT / directory).glob("*.c"))]
     return [path.relative_to(ROOT).as_posix() for path in found]
@@ -65,13 +65,13 @@ def headers():
 
 
 def simulated():
-    """What is compiled for Linux: only its format is looked at."""
+    """Returns the C files for Linux; only their format is checked."""
     return [path.relative_to(ROOT).as_posix()
             for path in sorted((ROOT / "tests" / "simulated").glob("*.[ch]"))]
 
 
 def run(line):
-    """Returns what it printed if it found something, else ''."""
+    """Runs a tool. Returns what it printed if it found something, else ''."""
     done = subprocess.run(line, cwd=ROOT, stdin=subprocess.DEVNULL,
                           capture_output=True, encoding="utf-8",
                           errors="replace", timeout=TIMEOUT)
@@ -81,7 +81,7 @@ def run(line):
 
 
 def run_each(lines):
-    """The same for several, as many at once as there are CPUs."""
+    """Does the same for several, as many at once as there are CPUs."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(run, lines)
         try:
@@ -95,12 +95,12 @@ def run_each(lines):
 
 
 def comments_moved(line):
-    """The line without the room before a comment: see .clang-format."""
+    """Returns the line with one space before a comment: see .clang-format."""
     return re.sub(r" +/\*", " /*", line)
 
 
 def formatted(path):
-    """The file's lines as they are, and as they should be."""
+    """Returns the file's lines as they are, and as they should be."""
     text = (ROOT / path).read_text(encoding="ascii")
     new = subprocess.run(["clang-format", path], cwd=ROOT, check=True,
                          stdout=subprocess.PIPE, encoding="ascii",
@@ -116,7 +116,7 @@ def formatted(path):
 
 
 def check_format(fix):
-    """Differences as a patch; or none, as they are gone."""
+    """Returns the differences as a patch; with `fix` mends them."""
     found = ""
     for path in sources() + headers() + simulated():
         old, new = formatted(path)
@@ -140,8 +140,8 @@ def check_gcc():
 
 
 def check_tidy():
-    """clang finds MinGW's headers by itself, beside its compiler. Conversions
-    are gcc's to judge: clang minds an enumeration in a LONG."""
+    """clang finds MinGW's headers beside MinGW's compiler. Leaves conversions
+    to gcc: clang complains about an enumeration in a LONG."""
     return run_each(["clang-tidy", "--quiet", path, "--",
                      "--target=x86_64-w64-mingw32", LANGUAGE, "-Wall",
                      "-Wextra"]
@@ -153,13 +153,13 @@ def check_flake8():
 
 
 def check_count():
-    """It prints its figures by itself, also where all is within the limits."""
+    """Counts. count.py prints its figures itself, whatever they are."""
     done = subprocess.run([sys.executable, "tests/sources/count.py"], cwd=ROOT,
                           stdin=subprocess.DEVNULL, timeout=TIMEOUT)
     return "" if done.returncode == 0 else "count.py: a limit is passed\n"
 
 
-TOOLS = {  # name: the program, the check, what is said
+TOOLS = {  # name: the program, the check, the line printed before it
     "format": ("clang-format", check_format, "is it formatted?"),
     "cppcheck": ("cppcheck", check_cppcheck, "all checks"),
     "gcc": (COMPILER, check_gcc, "-fanalyzer, and all warnings"),

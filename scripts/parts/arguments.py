@@ -7,14 +7,14 @@ from parts.words import one_line
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, whatever was typed."""
+    """Reports a wrong command line in one line, whatever was typed."""
 
     def error(self, message):
         super().error(one_line(message))
 
 
 def within(kind, least, most):
-    """A validator for numbers of this kind, both bounds included."""
+    """Returns a validator for numbers of this kind, bounds included."""
     def check(text):
         try:
             value = kind(text)

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""The load of bench.py, as a process of its own; bench.py starts several.
+"""Puts load on a server. bench.py starts several of these processes.
 
-usage: bench_load.py load      connect, measure: a client
+usage: bench_load.py load      a client: connects and measures
        bench_load.py echo N    the yardstick: N processes that only echo
 
-The client takes commands on standard input, one JSON list a line, and answers
-each with one JSON object a line. The end of its input ends either.
+The client reads commands from standard input, one JSON list a line, and
+answers each with a JSON object on one line. Both end when their input does.
 
     ["connect", {"hosts": [...], "port": N, "count": N, "first": N}]
     ["ping" or "stream" or "churn", {"start": NS, "begin": NS, "end": NS, ...}]
 
-Times are those of perf_counter_ns, which all processes have in common: from
-`start` on there is load, from `begin` to `end` it counts. Every byte that
-comes back is compared with what was sent.
+Times are those of perf_counter_ns, which all processes share. The load starts
+at `start`; what happens from `begin` to `end` counts. Every byte that comes
+back is compared with what was sent.
 """
 
 import os
@@ -37,14 +37,14 @@ import time
 
 from parts import clients, program
 
-SIZE = 64                   # of a message of ping and churn
-HEAD = 16                   # of it, that no other connection has
-CHUNK = 65536               # of a message of stream
-WINDOW = 8 * CHUNK          # sent and not yet back, of one connection
+SIZE = 64                   # bytes of a message of ping and churn
+HEAD = 16                   # its first bytes, unique to the connection
+CHUNK = 65536               # bytes that a stream sends at once
+WINDOW = 8 * CHUNK          # most bytes of a stream not yet echoed
 SPAN = 1048573              # bytes before a stream repeats; a prime
 CONNECTS_IN_FLIGHT = 50     # less than any listen queue takes
-LAST_TIMEOUT = 10           # for what is under way at the end
-TICK = 0.1                  # the longest wait in one go
+LAST_TIMEOUT = 10           # seconds for the last echoes
+TICK = 0.1                  # seconds, the longest single wait
 
 UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, *clients.NO_PORT}
@@ -58,18 +58,18 @@ class Failure(Exception):
 
 
 class Unreached(Exception):
-    """There can't be, or can't soon be, as many connections as wanted."""
+    """The load can't open as many connections as wanted, or not in time."""
 
 
 # ------------------------------- the content --------------------------------
 #
-# A message is its connection's head and one of many tails, in turn. So neither
-# another connection's bytes nor the message before pass for the right ones,
-# and it costs no more than to join two strings.
+# A message is its connection's head and one of many tails, in turn. So bytes
+# of another connection or of the message before are noticed, and making a
+# message costs no more than joining two strings.
 
 NOISE = random.Random(862).randbytes(SPAN)
 TAILS = [NOISE[i:i + SIZE - HEAD] for i in range(0, 1021 * 64, 64)]
-STREAM = NOISE + NOISE[:WINDOW]  # from any start there is enough
+STREAM = NOISE + NOISE[:WINDOW]  # a window fits after any start
 
 
 def head(connection):
@@ -77,7 +77,7 @@ def head(connection):
 
 
 def difference(expected, actual):
-    """Where two strings that differ do so first."""
+    """Says where two strings first differ."""
     for at, (old, new) in enumerate(zip(expected, actual)):
         if old != new:
             return (f"a wrong byte came back: at offset {at} sent "
@@ -88,9 +88,9 @@ def difference(expected, actual):
 # ------------------------------ waiting for many ----------------------------
 
 class SelectPoll:
-    """What select.epoll does, where there is none."""
+    """Replaces select.epoll where the system has none."""
 
-    MOST = 500  # a set of Windows takes 512
+    MOST = 500  # Windows' sets take 512
 
     def __init__(self):
         self.reading, self.writing = set(), set()
@@ -113,7 +113,7 @@ class SelectPoll:
         if not self.reading and not self.writing:
             time.sleep(timeout)  # Windows takes no empty sets
             return []
-        # On Windows a failed connect is an exception, in select's sense.
+        # Windows reports a failed connect in the third set.
         ready = select.select(self.reading, self.writing, self.writing,
                               timeout)
         return ([(handle, IN) for handle in ready[0]]
@@ -126,7 +126,7 @@ new_poll = getattr(select, "epoll", SelectPoll)
 # ------------------------------ one connection ------------------------------
 
 class Talk:
-    """A connection and what it has said: `expected` is to come back."""
+    """A connection; `expected` is what the server has yet to echo."""
 
     __slots__ = ("sock", "head", "receive", "send", "count", "expected",
                  "sent_at")
@@ -144,7 +144,7 @@ class Talk:
         self.send(self.expected)
 
     def heard(self, data):
-        """For what is not all that is expected. Whether that is all now."""
+        """Checks bytes that arrived. Returns whether the echo is complete."""
         if not data:
             raise Failure("the server closed a connection")
         if not self.expected.startswith(data):
@@ -153,14 +153,14 @@ class Talk:
         return not self.expected
 
     def hear_all(self, until):
-        """Wait for what is still expected. socket.timeout: it did not come."""
+        """Waits for the rest of the echo. Raises socket.timeout if late."""
         while self.expected:
             self.sock.settimeout(max((until - clock()) / 1e9, 0.001))
             self.heard(self.receive(SIZE))
 
 
 def connect_timeout(count):
-    """Seconds for so many connections: some ten times what they take."""
+    """Seconds for `count` connections, about ten times what they take."""
     return 5 + count / 250
 
 
@@ -177,7 +177,8 @@ class Client:
         self.talks = {}
 
     def connect(self, hosts, port, count, first):
-        """Each sends a message at once, and has its echo: it is accepted."""
+        """Connects, and waits for an echo on each, which proves that the
+        server has accepted it."""
         timeout = connect_timeout(count)
         until = clock() + int(timeout * 1e9)
         waiting = []
@@ -196,7 +197,7 @@ class Client:
         return {"connections": self.reached()}
 
     def reached(self):
-        """How many have had an echo: others may only be in a queue."""
+        """Counts those that had an echo; others may still be in a queue."""
         return sum(not talk.expected for talk in self.talks.values())
 
     def connect_one(self, host, port, number, until):
@@ -229,7 +230,7 @@ class Client:
         return summary(len(took), cpu, took)
 
     def ping_until(self, end, poll, record):
-        """The loop that has to be fast: it has no call that can be spared."""
+        """Echoes until `end`. It must be fast, so it makes few calls."""
         talks, tails, many, now = self.talks, TAILS, len(TAILS), clock()
         while now < end:
             for handle, _ in poll(TICK):
@@ -246,7 +247,7 @@ class Client:
             now = clock()
 
     def last_echoes(self):
-        """All that was sent comes back, also after the last that counted."""
+        """Waits for the echoes still under way when measuring ended."""
         until = clock() + LAST_TIMEOUT * 10**9
         for talk in self.talks.values():
             try:
@@ -258,7 +259,7 @@ class Client:
     # ------------------------------- stream --------------------------------
 
     def stream(self, start, begin, end):
-        """Each connection sends and receives at once, with a window."""
+        """Each connection sends and receives at once, up to WINDOW ahead."""
         poll = new_poll()
         flows = {handle: Flow(talk.sock, i * 648056 % SPAN, poll)
                  for i, (handle, talk) in enumerate(self.talks.items())}
@@ -272,7 +273,7 @@ class Client:
         cpu = time.process_time() - cpu
         count = sum(flow.received for flow in flows.values()) - before
         for flow in flows.values():
-            flow.limit = flow.sent  # no more; what is out comes back
+            flow.limit = flow.sent  # send no more, only receive
         late = clock() + LAST_TIMEOUT * 10**9
         while any(flow.received < flow.sent for flow in flows.values()):
             if clock() > late:
@@ -284,7 +285,7 @@ class Client:
     # -------------------------------- churn --------------------------------
 
     def churn(self, start, begin, end, hosts, port, first, in_flight):
-        """Connect, echo one message, close; so many at once."""
+        """Connects, echoes one message, closes; `in_flight` at a time."""
         visits = Visits(hosts, port, first)
         wait_for(start)
         for _ in range(in_flight):
@@ -308,18 +309,18 @@ def wait_for(start):
 
 
 class Flow:
-    """One connection of a stream: positions in endless content."""
+    """One connection of a stream; its content repeats after SPAN bytes."""
 
     def __init__(self, sock, offset, poll):
         self.sock, self.offset, self.poll = sock, offset, poll
         self.sent = self.received = 0
-        self.limit = float("inf")  # to `sent`
+        self.limit = float("inf")  # of `sent`
         self.stuck = False
         self.buffer = bytearray(4 * CHUNK)
         poll.register(sock.fileno(), IN)
 
     def send(self):
-        """As much as window and socket take."""
+        """Sends as much as the window and the socket take."""
         view = memoryview(STREAM)
         while (self.sent - self.received <= WINDOW - CHUNK
                and self.sent < self.limit):
@@ -360,7 +361,7 @@ def stream_until(end, flows, poll):
 
 
 class Visits:
-    """Connections that come and go; `took` is how long each needed."""
+    """Connections that come and go; `took` has the time of each."""
 
     def __init__(self, hosts, port, first):
         self.hosts, self.port, self.number = hosts, port, first
@@ -380,8 +381,8 @@ class Visits:
         self.poll.register(sock.fileno(), OUT)
 
     def step(self, handle):
-        """Connected: send. The echo: close, which this side does first.
-        Whether it is done."""
+        """Sends once connected; closes, before the server does, once the
+        echo is complete. Returns whether the visit is over."""
         talk = self.open[handle]
         if not talk.count:
             talk.say(talk.sent_at)
@@ -417,7 +418,8 @@ class Visits:
 # --------------------------------- answers ----------------------------------
 
 def bucket(nanoseconds):
-    """Its percent-wide bucket: processes add theirs up."""
+    """Returns its bucket, one percent wide; bench.py adds up the processes'
+    counts."""
     return math.floor(math.log(max(nanoseconds, 1)) * 100)
 
 
@@ -442,13 +444,13 @@ def answer(client, line):
             return {"unreached": f"{words} (the load)",
                     "connections": client.reached()}
         return {"error": words}
-    except Exception as error:  # a mistake here is not the server's
+    except Exception as error:  # a mistake of this script
         return {"error": f"bench_load.py: {error!r}"}
 
 
 def load():
     client = Client()
-    gc.disable()  # it has nothing to find, and would stop the clients
+    gc.disable()  # it would pause the clients and find nothing
     for line in sys.stdin:
         print(json.dumps(answer(client, line)), flush=True)
     client.close()
@@ -457,7 +459,7 @@ def load():
 # --------------------------------- echo -------------------------------------
 
 def end_with_input():
-    """Nobody is to leave this behind."""
+    """Ends this process when its input ends, so that none is left over."""
     def wait():
         sys.stdin.read()
         os._exit(0)
@@ -465,8 +467,8 @@ def end_with_input():
 
 
 def echo(processes):
-    """As little as an echo can be. Where processes can't share a listening
-    socket by fork there is one."""
+    """Echoes and does nothing else. The processes share the listening socket
+    by fork; without fork there is only one."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", 0))
     listener.listen(socket.SOMAXCONN)
@@ -499,7 +501,7 @@ def serve(listener):
 
 
 def echo_some(sock, handle, poll, rest):
-    """Back-pressure: what is left of the last send comes first."""
+    """Sends what the last send left over before it receives more."""
     late = rest.pop(handle, None)
     data = late or sock.recv(CHUNK)
     if not data:
@@ -526,7 +528,7 @@ def accept(listener, poll, socks):
         if error.errno in FULL:
             print(f"accept: {error.strerror}", flush=True)
             poll.unregister(listener.fileno())
-        return  # else another process was quicker, or the client is gone
+        return  # otherwise another process took it, or the client has gone
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     socks[sock.fileno()] = sock

@@ -1,7 +1,6 @@
-"""What bench.py has measured: as text for a terminal, and as a page.
+"""Shows what bench.py has measured: as text for a terminal, and as a page.
 
-Both are made of the same dictionary that --json writes, see bench.py's
-make_result: nothing is measured here.
+Both come from the dictionary that --json writes: see bench.py's make_result.
 """
 
 import html
@@ -11,7 +10,7 @@ import textwrap
 WIDTH = 1200            # of a plot, in its own units
 LEFT, RIGHT = 190, 250  # for the names, and for the figures
 LANE = 38
-CUT = 2                 # times the longest of ours: a longer bar is cut off
+CUT = 2                 # bars longer than CUT times our longest are cut off
 INK, SOFT, LINE, PAPER = "#1B1B1B", "#57534B", "#B9B4A9", "#FBFAF7"
 FILLS = {"mode": "#0072B2", "step": "#E69F00", "against": "#009E73",
          "native": "#B9B4A9"}
@@ -23,7 +22,7 @@ SCALE = "scale-"
 # ---------------------------------- words -----------------------------------
 
 def figure(value):
-    """Three or four digits say all there is to say."""
+    """Shows a number with about three digits: more would be noise."""
     if value is None:
         return "-"
     digits = 0 if value >= 100 or not value else 1 if value >= 10 else 2
@@ -31,13 +30,14 @@ def figure(value):
 
 
 def cpu_of_both(row):
-    """Of the server and of wineserver, which does part of its work."""
+    """Returns the server's CPU time plus that of wineserver, which does part
+    of its work."""
     parts = [row["server_cpu_us"], row["wineserver_cpu_us"]]
     return sum(part for part in parts if part is not None)
 
 
 def columns(workload):
-    """(heading, what it shows of a row); a column with nothing is left out."""
+    """Returns (heading, key of a row) for each column that has figures."""
     if workload["name"] == "idle":
         every = [("bytes", "median"), ("min", "low"), ("max", "high"),
                  ("ratio", "ratio"), ("wineserver", "wineserver_bytes")]
@@ -51,7 +51,7 @@ def columns(workload):
 
 
 def rows(workload):
-    """The table: headings, then a line for each server."""
+    """Returns the table: headings, then a line for each server."""
     shown = columns(workload)
     return [["server", *(heading for heading, _ in shown)]] + [
         [row["name"], *("-" if row[key] is None else f"{row[key]:.2f}"
@@ -72,7 +72,7 @@ def legend(workload):
 
 
 def verdict(workload):
-    """Was the load the bottleneck? What there is to judge it by."""
+    """Says what shows whether the load was the bottleneck."""
     plain = next((r for r in workload["servers"] if r["name"] == "plain"),
                  None)
     measured = [r for r in workload["servers"]
@@ -91,7 +91,7 @@ def verdict(workload):
 
 
 def meanwhile(measured):
-    """What disturbed the figures, and may be all the difference."""
+    """Says what else used the CPUs, as that may explain a difference."""
     others = [row["others_busy"] for row in measured
               if row["others_busy"] is not None]
     if max(others, default=0) < 0.1:
@@ -106,7 +106,7 @@ def sentence(*parts):
 
 
 def scale_rows(result):
-    """Of all scale- workloads one table: what a message costs."""
+    """Returns one table of all scale- workloads: what a message costs."""
     table = [["server", "connections", "messages/s", "us/message", "CPU us",
               "x", "p50 us", "p99 us", "load"]]
     points = scale_points(result)
@@ -149,11 +149,11 @@ SCALE_LEGEND = ("CPU us: of server and wineserver for each message; x: that, "
                 "times what it is on 10 connections; load: us of its own")
 
 
-SERIOUS = 2  # seconds for each figure: less is no measurement
+SERIOUS = 2  # seconds for each figure; shorter runs prove little
 
 
 def about(result):
-    """What was measured, on what: a list of lines."""
+    """Returns lines that say what was measured, and on what."""
     machine, settings = result["machine"], result["settings"]
     rounds = settings["repeat"]
     lines = [f"{machine['server']}, {machine['date']}",
@@ -197,7 +197,7 @@ def wrapped(words):
 
 
 def table(lines):
-    """Columns as wide as they have to be; the first to the left."""
+    """Formats a table; the first column is aligned to the left."""
     widths = [max(len(line[i]) for line in lines)
               for i in range(len(lines[0]))]
     return ["  ".join(cell.rjust(width) if i else cell.ljust(width)
@@ -292,7 +292,7 @@ def page_servers(result):
 
 
 def swatch(kind):
-    """The colour that its kind of server has in the plots."""
+    """Returns a sample of the colour that this kind has in the plots."""
     return ('<svg class="swatch" viewBox="0 0 20 20" aria-hidden="true"><rect '
             f'width="20" height="20" fill="{FILLS[kind]}"/></svg>')
 
@@ -331,7 +331,7 @@ def path(d, stroke=INK, width=2, more=""):
 
 
 def ticks(top):
-    """Round values from 0 to about `top`, some four of them."""
+    """Returns some four round values from 0 to about `top`."""
     if top <= 0:
         return [0, 1]
     step = 10 ** math.floor(math.log10(top))
@@ -341,8 +341,8 @@ def ticks(top):
 
 
 def axis_end(servers):
-    """What the axis reaches to: what our own servers reach, and others if
-    they are not far beyond. The bars of those that are, are cut off."""
+    """Returns the end of the axis. It shows our own servers, and others up to
+    CUT times as far; longer bars are cut off."""
     own = [r["high"] for r in servers if r["kind"] in ("mode", "step")]
     others = [r["high"] for r in servers if r["kind"] not in ("mode", "step")]
     if not own:
@@ -352,7 +352,7 @@ def axis_end(servers):
 
 
 def bar_plot(workload):
-    """A bar for each server, with a whisker from least to most."""
+    """Draws a bar for each server, with a whisker from least to most."""
     servers = workload["servers"]
     end = axis_end(servers)
     bottom = LANE * len(servers) + 8
@@ -377,7 +377,7 @@ def draw_bar(row, y, x, end):
              f'{FILLS[row["kind"]]}" width="{x(row["median"]) - LEFT:.1f}"/>']
     if cut:
         at = WIDTH - RIGHT - 40
-        for shift in (0, 10):  # two cuts through it
+        for shift in (0, 10):  # two strokes mark the cut
             parts.append(path(f"M{at + shift} {y - 2}l8 {LANE / 3}l-8 "
                               f"{LANE / 4}l8 {LANE / 3}", PAPER, 4))
     else:
@@ -393,8 +393,8 @@ def draw_bar(row, y, x, end):
 
 
 def line_plot(result):
-    """CPU time of a message over the number of connections, which grows by
-    tens."""
+    """Draws a message's CPU time over the number of connections, on a
+    logarithmic axis."""
     points = {name: [(n, cpu_of_both(row)) for n, row in mine]
               for name, mine in scale_points(result).items()}
     sizes = sorted({n for mine in points.values() for n, _ in mine})

@@ -1,4 +1,4 @@
-"""Clients of an echo server: what is the same wherever one is needed."""
+"""What all clients of an echo server share: connect, receive, echo, reset."""
 
 import contextlib
 import errno
@@ -19,8 +19,8 @@ NO_PORT_LEFT = ("no local port is free: use fewer connections, or wait some "
 
 
 def free_port():
-    """A port that nobody has now, and that no system gives to a client or to
-    a server that asks for any: those begin at 32768 or later."""
+    """Returns a free port below 32768: above it systems pick ports for
+    clients, and for servers that ask for port 0."""
     while True:
         port = random.SystemRandom().randrange(16384, 32768)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -29,9 +29,9 @@ def free_port():
 
 
 def connect(host, port, receive_buffer=None, timeout=IO_TIMEOUT):
-    """Connects. With a `receive_buffer` of that many bytes the system holds
-    little of what the client does not read. The send buffer is larger than one
-    segment: otherwise each send waits for the acknowledgement, 40 ms."""
+    """Connects. A small `receive_buffer`, in bytes, keeps the system from
+    holding much that the client does not read. The send buffer is larger than
+    one segment: otherwise each send waits 40 ms for an acknowledgement."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     client = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -48,7 +48,7 @@ def connect(host, port, receive_buffer=None, timeout=IO_TIMEOUT):
 
 
 def receive(client, size):
-    """Exactly `size` bytes, or what came before the end of file."""
+    """Returns `size` bytes, or fewer if the end of file comes first."""
     data = bytearray()
     while len(data) < size:
         part = client.recv(min(size - len(data), 1 << 20))
@@ -59,7 +59,7 @@ def receive(client, size):
 
 
 def receive_all(client):
-    """Everything up to the end of file."""
+    """Returns everything up to the end of file."""
     data = bytearray()
     while True:
         part = client.recv(1 << 20)
@@ -69,7 +69,8 @@ def receive_all(client):
 
 
 def echo(client, message):
-    """Sends it and receives as much: for what fits the socket buffers."""
+    """Sends the message, then receives as much. It must fit the socket
+    buffers."""
     client.sendall(message)
     return receive(client, len(message))
 

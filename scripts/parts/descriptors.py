@@ -1,4 +1,4 @@
-"""How many files and sockets a process may have open: POSIX limits that."""
+"""The limit that POSIX sets to a process' open files and sockets."""
 
 try:
     import resource
@@ -7,7 +7,7 @@ except ImportError:  # Windows
 
 
 def raise_limit():
-    """As far as a user may. What is started from then on has it too."""
+    """Raises the limit as far as a user may. Child processes inherit it."""
     if resource is None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -18,7 +18,7 @@ def raise_limit():
 
 
 def limit():
-    """How many there may be; infinity without a limit."""
+    """Returns the limit; infinity if there is none."""
     if resource is None:
         return float("inf")
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

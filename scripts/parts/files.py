@@ -2,7 +2,8 @@
 
 
 def write(path, text):
-    """The same bytes on any system. Raises OSError with the file's name."""
+    """Writes the same bytes on any system. Raises OSError with the file's
+    name."""
     try:
         path.write_bytes(text.encode("utf-8"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a running process has and uses: memory, handles, threads, CPU time."""
+"""A running process' memory, handles, threads and CPU time."""
 
 import ctypes
 import functools
@@ -10,7 +10,8 @@ WINDOWS = os.name == "nt"
 
 
 def _status(pid, field):
-    """A number of /proc/PID/status. The name there may hold anything."""
+    """Returns a number of /proc/PID/status. The name there may hold any
+    bytes, and latin-1 decodes them all."""
     text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="latin-1")
     found = re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)
     if not found:
@@ -19,14 +20,14 @@ def _status(pid, field):
 
 
 def _stat(pid):
-    """The fields of /proc/PID/stat, from the third one on. The name before
-    them, in brackets, may hold anything: they are counted from its end."""
+    """Returns the fields of /proc/PID/stat from the third on. They follow the
+    last bracket, because the name before it may contain anything."""
     data = pathlib.Path(f"/proc/{pid}/stat").read_bytes()
     return data[data.rindex(b")") + 2:].split()
 
 
 def _wine_prefix(pid):
-    """The WINEPREFIX in a process's environment, or None."""
+    """Returns the WINEPREFIX in a process' environment, or None."""
     with open(f"/proc/{pid}/environ", "rb") as file:
         found = re.search(rb"(?:^|\0)WINEPREFIX=([^\0]*)", file.read())
     return found and found[1]
@@ -34,7 +35,7 @@ def _wine_prefix(pid):
 
 @functools.lru_cache(maxsize=None)
 def _wine_server(pid):
-    """The pid of the Wine server that this process talks to."""
+    """Returns the pid of the Wine server that this process talks to."""
     prefix = _wine_prefix(pid)
     for each in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -58,7 +59,7 @@ class _MemoryCounters(ctypes.Structure):
 
 
 def _with_process(pid, ask):
-    """ask(kernel32, handle) for an open handle of the process (Windows)."""
+    """Returns ask(kernel32, handle), with a handle of the process open."""
     access = 0x0400 | 0x0010  # PROCESS_QUERY_INFORMATION, PROCESS_VM_READ
     kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
     kernel32.OpenProcess.restype = ctypes.c_void_p
@@ -75,7 +76,7 @@ def _with_process(pid, ask):
 
 
 def memory(pid):
-    """Bytes of memory that are the process's own."""
+    """Returns how many bytes of memory belong to this process alone."""
     if not WINDOWS:
         return _status(pid, "RssAnon") * 1024
 
@@ -91,8 +92,8 @@ def memory(pid):
 
 
 def handles(pid):
-    """How many handles it has open. Under Wine: file descriptors, its own and
-    the Wine server's, for it is there that a program's sockets are."""
+    """Counts its open handles. Under Wine, counts file descriptors: its own
+    and those of the Wine server, which holds a program's sockets."""
     if not WINDOWS:
         return sum(len(os.listdir(f"/proc/{each}/fd"))
                    for each in (pid, _wine_server(pid)))
@@ -116,7 +117,7 @@ class _ThreadEntry(ctypes.Structure):
 
 
 def threads(pid):
-    """How many threads it has."""
+    """Counts its threads."""
     if not WINDOWS:
         return _status(pid, "Threads")
     kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
@@ -141,7 +142,7 @@ def threads(pid):
 
 
 def cpu_time(pid):
-    """Seconds of CPU time it has used, to about a hundredth."""
+    """Returns its CPU time in seconds, to about a hundredth."""
     if not WINDOWS:
         numbers = _stat(pid)
         return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
@@ -158,9 +159,8 @@ def cpu_time(pid):
 
 
 def family(pid):
-    """The process and all that it has started, and they in turn, as far as
-    they live: its descendants, and the session that it may lead (POSIX; on
-    Windows itself alone)."""
+    """Returns the live pids among the process, its descendants and those of
+    the session that it leads. On Windows, only its own."""
     parents, found = {}, {pid}
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -179,7 +179,7 @@ def family(pid):
 
 
 def family_memory(pid):
-    """The same of it and all that it has started."""
+    """Returns the memory of its whole family."""
     total = memory(pid)
     for each in family(pid):
         try:
@@ -190,7 +190,7 @@ def family_memory(pid):
 
 
 def family_cpu_time(pid):
-    """The same of it and all that it has started, ended children too."""
+    """Returns the CPU time of its whole family, ended children included."""
     total = cpu_time(pid)
     if WINDOWS:
         return total
@@ -198,16 +198,16 @@ def family_cpu_time(pid):
         try:
             fields = _stat(each)
         except OSError:
-            continue  # its parent has its time, by the next call
-        # user and system, its own and of its children that have ended
+            continue  # the next call finds its time in its parent's
+        # user and system time: its own, and that of children that ended
         own = map(int, fields[13:15] if each == pid else fields[11:15])
         total += sum(own) / os.sysconf("SC_CLK_TCK")
     return total
 
 
 def busy_time():
-    """Seconds of CPU time that all processes together have used, since the
-    machine started; None where that is not told as simply (Windows)."""
+    """Returns the CPU time of all processes since the machine started, in
+    seconds; None without /proc (Windows)."""
     try:
         text = pathlib.Path("/proc/stat").read_text(encoding="ascii")
     except OSError:

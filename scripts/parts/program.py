@@ -1,8 +1,8 @@
 """How a script runs.
 
-Its main is an entry(): whatever happens, its user sees one line and never a
-traceback, but for a mistake of the script's own. The exit status is what main
-returns, 1 for what failed and 130 for Ctrl+C.
+entry() decorates its main: whatever fails, the user sees one line. Only a
+mistake in the script itself shows a traceback. The exit status is what main
+returns, 1 after a failure, 130 after Ctrl+C.
 """
 
 import _thread
@@ -20,8 +20,8 @@ AGAIN = 0.05  # seconds
 
 
 class Interrupts:
-    """Ctrl+C, once: what was started is being ended then. Nor does it come
-    between the start of a process and the moment that it is known here."""
+    """Raises KeyboardInterrupt once: a second one would disturb the cleanup.
+    later() holds it back until a new process is recorded."""
 
     def __init__(self):
         self.held = self.pending = self.over = False
@@ -49,7 +49,7 @@ interrupts = Interrupts()
 
 
 def entry(main):
-    """Decorates main: it returns the exit status, whatever happens."""
+    """Decorates main, so that it returns the exit status in any case."""
     name = os.path.basename(main.__globals__["__file__"])
 
     @functools.wraps(main)
@@ -70,8 +70,8 @@ def entry(main):
 
 @contextlib.contextmanager
 def script_of_its_own():
-    """With its streams and signals. A guest gives them back; in a test, which
-    calls main and has not begun a script, they are left alone."""
+    """Takes over streams and signals. A guest gives them back. A test, which
+    calls main without begin(), keeps its own."""
     if not words.Script.name:
         yield
         return
@@ -82,7 +82,7 @@ def script_of_its_own():
     try:
         yield
     finally:
-        interrupts.over = True  # the rest is Python's own end
+        interrupts.over = True  # Python only has to exit now
         if guest:
             sys.stdin, sys.stdout, sys.stderr = before
             sys.unraisablehook = hook
@@ -91,20 +91,22 @@ def script_of_its_own():
 
 
 def handle(handler):
-    """Takes the signals that end a script. Returns who had them."""
+    """Sets the handler of the signals that end a script. Returns the old
+    handlers."""
     before = {}
     for name in SIGNALS:
         number = getattr(signal, name, None)
         if number is None or (name == "SIGHUP" and signal.getsignal(number)
                               == signal.SIG_IGN):  # nohup
             continue
-        with contextlib.suppress(ValueError):  # in no thread but the main one
+        with contextlib.suppress(ValueError):  # not in the main thread
             before[number] = signal.signal(number, handler)
     return before
 
 
 def come_again(what):
-    """Ctrl+C has come where Python can raise nothing, in a __del__ say."""
+    """Repeats a Ctrl+C that came where Python drops exceptions, such as in a
+    __del__."""
     if isinstance(what.exc_value, KeyboardInterrupt):
         interrupts.over = False
         again = threading.Timer(AGAIN, press_ctrl_c)
@@ -115,7 +117,7 @@ def come_again(what):
 
 
 def press_ctrl_c():
-    """From another thread: it has to end what the main thread waits for."""
+    """Interrupts the main thread from another one, also while it waits."""
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
     else:
@@ -123,7 +125,7 @@ def press_ctrl_c():
 
 
 def run(main, arguments):
-    """Returns the status. Raises Failure if not all was printed."""
+    """Returns the status. Raises Failure if some output was not written."""
     try:
         status = main(*arguments)
     except SystemExit as end:  # argparse: --help, or a wrong command line

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Run the tests with a Python that has pytest, which need not be this one.
+"""Runs the tests with a Python that has pytest, which need not be this one.
 
 usage: run_tests.py [ARGUMENTS FOR PYTEST...]
 
-Runs all of tests/, or what the arguments name of it; without arguments, those
-of `make test`. Where pytest-xdist is installed some run at the same time.
+Runs all of tests/, or the tests that the arguments name. Without arguments it
+runs those of `make test`. With pytest-xdist several run at once.
 """
 
 import os
@@ -25,14 +25,14 @@ from parts import program
 from parts.words import Failure
 
 END_TIMEOUT = 60  # seconds, for pytest to end what its tests have started
-MORE_THAN_CPUS = 3  # tests at once: most of them wait most of the time
-IN_ONE = {"-s", "--pdb"}  # what only a single pytest can do
+MORE_THAN_CPUS = 3  # tests at once, because most of them mostly wait
+IN_ONE = {"-s", "--pdb"}  # options that need a single pytest
 
 TESTS = launch.ROOT / "tests"
 CANDIDATES = [[sys.executable], ["/usr/bin/python3"], ["python3"],
               ["py", "-3"], ["python"]]
 
-# Nothing that is set for Python, nor the language, changes what the tests do:
+# The tests must not depend on the user's language or Python settings:
 # PYTHONOPTIMIZE, for one, drops the assertions.
 ENVIRONMENT = {name: value for name, value in os.environ.items()
                if not name.startswith(("PYTHON", "LC_", "LANG"))}
@@ -51,7 +51,8 @@ def has(python, modules):
 
 
 def find_python():
-    """Returns it, and what tells its pytest to run several tests at once."""
+    """Returns a Python's command, and the options that make its pytest run
+    several tests at once."""
     python = next((x for x in CANDIDATES if has(x, "pytest, xdist")), None)
     if python is not None:
         return python, ["-n", str((os.cpu_count() or 1) + MORE_THAN_CPUS)]
@@ -72,8 +73,9 @@ def is_of_tests(argument):
 
 
 def status_of(process):
-    """Waits for pytest, also after Ctrl+C: the terminal tells pytest too, and
-    it ends what its tests have started. Another signal is passed on."""
+    """Waits for pytest. After Ctrl+C, which pytest gets from the terminal too,
+    waits until it has ended what its tests started. Passes on other
+    signals."""
     try:
         return process.wait()
     except KeyboardInterrupt as interrupt:
@@ -88,14 +90,14 @@ def status_of(process):
 
 @program.entry
 def main():
-    """Finds it, prepares Wine, runs. Returns pytest's exit status."""
+    """Prepares Wine and runs the tests. Returns pytest's exit status."""
     python, at_once = find_python()
     launch.prepare()
     arguments = sys.argv[1:] or ["-q", "--brief"]
     if IN_ONE & set(arguments):
         at_once = []
     if "--lf" in arguments:
-        arguments.append("--lfnf=none")  # not all, where none has failed
+        arguments.append("--lfnf=none")  # if none failed, run none
     if not any(map(is_of_tests, arguments)):
         try:
             arguments.append(os.path.relpath(TESTS))

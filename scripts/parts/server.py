@@ -1,5 +1,5 @@
-"""A server as a process: start it, wait until it is ready, read what it has
-printed, stop it. And what its lines say."""
+"""A server process: start it, wait until it is ready, read and parse what it
+prints, stop it."""
 
 import re
 import signal
@@ -10,42 +10,42 @@ import launch
 from parts import program
 from parts.words import Failure, reason
 
-MAX_LOG = 1 << 20   # bytes: more before the ready line is no server of ours
-MAX_SHOWN = 200     # characters of a line it has printed
+MAX_LOG = 1 << 20   # bytes; no server of ours prints more before it is ready
+MAX_SHOWN = 200     # characters shown of a line it has printed
 PAUSE = 0.02        # seconds between two looks at a file
 
-# What a server prints is ASCII. What it should not print is to be seen, and
-# not to end a reader because an encoding has no such character.
+# Servers print ASCII. If one prints something else, show it escaped instead
+# of failing to decode it.
 TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}
 
-# Windows sends Ctrl+C to a whole console; a process in a group of its own can
-# be sent Ctrl+Break, which means the same. Wine turns SIGINT into Ctrl+C.
+# Windows sends Ctrl+C to a whole console, but Ctrl+Break, which the server
+# treats alike, can go to one group. Wine turns SIGINT into Ctrl+C.
 STOP_SIGNAL = signal.CTRL_BREAK_EVENT if launch.WINDOWS else signal.SIGINT
 OWN_GROUP = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
              if launch.WINDOWS else {"start_new_session": True})
 
 
 def fields(line):
-    """The key=value pairs of a line that a server has printed."""
+    """Returns the key=value pairs of a line."""
     return dict(re.findall(r"(\S+?)=(\S+)", line))
 
 
 def read(path):
-    """What servers have printed to a file."""
+    """Returns what servers have printed to a file."""
     return path.read_text(encoding="utf-8", errors="backslashreplace")
 
 
 class Server:
-    """A server whose output goes to a file: nobody has to read it meanwhile,
-    and Wine's services, which have the output of the first program too, would
-    keep a pipe open."""
+    """A server that prints to a file. A pipe would have to be read meanwhile,
+    and Wine's services, which inherit the first program's output, would keep
+    it open."""
 
     start_timeout = 60  # seconds: Wine's first program boots Wine
     stop_timeout = 15
-    name = "the server "  # before what is said of it
+    name = "the server "  # how a message about it begins
 
     def __init__(self, line, log, **options):
-        """`options` are those of subprocess.Popen."""
+        """`options` go to subprocess.Popen."""
         self.line, self.log = line, log
         self.options = {"stdin": subprocess.DEVNULL,
                         "env": launch.environment(), **options}
@@ -54,8 +54,8 @@ class Server:
     # ------------------------------- starting ------------------------------
 
     def start(self):
-        """Returns when it is ready. Raises Failure, saying why it is not. If
-        Wine has not come to the program, Wine is started again."""
+        """Returns when it is ready. Raises Failure with the reason if it is
+        not. Tries again if Wine gave up before it ran the program."""
         for _ in range(launch.START_TRIES):
             try:
                 with program.interrupts.later():
@@ -82,7 +82,7 @@ class Server:
         return subprocess.Popen(line, **OWN_GROUP, **options)
 
     def wait_until_ready(self):
-        """Returns None, or the status with which it has ended instead."""
+        """Returns None, or the status if it has ended instead."""
         end = time.monotonic() + self.start_timeout
         while True:
             status = self.process.poll()
@@ -96,7 +96,7 @@ class Server:
             time.sleep(PAUSE)
 
     def is_ready(self):
-        """Whether it has said so; its port is known then."""
+        """Whether its ready line is there; sets the port."""
         found = self.printed("ready ")
         if found:
             self.read_ready(found[0])
@@ -117,12 +117,12 @@ class Server:
         return read(self.log)
 
     def printed(self, beginning=""):
-        """The whole lines so far that begin like this."""
+        """Returns the complete lines so far that begin like this."""
         return [line for line in self.text().split("\n")[:-1]
                 if line.startswith(beginning)]
 
     def last_line(self):
-        """The last that says anything, or ''."""
+        """Returns the last line that is not blank, or ''."""
         lines = [line for line in self.text().split("\n") if line.strip()]
         return lines[-1].strip()[:MAX_SHOWN] if lines else ""
 
@@ -137,7 +137,7 @@ class Server:
                           f"{reason(error)}") from None
 
     def wait_end(self, timeout=None):
-        """Returns its exit status. Raises Failure if it does not end."""
+        """Returns the exit status. Raises Failure if it does not end."""
         timeout = timeout or self.stop_timeout
         try:
             return self.process.wait(timeout)
@@ -146,7 +146,7 @@ class Server:
                           "Ctrl+C") from None
 
     def stop(self, timeout=None):
-        """As a person would; it has to end well."""
+        """Presses Ctrl+C and waits. Raises Failure if it does not end well."""
         self.signal_stop()
         status = self.wait_end(timeout)
         if status != 0:
@@ -154,7 +154,7 @@ class Server:
                           f"{self.last_line()}")
 
     def kill(self):
-        """Whatever it does, if it was started at all."""
+        """Kills it if it was started."""
         if self.process is not None:
             if self.process.poll() is None:
                 self.process.kill()

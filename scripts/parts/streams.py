@@ -1,9 +1,9 @@
 """Standard streams that lose nothing, whatever they are.
 
-A stream may be set not to block, take a part of what it is given (a full
-disk, or a Windows console, which takes 32 KB at once), have been closed by
-whoever started the script, or be no file at all (IDLE, a notebook). These
-wait, write all of it, or end the script in one line: see Failure.
+A stream may be non-blocking. It may take only part of what is written (a full
+disk, or a Windows console, which takes 32 KB at once). The parent may have
+closed it, or it may be no file at all (IDLE, a notebook). The streams here
+wait, write everything, or end the script with one line: see Failure.
 """
 
 import codecs
@@ -15,15 +15,15 @@ import time
 
 from parts.words import Failure, reason
 
-# Bytes in one write: each is at most one UTF-16 unit, of two bytes, to a
-# Windows console, which writes up to 32766 of those bytes.
+# Bytes in one write. A Windows console makes each at most one UTF-16 unit, of
+# two bytes, and writes up to 32766 bytes of those.
 MOST = 32766 // 2
-PAUSE = 0.05  # seconds between two tries, where nothing tells of the next
+PAUSE = 0.05  # seconds between two tries, where select does not work
 
 
 class _Stream(io.RawIOBase):
-    """What Output and Input have in common: `raw` is the file under the
-    stream, or None."""
+    """The base of Output and Input. `raw` is the file under the stream, or
+    None."""
 
     def __init__(self, stream, name):
         super().__init__()
@@ -40,7 +40,7 @@ class _Stream(io.RawIOBase):
         return self.stream is not None and self.stream.isatty()
 
     def wait(self, *sets):
-        """Until the file is ready, as select's `sets` say."""
+        """Waits until the file is ready; `sets` are select's."""
         try:
             select.select(*sets)
         except (OSError, ValueError):  # Windows selects sockets only
@@ -55,9 +55,9 @@ def closed():
 
 
 class Output(_Stream):
-    """Writes all that it is given. The first failure is raised, unless the
-    stream is the one that failures are told on; what comes later is dropped:
-    Python would complain of it once more at its end."""
+    """Writes everything. Raises the first failure if `strict`; standard error
+    is not, as failures are printed there. Drops what comes after a failure:
+    otherwise Python would complain again when it exits."""
 
     def __init__(self, stream, name, strict=True):
         super().__init__(stream, name)
@@ -81,7 +81,7 @@ class Output(_Stream):
         return len(data)
 
     def write_some(self, data):
-        """Returns how much was taken."""
+        """Returns how many bytes the stream took."""
         if self.stream is None:
             raise closed()
         if self.raw is None:
@@ -89,7 +89,7 @@ class Output(_Stream):
             self.stream.flush()
             return len(data)
         count = self.raw.write(data)
-        if count is None:  # full, and set not to block
+        if count is None:  # full and non-blocking
             self.wait([], [self.raw], [])
         elif count == 0:
             raise OSError(errno.EIO, "it takes no more")
@@ -97,7 +97,8 @@ class Output(_Stream):
 
 
 def piece(data):
-    """How much of it to write at once: no character of UTF-8 is cut."""
+    """Returns how many bytes to write at once, without cutting a character
+    of UTF-8."""
     size = min(len(data), MOST)
     while size < len(data) and size > MOST - 4 and data[size] & 0xC0 == 0x80:
         size -= 1
@@ -105,11 +106,11 @@ def piece(data):
 
 
 class Input(_Stream):
-    """Reads up to the end: that there is nothing yet is no end."""
+    """Reads to the end; waits when a non-blocking stream has nothing yet."""
 
     def __init__(self, stream, name):
         super().__init__(stream, name)
-        self.rest = b""  # of a line of text
+        self.rest = b""  # of a line, where the stream gives text
 
     def readable(self):
         return True
@@ -125,7 +126,8 @@ class Input(_Stream):
             self.wait([self.raw], [], [])
 
     def read_some(self, buffer):
-        """Returns how much; None: nothing yet; 0: the end."""
+        """Returns how many bytes; None if there is nothing yet, 0 at the
+        end."""
         if self.stream is None:
             raise closed()
         if self.raw is not None:
@@ -139,7 +141,7 @@ class Input(_Stream):
 
 
 def open_all():
-    """Puts them in the place of Python's own; returns those, for restore."""
+    """Replaces Python's streams. Returns those, to be put back later."""
     before = sys.stdin, sys.stdout, sys.stderr
     sys.stdin = io.TextIOWrapper(
         io.BufferedReader(Input(sys.stdin, "standard input")),
@@ -150,14 +152,15 @@ def open_all():
 
 
 def encoding(stream):
-    """Of a stream of bytes its own; of text what is decoded again here."""
+    """Returns a byte stream's own encoding; UTF-8 for a text stream, because
+    Output and Input convert it."""
     if hasattr(stream, "buffer"):
         return stream.encoding
     return "utf-8"
 
 
 def open_output(output):
-    """A letter that can't be shown is escaped. Buffered as it was."""
+    """Escapes letters that can't be shown. Buffers as the old stream did."""
     unbuffered = getattr(output.stream, "write_through", False)
     return io.TextIOWrapper(
         output if unbuffered else io.BufferedWriter(output),
@@ -167,8 +170,8 @@ def open_output(output):
 
 
 def finish():
-    """Writes what is still in a buffer. Raises Failure if standard output has
-    ever failed, whoever was told of it then."""
+    """Flushes standard output. Raises its first failure, even if somebody
+    has caught that before."""
     sys.stdout.flush()
     output = find_output()
     if output is not None and output.failed:
@@ -176,14 +179,14 @@ def finish():
 
 
 def abandon():
-    """Drops what is still in a buffer: the user does not wait for it."""
+    """Drops what is still buffered, so that the user does not wait for it."""
     output = find_output()
     if output is not None:
         output.dropping = True
 
 
 def find_output():
-    """Ours, if it is in its place."""
+    """Returns the Output in place of sys.stdout, or None."""
     buffer = getattr(sys.stdout, "buffer", None)
     raw = getattr(buffer, "raw", buffer)
     return raw if isinstance(raw, Output) else None

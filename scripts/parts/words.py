@@ -1,7 +1,7 @@
 """What a script says when something ends it: one line, in any language.
 
-Here is also what has to be there first, begin(), so that this module imports
-nothing that Python has not imported by itself.
+Scripts call begin() before they import anything else, so this module imports
+only what Python has already imported.
 """
 
 import os
@@ -15,15 +15,15 @@ class Failure(Exception):
 
 
 class Script:
-    """The script that runs. None has begun in a test that imports one."""
+    """The running script; `name` is None in a test that imports one."""
 
     name = None
-    interrupted = "interrupted"  # what Ctrl+C has it say, if anything
+    interrupted = "interrupted"  # what it says at Ctrl+C; "": nothing
 
 
 def begin(name, interrupted=Script.interrupted):
-    """Call it before all other imports: Ctrl+C may come while they last, and
-    would have Python print where."""
+    """Call this before all other imports: Ctrl+C may come during them, and
+    Python would print a traceback."""
     Script.name, Script.interrupted = name, interrupted
     if not is_guest():
         sys.excepthook = last_words
@@ -32,15 +32,15 @@ def begin(name, interrupted=Script.interrupted):
 
 
 def is_guest():
-    """Whether another program, as IDLE or a notebook, runs this script in its
-    own process, and goes on afterwards."""
+    """Whether another program (IDLE, a notebook) runs this script in its own
+    process and goes on afterwards."""
     return sys.stdout is not sys.__stdout__
 
 
 def one_line(message):
-    """The message in one line, with what is no letter escaped: it could do
-    something to a terminal. A letter that the terminal can't show is escaped
-    where it is printed, by the stream."""
+    """Puts the message on one line and escapes control characters, which
+    could change the terminal. The stream escapes letters that the terminal
+    can't show."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1]
                    for letter in " ".join(str(message).split()))
 
@@ -53,8 +53,8 @@ def reason(error):
 
 
 def tell(error, name=None):
-    """Says in one line what has ended the script. Returns the exit status;
-    None if it is a mistake of the script's own."""
+    """Prints one line that says what ended the script. Returns the exit
+    status; None if the script itself has a mistake."""
     if isinstance(error, KeyboardInterrupt):
         status, text = INTERRUPTED, Script.interrupted
     elif is_the_systems(error):
@@ -70,15 +70,15 @@ def tell(error, name=None):
 
 
 def is_the_systems(error):
-    """Whether it is nothing that the script could have prevented."""
-    processes = sys.modules.get("subprocess")  # or it is none of its errors
+    """Whether the script could not have prevented the error."""
+    processes = sys.modules.get("subprocess")  # None: not imported
     return (isinstance(error, (Failure, OSError, MemoryError, ImportError))
             or isinstance(error, getattr(processes, "SubprocessError", ()))
             or isinstance(error, RuntimeError) and "new thread" in str(error))
 
 
 def last_words(kind, error, trace):
-    """What Python calls instead of printing a traceback."""
+    """Python calls this instead of printing a traceback."""
     status = tell(error)
     if status is None:
         sys.__excepthook__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""Clients in numbers, as several modules have them."""
+"""Many clients at once, for several test modules."""
 
 import threading
 
@@ -10,16 +10,16 @@ OFFERED = 100 << 20  # bytes, to a server, by each client that never reads
 
 
 def offer(server, clients, piece=b"\xa5" * 65536):
-    """Send pieces to all of them, who don't read, until nothing moves.
+    """Sends pieces to all clients, without reading, until nothing moves.
 
-    Returns how many bytes the sockets took of each; no more than OFFERED.
+    Returns how many bytes each one's socket took, at most OFFERED.
     """
     taken = [0] * len(clients)
     for client in clients:
         client.setblocking(False)
 
     def push():
-        """One round over all; True if somebody took something."""
+        """Sends on all clients. Returns whether a socket took something."""
         before = sum(taken)
         for number, client in enumerate(clients):
             try:
@@ -28,8 +28,8 @@ def offer(server, clients, piece=b"\xa5" * 65536):
             except BlockingIOError:
                 pass
         return sum(taken) > before
-    # No event tells that nothing moves. It is so when the sockets are full
-    # and the server has not done anything for a while either.
+    # No event says that nothing moves. So wait until the sockets are full and
+    # the server has used no CPU time for a while.
     used, quiet = -1.0, 0
 
     def stuck():
@@ -55,7 +55,7 @@ def stream(client, size, rounds):
 
 
 class Load:
-    """Clients that do something over and over until the server stops."""
+    """Clients that repeat a behaviour until the server stops."""
 
     def __init__(self, server, clients, behaviour):
         self.server = server
@@ -71,7 +71,7 @@ class Load:
                                        IO_TIMEOUT)
 
     def _goes_on(self):
-        """Until end(), or until the test fails: that kills the server."""
+        """Whether to go on: end() or the server's death ends it."""
         return not self._stop.is_set() and self.server.alive()
 
     def _run(self, behaviour):
@@ -79,7 +79,7 @@ class Load:
             try:
                 behaviour(self._count)
             except OSError:
-                pass  # the server stops; what clients see then is theirs
+                pass  # while the server stops, clients may see any error
 
     def _count(self):
         with self._busy:
@@ -95,7 +95,7 @@ class Load:
 
 
 def all_kinds_at_once(server, clients):
-    """Good clients among bad ones, so many of each kind, at the same time."""
+    """Runs `clients` good ones and as many of each bad kind at once."""
     data = bytes(range(256)) * 2000
 
     def good():

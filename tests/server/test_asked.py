@@ -1,5 +1,5 @@
-"""What the system is asked, in the checked build (ASKED): for what Windows
-does and Wine does not show. Microsoft's pages say what is right."""
+"""What the checked build asks of the system (ASKED). These tests cover what
+Windows does and Wine does not show; Microsoft's pages say what is right."""
 
 import collections
 import json
@@ -18,12 +18,12 @@ SOL_SOCKET, IPPROTO_TCP = 0xFFFF, 6
 SO_REUSEADDR, SO_EXCLUSIVEADDRUSE, SO_KEEPALIVE, TCP_NODELAY = 4, ~4, 8, 1
 
 WAITS = ("Sleep", "WaitForSingleObject", "WaitForMultipleObjects")
-HANDLER = "SetConsoleCtrlHandler"  # a line when the system calls it
+HANDLER = "SetConsoleCtrlHandler"  # logged when the system calls the handler
 
 
 @pytest.fixture
 def start_server(asked):
-    """start_server(*arguments, faults): a server that `asked` tells about."""
+    """start_server(*arguments, faults): a server whose calls `asked` has."""
     def start(*arguments, faults=""):
         return Server(*arguments, program=CHECKED,
                       env={**asked.env, "FAULTS": faults})
@@ -51,15 +51,15 @@ def test_options_that_no_client_sees(start_server, asked):
 
 
 def test_backlog(start_server, asked):
-    """SOMAXCONN is some 200 since Windows 8, and the next client that waits is
-    reset. SOMAXCONN_HINT(n), which is -n, goes up to 65535."""
+    """SOMAXCONN has meant some 200 since Windows 8, which resets the clients
+    beyond that. SOMAXCONN_HINT(n), which is -n, goes up to 65535."""
     start_server().stop()
     assert asked.values("listen", "backlog") == ["-65535"]
 
 
 def waits_between_accepts(asked):
-    """The times that main has waited from its first accept to its last, in
-    ms."""
+    """Returns how long main waited, in ms, each time from its first accept to
+    its last."""
     calls = asked.calls("accept", *WAITS, thread=main_thread(asked))
     accepts = [i for i, (name, _) in enumerate(calls) if name == "accept"]
     return [int(arguments["ms"])
@@ -69,8 +69,8 @@ def waits_between_accepts(asked):
 
 @pytest.mark.parametrize("code", [10052, 10053, 10054, 10057, 10060])
 def test_no_pause_for_a_client_that_has_gone(start_server, asked, code):
-    """A millisecond is a whole tick: a client that resets over and over would
-    hold accept to 64 a second."""
+    """Waiting 1 ms takes a whole tick of the clock. A client that resets over
+    and over would slow accept down to 64 a second."""
     server = start_server("-w", 2, faults=f"accept:2-4:{code}")
     for _ in range(5):
         server.check_serves()
@@ -91,7 +91,7 @@ def test_a_pause_where_something_is_used_up(start_server, asked, code):
 
 
 def written_under(asked):
-    """The locks that a thread held while it wrote."""
+    """Returns the locks that a thread held while it wrote."""
     held = collections.defaultdict(set)
     found = set()
     for name, arguments in asked.calls():
@@ -107,14 +107,14 @@ def written_under(asked):
 
 def test_the_console_s_thread_waits_for_nobody_who_writes(start_server, asked,
                                                           tmp_path):
-    """It prints nothing, tells the trace nothing, and takes no lock under
-    which somebody prints: whoever does that may have to wait for ever."""
+    """It prints nothing, traces nothing and takes no lock that another thread
+    holds while it prints: such a thread may have to wait for ever."""
     trace = tmp_path / "trace.json"
     server = start_server("-v", "-w", 2, "-i", 1, "--trace",
                           windows_path(trace), faults="CancelIoEx:1:31")
     with server.connect() as client:
         assert echo(client, b"hello") == b"hello"
-        # The idle sweep's complaint is under the registry's lock.
+        # The idle sweep complains while it holds the registry's lock.
         assert wait_until(lambda: server.errors)
         server.stop()
     (thread,) = asked.values(HANDLER, "thread")
@@ -130,8 +130,8 @@ def test_the_console_s_thread_waits_for_nobody_who_writes(start_server, asked,
 
 
 def test_the_listener_is_closed_before_winsock_is_left(start_server, asked):
-    """The console's thread may be held up just before it closes it. Main waits
-    for a place, not in accept, and is held up by nothing."""
+    """The console's thread may be delayed just before it closes the listener.
+    Main waits for a free place, not in accept, so it goes on at once."""
     server = start_server("--max-connections", 1,
                           faults="closesocket:1+:late")
     with server.connect() as client:

@@ -1,7 +1,7 @@
-"""Input that nobody means well: command lines, port scans, urgent data.
+"""Bad input: command lines, port scans, urgent data, slow clients.
 
-See command_lines.py for how thousands of command lines are tried without a
-process for each. `make soak` does more of all this.
+command_lines.py tries thousands of command lines without a process for each.
+`make soak` does more of all this.
 """
 
 import functools
@@ -19,7 +19,7 @@ from support import (IO_TIMEOUT, WINDOWS, closing_all, echo, receive,
 
 SEED = 2023   # the same command lines in every run
 LINES = 20_000
-STARTS = 300  # with a process for each
+STARTS = 300  # command lines that get a process each
 
 # ------------------------------- command lines ------------------------------
 
@@ -38,19 +38,19 @@ def driver(tmp_path_factory):
 
 @pytest.mark.own_build
 def test_twenty_thousand_command_lines(driver, options):
-    """Each runs, prints what it was asked for, or is wrong, in one line."""
+    """Each runs, prints what it asks for, or is refused in one line."""
     print(f"seed {SEED}")
     lines = command_lines.Maker(SEED, options).lines(LINES)
     outcomes = command_lines.run_driver(driver, lines)
     for line, outcome in zip(lines, outcomes):
         command_lines.check(line, outcome)
-    # Not all of one kind: a maker of nonsense alone would test little.
+    # All outcomes occur: nonsense alone would test little.
     assert min(command_lines.count_results(outcomes)) > LINES / 20
 
 
 @pytest.mark.own_build
 def test_hundreds_of_command_lines_through_the_executable(driver, options):
-    """The same options with a process, its C runtime and its status."""
+    """Does the same with processes, to test the C runtime and the status."""
     print(f"seed {SEED + 1}")
     lines = command_lines.Maker(SEED + 1, options, 8000).lines(STARTS)
     outcomes = command_lines.run_driver(driver, lines)
@@ -60,7 +60,7 @@ def test_hundreds_of_command_lines_through_the_executable(driver, options):
 
 @pytest.mark.own_build
 def test_the_longest_of_all(driver):
-    """As long as an argument can be, of one byte, in each place."""
+    """Tries the longest argument, of one repeated byte, in each place."""
     long = [bytes([byte]) * 65535 for byte in b"9-=a%\x80\xff"]
     lines = [[each] for each in long]
     lines += [[b"9190", b"--workers", each] for each in long]
@@ -87,7 +87,7 @@ def test_the_driver_tells_them_apart(driver, line, expected):
 
 
 def test_a_wrong_outcome_is_one():
-    """What check lets through decides what the tests above are worth."""
+    """check() must refuse wrong outcomes, or the tests above prove nothing."""
     Outcome, check = command_lines.Outcome, command_lines.check
     said = "iocp_echo_server: port: 'x' is not a number from 0 to 65535\n"
     check([b"x"], Outcome(WRONG, 0, "", said))
@@ -114,7 +114,7 @@ def test_a_wrong_outcome_is_one():
 @pytest.mark.parametrize("leave", [socket.socket.close, reset],
                          ids=["close", "reset"])
 def test_port_scan(start_server, leave):
-    """Connections that are over before they are accepted, thousands."""
+    """Thousands of connections end before the server accepts them."""
     server = start_server()
     with server.connect() as bystander:
         for _ in range(2000):
@@ -127,7 +127,7 @@ def test_port_scan(start_server, leave):
 
 
 def test_half_open_scan(start_server):
-    """The scanner is gone before its connection is there."""
+    """The scanner leaves before its connection is established."""
     server = start_server()
     for _ in range(2000):
         with socket.socket() as scanner:
@@ -138,9 +138,9 @@ def test_half_open_scan(start_server):
 
 
 def test_urgent_data_beside_the_stream(server):
-    """It is not in the stream, or comes as one of its bytes, depending on the
-    system; the others come back whole and in order."""
-    data = bytes(range(255)) * 40  # and no 255
+    """Depending on the system it is left out of the stream or arrives as one
+    of its bytes. The other bytes come back complete and in order."""
+    data = bytes(range(255)) * 40  # without 255
     with server.connect() as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -165,7 +165,7 @@ def test_nothing_but_urgent_data(server):
 
 
 def test_one_byte_segments_of_many_clients(server):
-    """Thousands of segments, none of which waits for another."""
+    """Sends thousands of segments without waiting between them."""
     def dribble(number):
         data = random.Random(number).randbytes(1000)
         with server.connect() as client:
@@ -178,8 +178,8 @@ def test_one_byte_segments_of_many_clients(server):
 
 
 def test_bytes_after_the_servers_end_of_file(start_server):
-    """A client that has the server's FIN and sends on: thrown away, and not
-    counted; the stop does not wait for it for ever."""
+    """A client has the server's FIN and sends on. The server discards that,
+    does not count it, and its stop ends in time."""
     server = start_server("--drain-timeout", 60, "-v")
     with server.connect() as client:
         assert echo(client, b"before") == b"before"
@@ -197,8 +197,8 @@ IDLE = 2         # seconds
 
 
 def test_slow_clients_do_not_keep_others_out(start_server):
-    """Slowloris: every place is taken by clients that send a byte now and
-    then, or none, and come again at once when they are thrown out."""
+    """Slowloris: clients that send a byte now and then, or none, take every
+    place. When they are closed, they connect again at once."""
     server = start_server("--idle-timeout", IDLE, "--max-connections", 4)
     over = threading.Event()
     held = threading.Semaphore(0)
@@ -211,7 +211,7 @@ def test_slow_clients_do_not_keep_others_out(start_server):
                         client.send(b"s")
                         client.recv(1)
                     held.release()
-                    client.recv(1)  # silent, until it is thrown out
+                    client.recv(1)  # silent until the server closes it
             except OSError:
                 pass
     lorises = [threading.Thread(target=loris, args=[i % 2], daemon=True)
@@ -220,7 +220,7 @@ def test_slow_clients_do_not_keep_others_out(start_server):
         each.start()
         assert held.acquire(timeout=IO_TIMEOUT)
     for _ in range(3):
-        server.check_serves()  # in IO_TIMEOUT
+        server.check_serves()  # within IO_TIMEOUT
     over.set()
     server.stop()
     for each in lorises:
@@ -229,8 +229,8 @@ def test_slow_clients_do_not_keep_others_out(start_server):
 
 
 def test_a_byte_now_and_then_keeps_its_place_alone(start_server):
-    """One that is never idle for long enough stays, as it should; beside it
-    the others still get theirs."""
+    """A client that is never idle for the timeout stays, and other clients
+    are served beside it."""
     server = start_server("--idle-timeout", IDLE, "--max-connections", 2)
     with closing_all() as clients:
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""The command line: what it takes, and one clear line for what it does not."""
+"""The command line: what is accepted, and one clear line for the rest."""
 
 import re
 
@@ -131,5 +131,5 @@ def test_every_option_at_once(start_server):
 
 
 def test_options_before_the_port():
-    # No server is started: --version ends it after the port was read.
+    # --version ends the program once it has read the port.
     assert run_server("-v", "9190", "--version").returncode == 0

@@ -1,4 +1,4 @@
-"""The console: Ctrl+C whatever is blocked, and what a click may stop."""
+"""The console: Ctrl+C while output is blocked, and QuickEdit."""
 
 import concurrent.futures
 import contextlib
@@ -18,17 +18,17 @@ pytestmark = pytest.mark.skipif(
     WINDOWS, reason="POSIX makes the terminals and the pipes that are full")
 
 PATIENCE = 3  # seconds after the second Ctrl+C: src/main.c
-HANDLER = "SetConsoleCtrlHandler"  # a line when the system calls it
+HANDLER = "SetConsoleCtrlHandler"  # logged when the system calls the handler
 
 
 class Pipe:
-    """Nobody reads it."""
+    """A pipe that nobody reads."""
 
     def __init__(self):
         self.reader, self.writer = os.pipe()
 
     def fill(self):
-        """What is written to it from now on waits for ever."""
+        """Fills it, so that every later write waits for ever."""
         os.set_blocking(self.writer, False)
         try:
             while True:
@@ -46,14 +46,14 @@ class Pipe:
 
 
 def press(process, asked, times):
-    """Press Ctrl+C so often, the third time after the server's patience, and
-    wait for the end. Returns the status."""
+    """Presses Ctrl+C `times` times, the third after the server's patience.
+    Waits for the end and returns the status."""
     for number in range(1, times + 1):
         if number == 3:
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(PATIENCE + 0.5)
         process.send_signal(STOP_SIGNAL)
-        # The system calls the handler once it has returned from the last call.
+        # The system calls the handler again only after it has returned.
         wait_until(lambda: len(asked.calls(HANDLER)) == number
                    or process.poll() is not None, STOP_TIMEOUT)
     return process.wait(STOP_TIMEOUT)
@@ -64,7 +64,8 @@ def press(process, asked, times):
 
 def start(asked, stream, pipe, *arguments, faults="",
           stdin=subprocess.DEVNULL):
-    """A checked server with the pipe as its `stream`. Returns the process."""
+    """Starts a checked server with the pipe as its `stream`. Returns the
+    process."""
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL,
                stream: pipe.writer}
     return start_process(
@@ -73,12 +74,12 @@ def start(asked, stream, pipe, *arguments, faults="",
 
 
 def come(port, clients):
-    """One more, who says nothing."""
+    """Connects one more client, which stays silent."""
     clients.append(connect("127.0.0.1", port))
 
 
 def talk(port, clients):
-    """All of them, until nothing comes back."""
+    """Sends on all clients. Each must wait in vain for its echo."""
     for client in clients:
         client.settimeout(0.5)
         client.sendall(b"hello?")
@@ -92,8 +93,8 @@ def leave(port, clients):
 
 
 BLOCKED = {
-    # The stream that is full; arguments; FAULTS; what clients then do, so that
-    # something is written to it; how often Ctrl+C is pressed; the status.
+    # The full stream; arguments; FAULTS; what clients do to make the server
+    # write to it; how often Ctrl+C is pressed; the status.
     "output": ("stdout", [], "", None, 3, 1),
     "output, quiet": ("stdout", ["-q"], "", come, 1, 0),
     "output, under load": ("stdout", ["-v"], "", talk, 3, 1),
@@ -108,7 +109,7 @@ BLOCKED = {
 
 
 def ends(directory, case):
-    """Returns the status, or what went wrong."""
+    """Runs a case. Returns the status, or what went wrong."""
     stream, arguments, faults, act, times, _ = BLOCKED[case]
     asked, port = Asked(directory / case), free_port()
     with Pipe() as pipe, closing_all() as clients:
@@ -132,8 +133,8 @@ def ends(directory, case):
 
 
 def test_ctrl_c_whatever_is_blocked(tmp_path):
-    """A first Ctrl+C is enough where the stop needs nothing of what is
-    blocked. The third, some seconds after the second, ends it in any case."""
+    """One Ctrl+C is enough if the stop does not need what is blocked. The
+    third, some seconds after the second, ends the server in any case."""
     with concurrent.futures.ThreadPoolExecutor(len(BLOCKED)) as pool:
         results = pool.map(lambda case: ends(tmp_path, case), BLOCKED)
     assert dict(zip(BLOCKED, results)) == {
@@ -141,7 +142,7 @@ def test_ctrl_c_whatever_is_blocked(tmp_path):
 
 
 def test_ctrl_c_before_it_is_ready(asked):
-    """Its first line finds the pipe full."""
+    """The pipe is full before the server prints its first line."""
     with Pipe() as pipe:
         pipe.fill()
         process = start(asked, "stdout", pipe, 0)
@@ -150,8 +151,8 @@ def test_ctrl_c_before_it_is_ready(asked):
 
 
 def test_the_last_line_is_written_before_the_end(asked):
-    """All workers fail at once. One of them says so, once somebody reads; the
-    others do not end the program before that."""
+    """All workers fail at once. One says so once the pipe is read; the others
+    do not end the program before that."""
     with Pipe() as pipe:
         pipe.fill()
         process = start(asked, "stderr", pipe, 0, "-w", 4,
@@ -179,7 +180,7 @@ EXTENDED = 0x80    # ENABLE_EXTENDED_FLAGS
 
 @pytest.fixture
 def terminal():
-    """A terminal for standard input: Wine makes a console of it."""
+    """A terminal for standard input, which Wine makes a console."""
     controller, terminal = os.openpty()
     yield terminal
     os.close(terminal)
@@ -218,7 +219,7 @@ def is_ended_by_the_third_ctrl_c(asked, terminal):
     is_ended_by_the_third_ctrl_c], ids=lambda life: life.__name__)
 def test_quick_edit_is_off_and_on_again(asked, terminal, life):
     """With QuickEdit a click into the window stops every write until a key is
-    pressed. It can only be changed together with ENABLE_EXTENDED_FLAGS."""
+    pressed. Changing it takes ENABLE_EXTENDED_FLAGS too."""
     life(asked, terminal)
     calls = [(name, int(arguments["mode"])) for name, arguments
              in asked.calls("GetConsoleMode", "SetConsoleMode")]
@@ -248,7 +249,7 @@ def test_no_console(asked):
 @pytest.mark.parametrize("faults", ["GetConsoleMode:1+:6",
                                     "SetConsoleMode:1+:5"])
 def test_a_console_that_refuses(asked, terminal, faults):
-    """It is not worth a server."""
+    """A console that can't be changed does not stop the server."""
     server = Server(program=CHECKED, stdin=terminal,
                     env={**asked.env, "FAULTS": faults})
     server.check_serves()

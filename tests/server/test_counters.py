@@ -1,4 +1,4 @@
-"""More bytes than a counter of 32 bits can tell, with the largest buffer."""
+"""More bytes than 32 bits can count, with the largest buffer."""
 
 import threading
 

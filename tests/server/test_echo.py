@@ -1,4 +1,4 @@
-"""What comes back is what was sent, whatever it is and however it is cut."""
+"""The echo equals what was sent, whatever the bytes and the splits."""
 
 import functools
 import random
@@ -17,7 +17,7 @@ MEGABYTE = 1 << 20
 
 
 def noise(size, seed):
-    """Bytes that don't repeat, the same in every run."""
+    """Returns bytes that don't repeat, the same in every run."""
     return random.Random(seed).randbytes(size)
 
 
@@ -108,7 +108,7 @@ def test_half_close_of_a_client_that_reads_late(server):
             target=lambda: (client.sendall(data),
                             client.shutdown(socket.SHUT_WR)), daemon=True)
         sender.start()
-        # Nothing is read until the server can't take any more.
+        # Do not read until the server can't take any more.
         sender.join(0.5)
         assert receive_all(client) == data
         sender.join(IO_TIMEOUT)
@@ -131,7 +131,7 @@ def test_the_server_never_ends_a_healthy_connection(server):
 
 
 def test_connections_do_not_mix(server):
-    """Many clients with bytes of their own, all at once."""
+    """Many clients at once, each with different bytes."""
     def talk(number):
         data = noise(200_000, seed=number)
         with server.connect() as client:
@@ -141,7 +141,7 @@ def test_connections_do_not_mix(server):
 
 
 @takes_long
-@pytest.mark.alone  # who may have few descriptors has enough for one of these
+@pytest.mark.alone  # two at once may need more descriptors than there are
 def test_thousand_clients_at_once(server):
     with closing_all() as clients:
         for _ in range(1000):

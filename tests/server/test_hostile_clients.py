@@ -1,4 +1,4 @@
-"""Clients that do harm, and those beside them, who are not to notice."""
+"""Clients that do harm; those beside them must not notice."""
 
 import socket
 
@@ -15,16 +15,16 @@ pytestmark = pytest.mark.servers(PLAIN, *MODES, *STEPS)
 
 @pytest.mark.not_for(*STEPS, because="they print other events: test_steps.py")
 def test_a_reset_ends_that_connection_and_no_other(start_server):
-    """The chapter ignores what GetQueuedCompletionStatus returns, so that one
-    reset client brings its server down; libevent took such a packet for a
-    failed wait."""
+    """The chapter ignores the result of GetQueuedCompletionStatus, so one
+    reset brings its server down. libevent took such a packet for a failed
+    wait."""
     server = start_server("-v")
     with server.connect() as bystander, closing_all() as clients:
         assert echo(bystander, b"before") == b"before"
         for _ in range(8):
             clients.append(server.connect(receive_buffer=4096))
-        # With a WRITE pending the reset can't pass for an end of file, as it
-        # does for a READ on some systems.
+        # A pending WRITE meets the reset. A READ may see an end of file
+        # instead, depending on the system.
         offer(server, clients)
         for client in clients:
             reset(client)
@@ -52,7 +52,8 @@ def test_reset_storm(server, server_kind):
 
 
 def test_reset_while_the_server_sends(server):
-    """The WRITE fails, or the next one at once: retired once either way."""
+    """The WRITE fails, or the next one fails at once. Either way the server
+    retires it once."""
     with closing_all() as clients:
         for _ in range(8):
             clients.append(server.connect(receive_buffer=4096))
@@ -69,14 +70,14 @@ def test_connect_and_leave_storm(start_server):
         server.connect().close()
     server.check_serves()
     totals = server.stop()
-    # One may leave while it still waits to be accepted; none is left behind.
+    # A client may leave before it is accepted. None must be left behind.
     assert 1 <= totals["connections"] <= 1001
 
 
 @takes_long
 @pytest.mark.not_for(*STEPS, because="they print no totals: test_steps.py")
 def test_storm_leaves_no_handle_behind(start_server):
-    """A connection's handles go with it."""
+    """Closing a connection closes its handles."""
     server = start_server()
     pid = server.process.pid
 
@@ -94,9 +95,9 @@ def test_storm_leaves_no_handle_behind(start_server):
 
 @pytest.mark.not_for("batch", "inline", because="their buffers are plain's")
 def test_never_reading_clients_cost_a_buffer_each(server, server_kind):
-    """The chapter receives on while its sends pile up; Jones and Ohlund's
-    global cap on sends lets slow readers starve all."""
-    # The sockets of each hold megabytes, which pass through its buffer first.
+    """The chapter goes on receiving while its sends pile up. Jones and Ohlund
+    cap all sends together, so slow readers starve the others."""
+    # Each client's sockets hold megabytes that passed through its buffer.
     count = 60 if server_kind.buffer > BUF_SIZE else 15
     pid = server.process.pid
     with closing_all() as clients:
@@ -139,8 +140,8 @@ def test_silent_clients_do_not_stop_accepts(server):
 
 @pytest.mark.not_for(*STEPS, because="they have no stop")
 def test_half_closed_client_that_never_reads(start_server):
-    """Its end of file is behind a WRITE that can't go on: it waits there, and
-    the stop does not wait for it."""
+    """A stuck WRITE is ahead of its end of file, which therefore waits. The
+    stop does not wait for it."""
     server = start_server("--drain-timeout", 1)
     with server.connect(receive_buffer=4096) as client:
         offer(server, [client])
@@ -151,7 +152,8 @@ def test_half_closed_client_that_never_reads(start_server):
 
 
 def test_killed_client(server):
-    """A process that dies takes its sockets along; some of them mid-echo."""
+    """A process dies, and with it its sockets, some in the middle of an
+    echo."""
     with closing_all() as clients:
         for _ in range(30):
             client = server.connect()

@@ -1,4 +1,4 @@
-"""Threads, connections and time: the limits a user can set."""
+"""The limits that a user can set: threads, connections, time."""
 
 import contextlib
 import os
@@ -24,8 +24,8 @@ def test_as_many_workers_as_cpus(start_server):
 
 @pytest.mark.parametrize("workers", [1, 2, 64, 65, 200, 1024])
 def test_workers_start_and_stop(start_server, workers):
-    """Other servers hold their threads in an array of 16 or 32, or wait for
-    more than the 64 that WaitForMultipleObjects takes."""
+    """Other servers keep their threads in an array of 16 or 32, or wait for
+    more than the 64 handles that WaitForMultipleObjects takes."""
     server = start_server("--workers", workers)
     assert int(server.ready["workers"]) == workers
     with server.connect() as client:
@@ -36,7 +36,7 @@ def test_workers_start_and_stop(start_server, workers):
 
 
 def test_one_worker_serves_many(start_server):
-    """A worker is never held by a client: not by one that does not read."""
+    """No client holds up a worker, not even one that does not read."""
     server = start_server("--workers", 1)
     with closing_all() as clients:
         for _ in range(20):
@@ -58,7 +58,7 @@ def test_at_the_limit_the_next_one_waits(start_server):
         for client in clients:
             client.sendall(b"mine")
         assert receive(clients[0], 4) == receive(clients[1], 4) == b"mine"
-        # Not accepted, not refused: nothing comes, not even an end of file.
+        # Neither accepted nor refused: not even an end of file comes.
         clients[2].settimeout(0.5)
         with pytest.raises(socket.timeout):
             clients[2].recv(1)
@@ -118,7 +118,7 @@ def test_an_active_connection_is_never_closed(start_server):
     server = start_server("--idle-timeout", IDLE, "-v")
     with server.connect() as client, server.connect() as other:
         pause = threading.Event()
-        # Until another one, which it did not keep alive, is closed.
+        # Until the server closes the silent one.
         while not server.matching("^close "):
             assert echo(client, b"tick") == b"tick"
             pause.wait(0.1)  # the pace of the client, not a wait for it
@@ -143,7 +143,7 @@ def test_a_busy_stream_is_not_idle(start_server):
 
 
 def test_a_client_that_never_reads_is_idle_too(start_server):
-    """Its pending WRITE is cancelled: it would hold its place for ever."""
+    """Its pending WRITE is cancelled, or it would keep its place for ever."""
     server = start_server("--idle-timeout", IDLE, "--max-connections", 1, "-v")
     with server.connect(receive_buffer=4096) as client:
         offer(server, [client])
@@ -154,12 +154,12 @@ def test_a_client_that_never_reads_is_idle_too(start_server):
     server.stop()
 
 
-TIMEOUT_BYTES = 65536  # a send is given the timeout for each so many, or part
+TIMEOUT_BYTES = 65536  # a send has the timeout for each of these, or part
 
 
 def test_a_client_that_reads_slowly_is_not_idle(start_server):
-    """A large WRITE takes longer than the timeout, though the client takes all
-    the time."""
+    """A large WRITE takes longer than the timeout, though its client never
+    stops reading."""
     server = start_server("--idle-timeout", 2, "--buffer", 1 << 20, "-v")
     data = bytes(range(256)) * (6 << 12)  # more than the sockets hold
     pace = threading.Event()
@@ -180,7 +180,7 @@ def test_a_client_that_reads_slowly_is_not_idle(start_server):
 
 
 def test_a_large_send_is_idle_later(start_server):
-    """But it is: its client reads nothing at all."""
+    """If its client reads nothing at all, a large WRITE is idle in the end."""
     server = start_server("--idle-timeout", 1, "--buffer", 4 * TIMEOUT_BYTES,
                           "-v")
     with server.connect(receive_buffer=4096) as client:
@@ -195,7 +195,7 @@ def test_a_large_send_is_idle_later(start_server):
     size = int(fields(server.matching("^read ")[-1])["bytes"])
     timeouts = -(-size // TIMEOUT_BYTES)
     assert timeouts > 1
-    assert took >= timeouts - 0.1  # the clock of Windows has steps
+    assert took >= timeouts - 0.1  # Windows' clock has steps
     assert server.stop()["failed"] == 0
 
 

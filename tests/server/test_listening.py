@@ -12,7 +12,7 @@ TIME_WAIT = 240  # seconds; Windows' longest
 
 
 def one_line(result, status, program="iocp_echo_server"):
-    """The run ended with this status and said why in one line."""
+    """Checks that the run ended with this status and one line of reason."""
     assert result.returncode == status
     assert result.stdout == ""
     lines = result.stderr.splitlines()
@@ -102,7 +102,7 @@ def test_address_not_ours():
 
 
 def can_be_had(port):
-    """Whether Windows gives the port to a socket like the server's."""
+    """Whether Windows gives a socket like the server's this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         try:
@@ -114,9 +114,8 @@ def can_be_had(port):
 
 @pytest.mark.limit(300)
 def test_the_port_is_free_again_after_a_stop(start_server):
-    """... although connections to it have just been closed. Only Windows, with
-    SO_EXCLUSIVEADDRUSE, keeps it until they are quite over, and nothing is
-    over that the client has not closed as well."""
+    """... although its connections have just been closed. Only Windows, with
+    SO_EXCLUSIVEADDRUSE, keeps the port until both sides have closed them."""
     first = start_server()
     with closing_all() as clients:
         for _ in range(5):
@@ -134,7 +133,7 @@ def test_the_port_is_free_again_after_a_stop(start_server):
 
 
 def test_backlog_takes_a_burst(start_server):
-    """The chapter's backlog of 5 turns the sixth of a burst away."""
+    """With the chapter's backlog of 5, the sixth of a burst is refused."""
     server = start_server("--max-connections", 1)
     with closing_all() as clients:
         for _ in range(100):  # one is accepted, the others wait

@@ -44,7 +44,7 @@ def test_the_life_of_one_connection(start_server):
     ]
     assert lines[-1] == ("stopped connections=1 received=12 sent=12 failed=0 "
                          "live=0")
-    # Each of its packets was taken by one worker: READ, WRITE, end of file.
+    # One worker took each of its packets: READ, WRITE, end of file.
     assert totals["completions"] == 3
 
 
@@ -112,7 +112,8 @@ def test_quiet_prints_nothing():
 
 
 def test_nobody_reads_the_output_any_more():
-    """`server | head -1`: what can't be printed is dropped, nothing else."""
+    """`server | head -1`: the server drops what it can't print, and goes
+    on."""
     process = start_process(
         launch.command(PROGRAM, 0, "-v"), env=launch.environment(), **TEXT,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

@@ -1,8 +1,8 @@
-"""A service of one's own: another echo.c, and the rest of the server as it is.
+"""Other services: echo.c is replaced, the rest of the server stays as it is.
 
-tests/services has two: one that changes what it answers, and one that answers
-by lines, which READs cut anywhere and whose answers can be longer than what
-was received. Both run through what clients do to a server.
+tests/services has two. One answers in upper case. The other answers by lines,
+although READs cut them anywhere; its answers can be longer than what it
+received. The tests put both through what clients do to a server.
 """
 
 import random
@@ -16,7 +16,7 @@ from kinds import PLAIN
 from support import (IO_TIMEOUT, ROOT, closing_all, exchange, receive,
                      reset)
 
-# The other modes call a service as the plain server does.
+# The other modes call a service just as the plain server does.
 pytestmark = [pytest.mark.servers(PLAIN, "zero-byte", "together"),
               pytest.mark.own_build]
 
@@ -57,8 +57,8 @@ def service(request):
 
 @pytest.fixture
 def serving(service, programs, server_kind):
-    """A server with that service, which may send more or fewer bytes than it
-    received."""
+    """A server with that service. It may send more or fewer bytes than it
+    receives."""
     server = server_kind.start("-v", program=programs[service])
     yield server
     assert server.alive(), server.errors
@@ -76,8 +76,8 @@ def text(size, seed=1):
 
 
 def test_half_close(serving, service):
-    """All of the answer comes, then the end of file; also for what lacks its
-    newline."""
+    """The whole answer comes, then the end of file, even if the last line has
+    no newline."""
     for size in (0, 5, 4096, 300_000):
         data = text(size) if size else b""
         with serving.connect() as client:
@@ -102,7 +102,7 @@ def test_cut_anywhere(serving, service):
 
 
 def test_resets(serving, service):
-    """What a service keeps is freed, and others are served."""
+    """The server frees what the service keeps, and serves others."""
     with serving.connect() as bystander:
         for number in range(60):
             client = serving.connect()
@@ -115,8 +115,8 @@ def test_resets(serving, service):
 
 
 def test_a_client_that_never_reads(serving, service):
-    """It gets no further than its WRITE; others are served; it gets all of its
-    answers when it reads at last."""
+    """It waits at its WRITE while others are served. When it reads at last, it
+    gets all its answers."""
     with closing_all() as clients:
         clients.append(serving.connect(receive_buffer=4096))
         piece = b"\n" * 65536
@@ -129,7 +129,7 @@ def test_a_client_that_never_reads(serving, service):
 
 
 def test_stop_in_the_middle(service, programs, server_kind):
-    """What was received before the stop is answered, all of it."""
+    """The server answers all that it received before the stop."""
     server = server_kind.start(program=programs[service])
     message = b"\n" * 3000
 

@@ -1,4 +1,4 @@
-"""A short soak holds; and it gives each of its verdicts when it has to."""
+"""A short soak passes, and the soak finds each kind of mistake."""
 
 import contextlib
 import os
@@ -38,7 +38,7 @@ def mixed(seconds, server=PROGRAM, **env):
 
 
 def verdict(result, status):
-    """The last line, of a run that ended with this status."""
+    """Checks the status and returns the last line."""
     assert "Traceback" not in result.stderr, result
     assert result.returncode == status, result
     assert result.stdout.isascii()
@@ -117,7 +117,7 @@ def test_progress_on_a_terminal():
 
 
 def change(directory, source, *changes):
-    """A server with changes in one source. Returns the program."""
+    """Builds a server with changes in one source. Returns the program."""
     sources = shutil.copytree(ROOT / "src", directory / "src")
     text = (sources / source).read_text(encoding="ascii")
     for old, new in changes:
@@ -130,7 +130,7 @@ def change(directory, source, *changes):
 @pytest.mark.thorough
 @gcc
 def test_a_leak_is_noticed(tmp_path):
-    """The memory and the socket of every connection stay."""
+    """The server keeps the memory and the socket of every connection."""
     server = change(
         tmp_path, "connection.c",
         ("    buffer_return(&handleInfo->server->buffers, "
@@ -148,7 +148,7 @@ def test_a_leak_is_noticed(tmp_path):
 @pytest.mark.thorough
 @gcc
 def test_a_wrong_byte_is_noticed(tmp_path):
-    """One bit, in the last byte of what a READ got, and not at first."""
+    """One bit is wrong in the last byte of a READ, and only after a while."""
     server = change(tmp_path, "worker.c", (
         "    handleInfo->received += bytes;\n",
         "    handleInfo->received += bytes;\n"
@@ -161,16 +161,16 @@ def test_a_wrong_byte_is_noticed(tmp_path):
 
 @checked
 @pytest.mark.parametrize("faults, seconds, said", [
-    # Two of three clients are gone before anything comes back.
+    # Two of three clients are closed before anything comes back.
     ("WSASend:/100:10055", 60, r"\w+: .*(onnection|roken pipe)"),
-    # A worker is lost: it ends, by itself, with status 1.
+    # A worker fails: the server ends by itself, with status 1.
     ("GetQueuedCompletionStatus:500:6", 60,
      r"(the server ended, status 1|\w+: )"),
-    # It says that something was wrong, after the clients are done.
+    # The server reports an error after the clients are done.
     ("CloseHandle:/1:6", 1, "the server ended with status 0: .*CloseHandle"),
 ])
 def test_a_failure_is_noticed(faults, seconds, said):
-    """At once, or at the end."""
+    """The soak notices it at once, or at the end."""
     line = verdict(mixed(seconds, CHECKED, FAULTS=faults), 1)
     assert re.match(f"soak: FAILED: mixed: {said}", line), line
 
@@ -185,7 +185,7 @@ def test_other_parts_go_on_after_a_failure():
 
 
 def samples(values):
-    """As if they had been taken, one a second."""
+    """Makes samples of these values, one for each second."""
     made = soak.Samples(0)
     for name in made.rows:
         made.rows[name] = list(enumerate(values))
@@ -198,7 +198,7 @@ def test_what_is_flat():
     for values in ([5] * 100, noise, warm, [100 - i for i in range(100)], [3],
                    [3, 3]):
         assert samples(values).judge()[1] == [], values
-    # 2 threads, 64 handles, 1024 KB in the second half, and a little more
+    # 2 threads, 64 handles, 1024 KB in the second half, and a little more.
     for rise, wrong in ((2.2, 1), (64.2, 2), (1025, 3)):
         values = [i / 50 * rise for i in range(101)]
         assert len(samples(values).judge()[1]) == wrong
@@ -239,8 +239,8 @@ def test_no_server(tmp_path):
 
 
 def runs(program):
-    """Whether this executable is running. Windows does not remove one that
-    is; elsewhere its name is in the command line of Wine."""
+    """Whether this executable is running. Windows refuses to delete it then;
+    elsewhere its name is in Wine's command line."""
     if WINDOWS:
         try:
             program.unlink()
@@ -248,7 +248,7 @@ def runs(program):
             return True
         return False
     for line in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # the process has just ended
             if os.fsencode(program) in line.read_bytes():
                 return True
     return False

@@ -1,8 +1,8 @@
-"""The chapter's road, src/steps: two small servers that echo as the large one
-does, and what each of them can't do.
+"""src/steps: two small servers that echo as the large one does, and what each
+of them can't do.
 
-The tests of the echo and of hostile clients run on both steps; what is here
-is about the steps alone, or stands in for a test that is not for them.
+The tests of the echo and of hostile clients run on both steps too. The tests
+here are about the steps alone, or replace tests that are not for them.
 """
 
 import os
@@ -26,8 +26,8 @@ from test_listening import one_line, speaks
 STEP1 = "step1_completion_routine"
 STEP2 = "step2_iocp"
 
-# STATUS_CONTROL_C_EXIT. To a Windows program Wine 10 says so too; a parent on
-# Linux gets its low byte. Wine 8 ends the process with 0.
+# STATUS_CONTROL_C_EXIT. Wine 10 has it too, but a parent on Linux gets only
+# the low byte. Wine 8 ends the process with 0.
 CONTROL_C_EXIT = 0xC000013A
 ENDED_BY_CTRL_C = {CONTROL_C_EXIT} if WINDOWS else {CONTROL_C_EXIT & 0xFF, 0}
 
@@ -36,13 +36,13 @@ pytestmark = pytest.mark.servers(*STEPS)
 
 @pytest.fixture
 def program(server_kind):
-    """The path of either step."""
+    """The path of this step."""
     return server_kind.program
 
 
 @pytest.mark.parametrize("name", [STEP1, STEP2])
 def test_a_step_is_one_file(name):
-    """A student may copy it, and needs nothing else."""
+    """A student can copy it and needs nothing else."""
     text = (support.ROOT / "src/steps" / f"{name}.c").read_text("ascii")
     assert text.startswith(f"/*\n * {name}.c - ")
     assert re.findall(r"^#\s*include +([^<].*)$", text, re.MULTILINE) == []
@@ -52,8 +52,8 @@ def test_a_step_is_one_file(name):
 @pytest.mark.skipif(shutil.which("clang") is None, reason="no clang here")
 @pytest.mark.parametrize("name", [STEP1, STEP2])
 def test_a_step_is_cpp_too(name):
-    """Visual Studio's new source files are .cpp. (That {0} leaves no member
-    out only C knows.)"""
+    """Visual Studio names new source files .cpp. (Only C++ warns that {0}
+    leaves members out.)"""
     subprocess.run(
         ["clang", "--target=x86_64-w64-mingw32", "-x", "c++", "-std=c++11",
          "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion",
@@ -82,7 +82,8 @@ def test_events(server, program):
     ["0", "--verbose"], ["0", "--max-connections=1"], ["0", "-i", "1"]],
     ids=lambda arguments: ascii(" ".join(arguments))[:30])
 def test_port_and_nothing_else(program, arguments):
-    """No option of the large server is one here; and its wrong ports are."""
+    """A step takes no option of the large server, and refuses the same
+    ports."""
     line = one_line(run_server(*arguments, program=program), 2, program.stem)
     assert line == (f"{program.stem}: usage: {program.stem} PORT (0 to 65535)")
 
@@ -97,15 +98,15 @@ def test_port_is_taken(program, server):
 # ------------------------------ what they can do ----------------------------
 
 def test_resets(server):
-    """The chapter ignores what GetQueuedCompletionStatus returns."""
+    """The chapter ignores the result of GetQueuedCompletionStatus."""
     with server.connect() as bystander, closing_all() as clients:
         assert echo(bystander, b"before") == b"before"
         for _ in range(25):
             clients.append(server.connect(receive_buffer=4096))
         for client in clients[:5]:
             assert echo(client, b"hello") == b"hello"
-        # The five have a READ pending by the time the others are stuck, each
-        # with a WRITE.
+        # When the others are stuck in a WRITE, these five have a READ
+        # pending.
         offer(server, clients[5:])
         for client in clients:
             reset(client)
@@ -140,15 +141,15 @@ def test_all_kinds_at_once(server):
 
 @pytest.mark.skipif(WINDOWS, reason="reads Wine's trace of the calls")
 def test_backlog(program):
-    """SOMAXCONN_HINT(65535): SOMAXCONN is some 200 on Windows, and resets the
-    client that is one too many."""
+    """SOMAXCONN_HINT(65535): SOMAXCONN means some 200 on Windows, which resets
+    the clients beyond that."""
     server = Server(program=program, env={"WINEDEBUG": "+winsock"})
     server.kill()
     assert re.search(r"listen .*backlog -65535", "\n".join(server.errors))
 
 
 def test_as_many_workers_as_cpus(server, program):
-    # GetSystemInfo, as in the chapter: 64 at most, those of one group.
+    # GetSystemInfo, as in the chapter, counts one group: at most 64.
     expected = {STEP1: None, STEP2: str(min(os.cpu_count(), 64))}
     assert server.ready.get("workers") == expected[program.stem]
 
@@ -162,9 +163,9 @@ def test_ipv4_alone(server):
 
 
 def test_silent_clients(server, program):
-    """Step 1 accepts one and sleeps 100 ms, if there is nothing else to do.
-    Step 2 waits for nothing but clients: three hundred of them would take
-    longer than IO_TIMEOUT."""
+    """Step 1 accepts one client, then sleeps 100 ms if it has nothing to do:
+    three hundred clients would take longer than IO_TIMEOUT. Step 2 waits for
+    nothing but clients."""
     with closing_all() as clients:
         for _ in range(50 if program.stem == STEP1 else 300):
             clients.append(server.connect())
@@ -179,8 +180,8 @@ def test_silent_clients(server, program):
 
 
 def test_a_stream_without_a_pause(server, program):
-    """Under Wine SleepEx calls routines until none is left: as long as one
-    client keeps step 1 busy, it accepts no other. On Windows unknown."""
+    """Under Wine SleepEx calls routines until none is left, so step 1 accepts
+    nobody while one client keeps it busy. On Windows this is not known."""
     enough = threading.Event()
 
     def stream():
@@ -209,7 +210,7 @@ def test_a_stream_without_a_pause(server, program):
     try:
         assert started.wait(IO_TIMEOUT)
         if program.stem == STEP1 and not WINDOWS:
-            # On a busy machine the stream has a pause now and then after all.
+            # On a busy machine the stream may pause now and then.
             assert any(held_up(2) for _ in range(5))
         else:
             assert not held_up(IO_TIMEOUT)
@@ -221,7 +222,8 @@ def test_a_stream_without_a_pause(server, program):
 
 
 def test_ctrl_c_loses_bytes(program):
-    """There is no stop: Windows ends it, whatever it has still to echo."""
+    """A step does not stop in order: Windows ends it, and bytes that it has
+    still to echo are lost."""
     server = Server(program=program)
     with server.connect(receive_buffer=4096) as client:
         (taken,) = offer(server, [client])
@@ -233,7 +235,7 @@ def test_ctrl_c_loses_bytes(program):
             while part := client.recv(1 << 20):
                 received += len(part)
         except ConnectionError:
-            pass  # the reset of a process that is gone
+            pass  # the process has ended, which resets the connection
     assert received < taken
     assert server.matching("^(stopping|worker|stopped|close|failed) ") == []
     assert server.errors == []

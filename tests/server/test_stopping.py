@@ -1,7 +1,7 @@
 """Ctrl+C, whatever the server is doing: in order, in time, nothing lost.
 
-Every stop has to end with status 0, `live=0` in the last line and totals that
-add up: Server.stop sees to it.
+Server.stop checks each stop: status 0, `live=0` in the last line, and totals
+that add up.
 """
 
 import contextlib
@@ -35,8 +35,8 @@ def test_idle(start_server):
 
 @takes_long
 def test_idle_connections_do_not_hold_the_stop(start_server):
-    """Nothing is to be drained: the drain time is not waited for, even for
-    clients that don't answer an end of file."""
+    """With nothing to drain, the stop does not wait for the drain time, even
+    if clients don't answer its end of file."""
     server = start_server("--drain-timeout", 60)
     with closing_all() as clients:
         for _ in range(100):
@@ -68,12 +68,12 @@ ECHOES = 40
 
 
 @takes_long
-@pytest.mark.alone  # clients that get no time for a second are silent
+@pytest.mark.alone  # a client without CPU time for a second counts as silent
 @pytest.mark.parametrize("clients", [1, 8])
 def test_streams_get_back_what_was_received(start_server, clients):
-    """What the server has received it still echoes, and no reset on close
-    overtakes it: the clients get every byte that the server counted."""
-    # A busy machine takes its time to read what is on its way.
+    """The server still echoes what it received, and no reset overtakes that:
+    the clients get every byte that the server counted."""
+    # On a busy machine clients take a while to read everything.
     server = start_server("--workers", 4, "--drain-timeout", 50)
     data = bytes(range(256)) * 256
     got = []
@@ -98,7 +98,7 @@ def test_streams_get_back_what_was_received(start_server, clients):
         assert not sender.is_alive()
     with together([stream] * clients):
         with connect(server.host, server.port) as probe:
-            # Full streams: by the time of some echoes they are.
+            # After some echoes the streams are full.
             for _ in range(ECHOES):
                 assert echo(probe, b"x") == b"x"
         totals = server.stop(START_TIMEOUT)
@@ -121,8 +121,8 @@ def test_a_slow_reader_gets_the_rest_while_draining(start_server):
 
 
 def test_a_client_that_sends_on_gets_its_echo(start_server):
-    """Bytes that arrive after the server has closed are answered with a reset,
-    which would overtake the echo still under way to a slow reader."""
+    """If the server closed too early, it would answer late bytes with a reset,
+    which would overtake the echo on its way to a slow reader."""
     server = start_server("--drain-timeout", 60)
     enough, sent = threading.Event(), threading.Semaphore(0)
     with server.connect(receive_buffer=4096) as client:
@@ -149,8 +149,8 @@ def test_a_client_that_sends_on_gets_its_echo(start_server):
 
 @takes_long
 def test_clients_that_never_stop_sending(start_server):
-    """Their bytes are thrown away once the server stops; but where they never
-    run out, no READ ever waits for the sweep to cancel it."""
+    """Once it stops, the server discards their bytes. As these never run out,
+    no READ ever waits for the sweep to cancel it."""
     server = start_server("--drain-timeout", 1)
 
     def flood(again):
@@ -176,7 +176,7 @@ def test_many_clients_that_never_read(start_server):
         offer(server, clients)
         started = time.monotonic()
         totals = server.stop()
-        # They had the time to read; Windows' clock has steps of 16 ms.
+        # They had the drain time; Windows' clock has steps of 16 ms.
         assert time.monotonic() - started >= 0.9
     assert totals["sent"] < totals["received"]
     assert totals["failed"] == 0  # the server ended them, not a failure
@@ -214,7 +214,7 @@ def test_ctrl_c_over_and_over(start_server):
 
 
 def test_ctrl_c_again_ends_what_hangs():
-    """Nobody reads what the server prints: its threads wait in the pipe."""
+    """Nobody reads what the server prints, so its threads wait to write."""
     process = start_process(
         launch.command(PROGRAM, 0, "-v"), env=launch.environment(), **TEXT,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -290,7 +290,7 @@ def test_with_half_closed_and_reset_clients(start_server):
 @takes_long
 @pytest.mark.parametrize("round", range(10))
 def test_again_and_again_under_load(start_server, round):
-    """Stops at any moment of many connections' READ and WRITE."""
+    """Stops in the middle of many connections' READs and WRITEs."""
     server = start_server("--workers", 1 + round % 4)
 
     def ping_pong(again):

@@ -1,7 +1,7 @@
-"""--trace, and what it is for: --work and --post.
+"""--trace, and the options made for it: --work and --post.
 
-Trace.check goes through a whole file: each test makes the server do something
-else, stops it and has the file checked against what the server printed.
+Each test makes the server do something, stops it, and lets Trace.check compare
+the whole file with what the server printed.
 """
 
 import collections
@@ -21,7 +21,7 @@ from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, STOP_REASON, WINDOWS,
                      wait_until, windows_path)
 
 OPERATIONS = {"READ", "WRITE", "failed READ", "failed WRITE"}
-LIFE = {  # instants: the names of their arguments
+LIFE = {  # the instants, and the names of their arguments
     "accept": ["conn", "peer"],
     "close": ["conn", "reason", "received", "sent"],
     "stop": ["reason"],
@@ -34,7 +34,7 @@ LIFE = {  # instants: the names of their arguments
 
 
 def parse(text):
-    """The events, their times as whole nanoseconds."""
+    """Returns the events; their times are whole nanoseconds."""
     events = json.loads(text, parse_float=decimal.Decimal)
     for event in events:
         if "ts" in event:
@@ -45,8 +45,8 @@ def parse(text):
 
 
 def repair(text):
-    """What readers do with the file of a server that was killed: drop the
-    last line if it is cut; close the bracket."""
+    """Does what readers do with the file of a killed server: drops the last
+    line if it is cut, and closes the bracket."""
     *lines, last = text.split("\n")
     try:
         json.loads(last)
@@ -57,18 +57,18 @@ def repair(text):
 
 
 class Trace:
-    """A trace file, and what has to be true of each."""
+    """A trace file, and the checks that every one must pass."""
 
     def __init__(self, text):
         assert text.startswith("[\n{") and text.isascii()
-        # An event a line, with a comma but after the last.
+        # Each line is an event, with a comma after all but the last.
         lines = text.split("\n")
         assert text.endswith("}\n]\n") and lines[-2:] == ["]", ""]
         assert all(re.fullmatch(r"\{.*\},", x) for x in lines[1:-3])
         written = parse(text)
         assert len(written) == len(lines) - 3
         assert all(x["pid"] == 1 for x in written)
-        # Sorted by time; of equals the first written comes first.
+        # Sort by time; events of the same time keep their order.
         self.events = sorted(written, key=lambda x: x.get("ts", 0))
         self.read_metadata(written)
         self.check_order(written)
@@ -96,9 +96,8 @@ class Trace:
         assert order[1 + self.workers:] in ([], ["sweep"])
 
     def check_order(self, written):
-        """What one thread does, and what happens to one connection, is written
-        in that order: sorting (with equals in the order of the file) can't
-        spoil it."""
+        """The events of a thread, and those of a connection, are written in
+        the order of time, so sorting them changes nothing."""
         last = {}
         for event in written:
             if event["ph"] in "BEbe":
@@ -107,7 +106,8 @@ class Trace:
                 last[key] = event["ts"]
 
     def read_slices(self):
-        """What begins on a thread ends there, the inner before the outer."""
+        """A slice ends on the thread where it began, the inner before the
+        outer."""
         self.slices, open_ones = [], collections.defaultdict(list)
         for event in self.events:
             stack = open_ones[event.get("tid")]
@@ -124,13 +124,13 @@ class Trace:
         return self.lanes[event["tid"]]
 
     def select(self, phase, category=None, *names):
-        """Events of that kind, in order of time."""
+        """Returns the events of that kind, in order of time."""
         return [x for x in self.events if x["ph"] == phase
                 and category in (None, x.get("cat"))
                 and (not names or x["name"] in names)]
 
     def packets(self, *names):
-        """The packets that workers have taken, in order of time."""
+        """Returns the packets that workers took, in order of time."""
         return [x for x in self.slices if x["cat"] == "packet"
                 and (not names or x["name"] in names)]
 
@@ -138,11 +138,11 @@ class Trace:
         return [x for x in self.slices if x["cat"] == "work"]
 
     def life(self, name):
-        """The instants of that name."""
+        """Returns the instants of that name."""
         return self.select("i", "life", name)
 
     def most_live(self):
-        """The most connections there were at once."""
+        """Returns the most connections that were live at once."""
         ups = [1 if x["name"] == "accept" else -1
                for x in self.select("i", "life", "accept", "close")]
         live = list(itertools.accumulate(ups))
@@ -152,7 +152,8 @@ class Trace:
     # ------------------------------- all of it -----------------------------
 
     def check(self, server):
-        """It is complete, and agrees with what the server printed."""
+        """Checks that it is complete and agrees with what the server
+        printed."""
         self.totals = server.check_end()
         assert self.workers == int(server.ready["workers"])
         assert self.info["concurrency"] == int(server.ready["concurrency"])
@@ -199,7 +200,7 @@ class Trace:
                 assert args == LIFE[name]
 
     def check_packets(self, server):
-        """One for each that the workers count, and then the sentinel."""
+        """Each worker has the packets that it counted, then its sentinel."""
         printed = {"worker " + fields(x)["id"]: int(fields(x)["completions"])
                    for x in server.matching("^worker ")}
         of_worker = collections.defaultdict(list)
@@ -215,8 +216,8 @@ class Trace:
                        and work["end"] <= x["end"] for x in reads)
 
     def check_connections(self):
-        """Main accepts it; then the kernel and a thread have it in turn. Who
-        posts, or closes it, is the one who had its last packet."""
+        """Main accepts a connection; then the kernel and a thread own it in
+        turn. The thread that took its last packet posts or closes it."""
         accepts, closes = self.life("accept"), self.life("close")
         assert [x["args"]["conn"] for x in accepts] == [
             i + 1 for i in range(self.totals["connections"])]
@@ -243,7 +244,8 @@ class Trace:
             assert begin["name"] == end["name"]
             assert begin["tid"] == before["tid"]
         assert close["tid"] == (ends[-1] if ends else accept)["tid"]
-        # READ -> WRITE of as much -> READ, or the rest after a short WRITE.
+        # READ -> WRITE of the same bytes -> READ. After a short WRITE, another
+        # one sends the rest.
         received = sent = 0
         for begin, end, following in itertools.zip_longest(begins, ends,
                                                            begins[1:]):
@@ -264,9 +266,9 @@ class Trace:
         assert sent == close["args"]["sent"]
 
     def check_posts(self, server):
-        """A packet is the end of an operation. An operation that ends without
-        is one whose post failed at once. What a worker posts or closes, it
-        does while it has that connection's packet."""
+        """Each packet ends an operation. An operation without a packet failed
+        as it was posted. A worker posts or closes only while it has that
+        connection's packet."""
         def key(event):
             return tuple(event["args"].items()), event["tid"], event["ts"]
         packets = [x for x in self.packets() if x["name"] in OPERATIONS]
@@ -287,7 +289,7 @@ class Trace:
                 x["ts"] <= event["ts"] <= x["end"] for x in mine)
 
     def check_stop(self, server):
-        """Stop, listener closed, everything closed, and then the sentinels."""
+        """The order is: stop, listener closed, all closed, sentinels."""
         (stop,), (closed,) = self.life("stop"), self.life("listener closed")
         (over,), posts = self.life("drain over"), self.life("sentinel posted")
         assert fields(server.matching("^stopping ")[0])["reason"] == (
@@ -317,9 +319,9 @@ def traced(tmp_path, start_server):
 
 
 def ping_pong(server, size=64):
-    """A behaviour for Load."""
+    """Returns a behaviour for Load."""
     def behaviour(again):
-        # In time for Load: what a killed server leaves may never answer.
+        # Before Load gives up: a killed server may never answer.
         with connect(server.host, server.port, timeout=5) as client:
             while again():
                 if echo(client, b"p" * size) != b"p" * size:
@@ -372,7 +374,7 @@ def test_a_file_that_is_there_is_replaced(traced):
 
 
 def test_long_streams_of_many_clients(traced):
-    """Many buffers full, several threads at once, READs of every length."""
+    """Full buffers, several threads at once, READs of every length."""
     server = traced("--workers", 4)
     data = bytes(range(256)) * 1000
     for _ in range(3):
@@ -387,7 +389,7 @@ def test_long_streams_of_many_clients(traced):
 
 
 def test_resets(traced):
-    """READs that fail, and WRITEs, most of them when they are posted."""
+    """READs fail, and WRITEs, most of those when they are posted."""
     server = traced("-v", "--workers", 2, "--work", 30)
     for number in range(1, 13):
         client = server.connect()
@@ -451,7 +453,7 @@ def test_stop_at_the_connection_limit(traced):
 
 
 def test_places_are_given_out_again(traced):
-    """A place is free when its connection's close is in the trace."""
+    """A place is free once its connection's close is in the trace."""
     server = traced("--max-connections", 2, "--workers", 3)
     load = Load(server, 6, lambda again: again() and server.check_serves())
     server.stop()
@@ -486,7 +488,7 @@ def test_a_thousand_workers(traced):
 # ------------------------- what can happen to a file -----------------------
 
 def test_the_file_is_written_while_nothing_happens(traced):
-    """Not only when the next event comes."""
+    """The server does not wait for the next event."""
     server = traced("--workers", 1)
     server.check_serves()
 
@@ -513,14 +515,14 @@ def test_a_killed_server_leaves_whole_lines(traced):
         text = traced.path.read_text(encoding="ascii")
         events = parse(repair(text))
         assert {"M", "B", "E", "b", "e", "i"} == {x["ph"] for x in events}
-        # The system may cut a write in half that the kill interrupts.
+        # The kill may cut a write in half.
         whole += text.endswith("}")
     assert whole >= 1
 
 
 def check_goes_on(server, name, said):
-    """The trace has ended, with one line that names the file; the server has
-    not, and stops as usual."""
+    """Checks that the trace ended with one line that names the file, and that
+    the server went on and stops as usual."""
     assert wait_until(lambda: server.errors)
     for _ in range(3):
         server.check_serves()
@@ -556,7 +558,7 @@ def test_a_device(start_server):
 def test_a_pipe_that_nobody_reads(traced, opened):
     """Neither clients nor the stop wait until somebody does."""
     os.mkfifo(traced.path)
-    # To read and write: Linux opens it without waiting for the other side.
+    # Opened to read and write: then Linux does not wait for the other side.
     end = os.open(traced.path, os.O_RDWR) if opened else None
     try:
         server = traced()
@@ -571,7 +573,7 @@ def test_a_pipe_that_nobody_reads(traced, opened):
 
 @pytest.mark.skipif(WINDOWS, reason="no limit to the size of a file")
 def test_a_disk_that_gets_full(traced, tmp_path):
-    """The write before the one that fails is short: a line may be cut."""
+    """The last write that succeeds may be short and cut a line."""
     # Half a megabyte, in blocks of 512 bytes.
     wine = tmp_path / "bin" / "wine"
     wine.parent.mkdir()
@@ -611,7 +613,7 @@ def test_work(traced, value, kind):
     trace = traced.read().check(server)
     assert trace.info["work"] == 40
     assert trace.info["spins"] == (kind == "spin")
-    # An end of file is no work: one for each message.
+    # One for each message, as an end of file is no work.
     works = trace.works()
     assert [x["name"] for x in works] == [f"work {kind}"] * 4
     assert all(x["end"] - x["ts"] >= 24_000_000 for x in works)
@@ -629,8 +631,8 @@ def test_no_work(traced):
 
 @pytest.mark.parametrize("kind", ["sleep", "spin"])
 def test_work_does_not_hold_the_stop(traced, kind):
-    """Neither what is being worked at nor what waits for a worker; and what
-    was received is echoed."""
+    """The stop waits neither for work in progress nor for packets that wait
+    for a worker, and the server echoes what it received."""
     server = traced("--workers", 2, "--work", f"60000:{kind}")
     with closing_all() as clients:
         for _ in range(6):
@@ -672,7 +674,7 @@ def test_nothing_is_posted_by_default(start_server):
 
 
 def test_posted_packets_do_not_end_a_worker(start_server):
-    """More of them than workers: a sentinel's key is not theirs."""
+    """More posted packets than workers: their key is not a sentinel's."""
     server = start_server("-v", "--workers", 1, "--post", 1000)
     server.wait_for("^posted ", count=1000)
     server.check_serves()

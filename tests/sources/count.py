@@ -1,25 +1,25 @@
 #!/usr/bin/env python3
-"""How large the server's source is, and whether each limit still holds.
+"""Counts how large the server's source is, and checks each limit.
 
 usage: count.py [DIRECTORY]
 
-Counts src/*.c and src/*.h of the project, or of DIRECTORY, without src/steps;
-and README.md. Prints each figure with its limit, and below what is over. Exit
-status: 0 all is within, 1 something is over, 2 it could not be counted.
+Counts src/*.c and src/*.h, without src/steps, and README.md of the project or
+of DIRECTORY. Prints each figure with its limit, then what exceeds one. Exit
+status: 0 within all limits, 1 over one, 2 could not count.
 
-A line of code has more on it than blanks and comment. A function's lines are
-those from the first of its head to its closing brace.
+A line of code has more on it than blanks and comment. A function's lines go
+from the first line of its head to its closing brace.
 
-A variable that changes is one that the compiler put where the program may
-write, by nm: neither a typedef nor a macro hides one, a static inside a
-function counts like any other, and const is what the compiler takes for it.
-The objects are made here, as those of a build may be old, and without
-optimization, which leaves out what it can do without.
+A variable that changes is one that the compiler put in writable memory, as nm
+shows: no typedef or macro hides one, a static inside a function counts too,
+and the compiler decides what is const. count.py compiles the objects itself,
+because those of a build may be old, and without optimization, which removes
+variables.
 
 A room is X.c with X.h. It stands on the rooms whose headers it includes and
-on those it calls (again by nm, as a declaration of one's own needs no header),
-and its floor is the one above the highest of them. Rooms that stand on each
-other are in a circle, and have no floor.
+on those it calls (by nm again, because a call can do without the header). Its
+floor is one above the highest of them. Rooms that stand on each other form a
+circle and have no floor.
 """
 
 import pathlib
@@ -33,7 +33,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPILER = ["x86_64-w64-mingw32-gcc", "-std=c11", "-O0", "-c"]
 NM = "x86_64-w64-mingw32-nm"
 TIMEOUT = 60  # seconds
-SHOWN = 20    # culprits of each limit
+SHOWN = 20    # culprits shown for each limit
 
 NOT_CORE = re.compile(r"(trace|work|options|log|version)(_\w+)?$")
 TRACE = re.compile(r"trace(_\w+)?$")
@@ -68,7 +68,7 @@ class CannotCount(Exception):
 
 
 def blank(match):
-    """Spaces in place of the text, on the same lines."""
+    """Replaces the text by spaces and keeps its line ends."""
     return re.sub(r"[^\n]", " ", match[0])
 
 
@@ -83,7 +83,7 @@ def lines_of_code(text):
 
 
 def name_of(head):
-    """Of the function with this head, or None: it is something else."""
+    """Returns the name of the function with this head; None if it is none."""
     head, open_ones = head.rstrip(), 0
     if not head.endswith(")"):
         return None
@@ -96,7 +96,7 @@ def name_of(head):
 
 
 def functions(text):
-    """(name, lines) of each function in a source."""
+    """Returns (name, lines) of each function in a source."""
     text = DIRECTIVE.sub(blank, COMMENT_OR_LITERAL.sub(blank, text))
     found, depth, head, body = [], 0, None, None
     for match in re.finditer(r"[{};]|[^\s{};]+", text):
@@ -122,7 +122,8 @@ def functions(text):
 
 
 def columns(line):
-    """On a screen: a Korean letter takes two."""
+    """Returns the line's width on a screen, where a Korean letter takes two
+    columns."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1
                for letter in line)
 
@@ -131,7 +132,7 @@ def columns(line):
 
 
 def run(line):
-    """Returns what it printed."""
+    """Runs a command. Returns what it printed."""
     try:
         done = subprocess.run(line, stdin=subprocess.DEVNULL,
                               capture_output=True, encoding="utf-8",
@@ -145,7 +146,7 @@ def run(line):
 
 
 def symbols(source):
-    """(letter, name) of each symbol in a source's object: see man nm."""
+    """Compiles a source. Returns (letter, name) of each symbol: see man nm."""
     with tempfile.TemporaryDirectory() as directory:
         target = pathlib.Path(directory) / "object.o"
         run([*COMPILER, "-o", str(target), str(source)])
@@ -153,8 +154,8 @@ def symbols(source):
 
 
 def floors_of(below):
-    """Rooms by floors, from the lowest, and those in a circle. `below` has
-    for each room those that it stands on."""
+    """Returns the rooms by floors, from the lowest, and those in a circle.
+    `below` maps each room to those it stands on."""
     floors = []
     while True:
         floor = {room for room in below if not below[room]}
@@ -163,7 +164,7 @@ def floors_of(below):
         floors.append(sorted(floor))
         below = {room: below[room] - floor for room in below
                  if room not in floor}
-    while True:  # what stands on a circle is not in it
+    while True:  # rooms that only stand on a circle are not in it
         top = set(below).difference(*below.values())
         if not top:
             return floors, sorted(below)
@@ -174,7 +175,7 @@ def floors_of(below):
 
 
 class Count:
-    """All figures of one directory, and what to look at where one is over."""
+    """All figures of a directory, and the culprits if one is over."""
 
     def __init__(self, root):
         paths = sorted((root / "src").glob("*.[ch]"))
@@ -260,7 +261,7 @@ class Count:
             for number, line in enumerate(lines, 1) if columns(line) > limit])
 
     def show(self):
-        """Prints all. Returns whether all is within its limit."""
+        """Prints the figures. Returns whether all are within their limits."""
         over = [name for name in LIMITS if self.figures[name] > LIMITS[name]]
         for name, limit in LIMITS.items():
             print(f"{name:30} {self.figures[name]:6,} of {limit:6,}"

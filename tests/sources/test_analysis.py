@@ -1,6 +1,6 @@
-"""`make analyze` finds what it is for: one mistake for each of its tools.
+"""Each tool of `make analyze` finds a mistake made on purpose.
 
-In a copy with two small sources, as the tools take half a minute for all.
+They run on a copy with two small sources, as all sources take half a minute.
 """
 
 import re
@@ -43,7 +43,7 @@ print(sys.argv)
 """
 
 PLANTED = {
-    # the tool, what is changed into what, what it says
+    # the tool, the old text, the new text, what the tool says
     "format": ("while (i < 16)", "while( i<16 )", "+    while (i < 16)"),
     "cppcheck": ("return 1;", "{ i = 2; return 1; }", "[unreadVariable]"),
     "gcc": ("    i = block[0];\n    free(block);\n",
@@ -58,8 +58,8 @@ PLANTED = {
 
 @pytest.fixture
 def analyze(tmp_path):
-    """analyze(change, tools): status and output, with `change` made to each
-    of the sources."""
+    """analyze(change, tools): applies `change` to each source and returns
+    status and output."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts",
                     ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Makefile", ".clang-format", ".clang-tidy", ".flake8"):

@@ -1,4 +1,4 @@
-"""The workflow can't be run here; but what it calls has to be there."""
+"""The workflow can't run here, but whatever it calls must exist."""
 
 import re
 
@@ -17,13 +17,13 @@ def jobs():
 
 
 def targets(makefile):
-    """Names to the left of a colon."""
+    """Returns the names to the left of a colon."""
     text = (ROOT / makefile).read_text(encoding="ascii")
     return set(re.findall(r"^([\w-]+):", text, re.MULTILINE))
 
 
 def commands(jobs):
-    """All that is run, in one text."""
+    """Returns all commands of the jobs in one text."""
     return "\n".join(step["run"] for job in jobs.values()
                      for step in job["steps"] if "run" in step)
 
@@ -56,7 +56,7 @@ def test_every_job_ends_and_may_only_read(jobs):
 
 
 def test_what_is_run_before_a_change_goes_in(jobs):
-    """Is part of the workflow: no job waits for another."""
+    """It is part of the workflow, and no job waits for another."""
     script = (ROOT / ".ci" / "run").read_text(encoding="ascii")
     made = re.findall(r"^(?:\S+=\S+ )?make .+$", script, re.MULTILINE)
     assert made == ["make clean", "make analyze", "make test-all",
@@ -67,7 +67,7 @@ def test_what_is_run_before_a_change_goes_in(jobs):
 
 
 def test_actions_are_pinned():
-    """A tag can be moved to other code, a commit can't."""
+    """They name commits, because a tag can be moved to other code."""
     used = re.findall(r"uses: *(.*)$", TEXT, re.MULTILINE)
     assert used
     for each in used:

@@ -1,4 +1,4 @@
-"""count.py: a project at every limit passes, and one step further fails."""
+"""count.py: a project at every limit passes; one step beyond a limit fails."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ FUNCTION = ("int main(void)\n{\n    static int calls;\n" + "\n" * 34
 
 
 def lines(name, number):
-    """So many lines of code, none of which makes anything."""
+    """Returns `number` lines of code, which add nothing else to count."""
     return "".join(f"extern int {name}{i};  // {i}\n" for i in range(number))
 
 
@@ -34,7 +34,7 @@ def write(tree, files):
 
 @pytest.fixture
 def tree(tmp_path):
-    """A project that is at each limit and within it."""
+    """A project that is exactly at each limit."""
     write(tmp_path, {
         # Seven floors: worker.c, then six.h to one.h.
         "src/worker.c": COMMENT + '#include "six.h"\n' + FUNCTION + "".join(
@@ -53,7 +53,7 @@ def tree(tmp_path):
 
 
 def run(tree):
-    """Its status, figures, what is over, and the rest of what it says."""
+    """Returns its status, the figures, what is over, and its other lines."""
     done = subprocess.run(
         [sys.executable, count.__file__, str(tree)], stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, **TEXT)
@@ -76,7 +76,7 @@ CORE, ALL, WORKER, TRACE, LONGEST, VARIABLES, CIRCLE, FLOORS, README, WIDE = (
     count.LIMITS)
 
 ONE_MORE = {
-    # the file, what is changed into what, what is over, what is said of it
+    # the file, the old text, the new text, what is over, what is said of it
     "core": ("src/one.h", "extern int one0;", "extern\nint one0;",
              {CORE, ALL}, "one.h 1041"),
     "all": ("src/work.c", "extern int s0;", "extern\nint s0;", {ALL},
@@ -112,7 +112,7 @@ def test_one_more_is_too_much(tree, mistake):
 
 
 VARIABLE = {
-    # what is declared: whether it is one that changes
+    # a declaration: whether it makes a variable that changes
     "static int {};": True,
     "int {} = 1;": True,
     "static const char *{}[] = {{\"a\"}};": True,
@@ -140,7 +140,7 @@ def test_what_a_variable_is(tmp_path, declaration):
 
 @needs_compiler
 def test_a_call_without_a_header(tmp_path):
-    """Nobody includes anything upwards, and yet."""
+    """No file includes a header upwards, but one calls upwards."""
     write(tmp_path, {
         "src/low.h": "void low(void);\n",
         "src/low.c": "void low(void);\nvoid high(void);\n"

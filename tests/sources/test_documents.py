@@ -1,5 +1,5 @@
-"""The guides: links lead somewhere, what they name is there, and they are
-written in plain words."""
+"""The guides: their links lead somewhere, what they name exists, and their
+words are plain."""
 
 import os
 import pathlib
@@ -12,14 +12,14 @@ import pytest
 import demo
 from support import ROOT, run_server
 
-NOT_OURS = {"build", "__pycache__"}  # and whatever begins with a dot
-SHOWN = {".ci", ".github"}           # but for these
+NOT_OURS = {"build", "__pycache__"}  # and names that begin with a dot,
+SHOWN = {".ci", ".github"}           # except these
 
 
 # ------------------------------ what there is -------------------------------
 
 def files(root):
-    """Every file and folder below `root`, as seen from there."""
+    """Returns every file and folder below `root`, relative to it."""
     found = set()
     for folder, folders, names in os.walk(root):
         here = pathlib.Path(folder).relative_to(root)
@@ -43,14 +43,14 @@ SPAN = re.compile(r"`([^`]+)`")
 
 
 def prose(text):
-    """All but code."""
+    """Returns the text without code."""
     for code in FENCED, INDENTED, SPAN:
         text = code.sub(" ", text)
     return text
 
 
 def code(text):
-    """The pieces of code: each line of a block, each span."""
+    """Returns the pieces of code: each line of a block, each span."""
     blocks = FENCED.findall(text) + INDENTED.findall(FENCED.sub("", text))
     return ([line for block in blocks for line in block.split("\n")]
             + SPAN.findall(INDENTED.sub("", FENCED.sub("", text))))
@@ -59,20 +59,20 @@ def code(text):
 # ---------------------------------- links -----------------------------------
 
 def links(text):
-    """What [a link](so written) or ![a picture](like this) leads to."""
+    """Returns where [links](like this) and ![pictures](like this) lead."""
     return re.findall(r"\]\(([^)\s]+)\)|^\[[^]]+\]: (\S+)", prose(text),
                       re.MULTILINE)
 
 
 def anchors(text):
-    """What a heading can be reached by: GitHub's rule."""
+    """Returns the anchors of the headings, by GitHub's rule."""
     found = set()
     for heading in re.findall(r"^#+ (.+)$", FENCED.sub("", text),
                               re.MULTILINE):
         words = re.sub(r"[^\w -]", "", heading.strip().lower())
         name = base = words.replace(" ", "-")
         number = 0
-        while name in found:  # the second of one name
+        while name in found:  # another heading has the same name
             number += 1
             name = f"{base}-{number}"
         found.add(name)
@@ -80,7 +80,7 @@ def anchors(text):
 
 
 def broken_links(root):
-    """All relative links that lead nowhere."""
+    """Returns the relative links that lead nowhere."""
     there, broken = files(root), []
     for document in documents(root):
         text = read(root, document)
@@ -129,7 +129,7 @@ def test_broken_links_are_found(tmp_path, link, good):
 # ---------------------------------- names -----------------------------------
 
 def sources():
-    """The text of all that is compiled or run, but for this file."""
+    """Returns the text of all sources and scripts except this file."""
     return "\n".join(
         read(ROOT, name) for name in files(ROOT)
         if re.search(r"^(src|scripts|tests)/.*\.(c|h|py)$", name)
@@ -142,7 +142,7 @@ def targets(makefile):
     return set(" ".join(lines).split())
 
 
-# What of a piece of code is a name.
+# The names in a piece of code.
 FILE = re.compile(r"[\w./\\-]+\.(?:c|h|py|cmd|sh|yml)\b")
 OPTION = re.compile(r"(?<!\S)--([a-z][\w-]*)")
 IDENTIFIER = re.compile(r"^[a-z]\w*_\w+$")
@@ -152,7 +152,7 @@ LESSON = re.compile(r"(?:LESSON=|demo )([a-z]\w*)$")
 
 
 def unknown_names(text, source):
-    """What a document's code names, and is not there."""
+    """Returns the names in a document's code that do not exist."""
     there = files(ROOT)
     known = {
         FILE: lambda name: any(f"/{path}".endswith(
@@ -197,11 +197,11 @@ def test_options_are_those_of_the_server():
 
 # ---------------------------------- words -----------------------------------
 
-# Of another century, or of another language.
+# Words that are old-fashioned or read as translated.
 STIFF = re.compile(r"\b(shall|anew|so many|so long(?! as)|is told of|for who|"
                    r"as it was meant|nobody will ever)\b")
 
-# Korean ends a sentence politely, in tables too, and says one word for one
+# Korean sentences have polite endings, in tables too, and use one word for one
 # thing: the chapter's.
 PLAIN_ENDING = re.compile(r"[\uac00-\ud7a3]*(?!니)[\uac00-\ud7a3]다"
                           r"(?=[.)]?\s*(?:\||$)|\. )", re.MULTILINE)

@@ -24,7 +24,7 @@ SYSTEM = {"kernel32.dll", "ws2_32.dll", "mswsock.dll"}
 RUNTIME = ("msvcrt.dll", "ucrtbase.dll", "vcruntime140.dll",
            "api-ms-win-crt-")
 
-# cl warns of these (C4996), and NMakefile makes an error of a warning; the
+# cl warns about these (C4996), and NMakefile turns warnings into errors. The
 # other compilers say nothing.
 C4996 = {"asctime", "ctime", "fopen", "freopen", "fscanf", "getenv", "gmtime",
          "localtime", "mbstowcs", "scanf", "setbuf", "sprintf", "sscanf",
@@ -32,12 +32,12 @@ C4996 = {"asctime", "ctime", "fopen", "freopen", "fscanf", "getenv", "gmtime",
          "tmpfile", "tmpnam", "vsprintf", "wcstombs", "_open", "strdup",
          "stricmp", "open", "read", "write", "close", "fileno", "isatty"}
 
-# On Windows only what is to be tested was built; elsewhere all of them.
+# On Windows only the build under test is there, elsewhere all of them.
 BUILDS = [(support.PROGRAM, None)] if support.WINDOWS else [
     (BUILD / "iocp_echo_server.exe", X64),
     (BUILD / "i686" / "iocp_echo_server.exe", X86),
     (BUILD / "msvc" / "iocp_echo_server.exe", X64)]
-# With Microsoft's SDK and rc, where that was built: make sdk.
+# Built with Microsoft's SDK and rc, if it was: make sdk.
 SDK_BUILD = BUILD / "msvc-sdk" / "iocp_echo_server.exe"
 MT = list(BUILD.glob("sdk/*/*/c/bin/*/x64/mt.exe"))
 BUILDS += [(path, X64) for path in [SDK_BUILD] if path.exists()]
@@ -74,23 +74,23 @@ class Executable:
                 for i in range(sections))]
 
     def read(self, form, offset):
-        """Numbers, at an offset in the file."""
+        """Returns the numbers at an offset in the file."""
         return struct.unpack_from(form, self.data, offset)
 
     def offset(self, address):
-        """Where in the file that is what will be at an address."""
+        """Returns the offset in the file of what will be at an address."""
         for start, size, offset in self.sections:
             if start <= address < start + size:
                 return address - start + offset
         raise AssertionError(f"no section has the address {address:#x}")
 
     def text(self, address):
-        """The name at an address."""
+        """Returns the name at an address."""
         start = self.offset(address)
         return self.data[start:self.data.index(b"\0", start)].decode("ascii")
 
     def imports(self):
-        """DLL -> names of the functions it is to have."""
+        """Returns DLL -> names of the functions imported from it."""
         result = {}
         descriptor = self.offset(self.directories[IMPORTS][0])
         while True:
@@ -102,7 +102,8 @@ class Executable:
             descriptor += 20
 
     def functions(self, table):
-        """The names of one DLL's table; those by number have none."""
+        """Returns the names in one DLL's table; imports by number have
+        none."""
         form, size = ("<Q", 8) if self.wide else ("<I", 4)
         place = self.offset(table)
         while True:
@@ -114,7 +115,8 @@ class Executable:
             place += size
 
     def resources(self):
-        """(type, name, language) -> bytes, for those with numbers as names."""
+        """Returns (type, name, language) -> bytes for resources whose names
+        are numbers."""
         root = self.offset(self.directories[RESOURCES][0])
 
         def entries(table):
@@ -124,7 +126,7 @@ class Executable:
                     for i in range(numbered)]
 
         def tables(table):
-            """Those one level down; the high bit says that it is a table."""
+            """Returns the tables one level down; the high bit marks them."""
             for number, place in entries(table):
                 assert place >> 31 == 1
                 yield number, place & 0x7FFFFFFF
@@ -140,7 +142,7 @@ class Executable:
 
 
 def version_block(data, start=0):
-    """A block of VS_VERSIONINFO: (key, value, blocks inside, its end)."""
+    """Reads a block of VS_VERSIONINFO: (key, value, inner blocks, end)."""
     length, value_length, is_text = struct.unpack_from("<HHH", data, start)
     end = start + length
     assert 6 < length and end <= len(data)
@@ -166,7 +168,7 @@ def version_block(data, start=0):
 
 
 def project_version():
-    """The three numbers of src/version.h."""
+    """Returns the three numbers of src/version.h."""
     text = (support.ROOT / "src" / "version.h").read_text(encoding="ascii")
     return tuple(int(re.search(rf"^#define VERSION_{name} (\d+)$", text,
                                re.MULTILINE)[1])
@@ -174,7 +176,7 @@ def project_version():
 
 
 def check_version(data):
-    """What Explorer shows in a file's properties."""
+    """Checks what Explorer shows in a file's properties."""
     numbers = project_version()
     key, fixed, inside, _ = version_block(data)
     assert key == "VS_VERSION_INFO"
@@ -198,7 +200,7 @@ def check_version(data):
     assert translation == struct.pack("<HH", ENGLISH, UNICODE)
 
 
-SUPPORTED = {  # what GetVersion may tell such a program
+SUPPORTED = {  # what GetVersion may report to such a program
     "Vista": "{e2011457-1546-43c5-a5fe-008deee3d3f0}",
     "7": "{35138b9a-5d96-4fbd-8e2d-a2440225f93a}",
     "8": "{4a2f28e3-53b9-4441-ba9c-d69d4a4a6e38}",
@@ -207,7 +209,7 @@ SUPPORTED = {  # what GetVersion may tell such a program
 
 
 def check_manifest(data):
-    """What the loader reads; names with the schemas Microsoft gives them."""
+    """Checks what the loader reads, with the schemas of Microsoft's page."""
     root = xml.etree.ElementTree.fromstring(data)
     asm = "{urn:schemas-microsoft-com:asm.%s}"
     compatible = "{urn:schemas-microsoft-com:compatibility.v1}"
@@ -225,7 +227,7 @@ def check_manifest(data):
     systems = root.findall("/".join(compatible + x for x in (
         "compatibility", "application", "supportedOS")))
     assert [x.get("Id") for x in systems] == list(SUPPORTED.values())
-    # An attribute may not be put on windowsSettings' own namespace of v3.
+    # windowsSettings' own namespace, v3, allows no attribute.
     inside = root.find(v3 + "application/" + v3 + "windowsSettings")
     assert {x.tag: x.text for x in inside} == {
         settings % 2016 + "longPathAware": "true",
@@ -233,7 +235,7 @@ def check_manifest(data):
 
 
 def check_resources(exe):
-    """A version and one manifest, nothing else."""
+    """Checks that there are a version and one manifest, and nothing else."""
     resources = exe.resources()
     assert set(resources) == {(VERSION, 1, ENGLISH), (MANIFEST, 1, ENGLISH)}
     check_version(resources[VERSION, 1, ENGLISH])
@@ -242,9 +244,9 @@ def check_resources(exe):
 
 def check(data, machine=None, function="CreateIoCompletionPort",
           relocations=True, resources=True):
-    """All that has to be true of an executable that needs that function and,
-    but for the smallest 64-bit ones, has addresses to relocate; and, but for
-    the steps, has a version."""
+    """Checks an executable. It imports `function`; it has relocations, unless
+    it is one of the smallest 64-bit ones; it has a version, unless it is a
+    step."""
     exe = Executable(data)
     assert exe.machine == machine or (
         machine is None and exe.machine in (X86, X64, ARM64))
@@ -253,10 +255,10 @@ def check(data, machine=None, function="CreateIoCompletionPort",
 
     assert exe.flags & DYNAMIC_BASE and exe.flags & NX_COMPAT
     assert exe.flags & HIGH_ENTROPY_VA or not exe.wide
-    # Without relocations the system could not use any of that.
+    # The system needs relocations to use any of that.
     assert not exe.characteristics & RELOCS_STRIPPED
-    # A 32-bit one has four gigabytes, not two, where the system has 64 bits:
-    # a thousand workers under Wine do not fit in two.
+    # On a 64-bit system this gives a 32-bit program four gigabytes instead of
+    # two, which a thousand workers need under Wine.
     assert exe.characteristics & LARGE_ADDRESSES
     address, size = exe.directories[RELOCATIONS]
     if relocations or size > 0:
@@ -284,7 +286,7 @@ def test_headers(path, machine):
     f"{path.parent.parent.name}-{path.stem}" for path, _ in STEPS])
 def test_headers_of_steps(path, machine):
     assert path.exists(), f"{path} was not built"
-    # clang's have none: no table of theirs holds an address.
+    # clang's have none, because their tables hold no addresses.
     check(path.read_bytes(), machine, "SleepEx" if "step1" in path.stem
           else "CreateIoCompletionPort", relocations=machine == X86,
           resources=False)
@@ -337,7 +339,8 @@ def test_no_function_that_cl_warns_of(name, one):
 # ------------------------- executables with mistakes -----------------------
 
 def flip(offset, mask):
-    """Change bits of the 16-bit number so far into the optional header."""
+    """Changes bits of the 16-bit number at `offset` in the optional
+    header."""
     def change(exe):
         header = struct.unpack_from("<I", exe, 0x3C)[0] + 24
         value, = struct.unpack_from("<H", exe, header + offset)
@@ -346,7 +349,7 @@ def flip(offset, mask):
 
 
 def rename(old, new):
-    """Give something that is imported another name."""
+    """Gives an imported function or DLL another name."""
     def change(exe):
         assert exe.count(old) >= 1 and len(old) == len(new)
         exe[:] = exe.replace(old, new)
@@ -354,7 +357,7 @@ def rename(old, new):
 
 
 def flip_after(text, offset):
-    """Change a bit so far after the end of something there is once."""
+    """Changes a bit `offset` bytes after the only occurrence of `text`."""
     def change(exe):
         assert exe.count(text) == 1
         exe[exe.index(text) + len(text) + offset] ^= 1
@@ -362,7 +365,7 @@ def flip_after(text, offset):
 
 
 def utf_16(text):
-    """As it is in a version resource."""
+    """Encodes text as a version resource does."""
     return text.encode("utf-16-le")
 
 

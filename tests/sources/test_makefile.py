@@ -1,4 +1,4 @@
-"""GNU make's Makefile: what it promises of flags, sources and failures."""
+"""GNU make's Makefile: what it promises about flags, sources and failures."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ WARNINGS = {"-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion",
 
 
 def make(tree, *arguments):
-    """Its status and output; nothing is installed."""
+    """Runs make without installing anything. Returns status and output."""
     done = subprocess.run(
         ["make", "--no-print-directory", "SETUP=", *arguments], cwd=tree,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -26,7 +26,7 @@ def make(tree, *arguments):
 
 @pytest.fixture
 def tree(tmp_path):
-    """What make needs, with nothing built yet."""
+    """A tree with all that make needs, and nothing built yet."""
     for name in ("src", "tests/checked"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "Makefile", tmp_path)
@@ -36,7 +36,7 @@ def tree(tmp_path):
 
 
 def compiling(output):
-    """The commands that compile C, each as a list of words."""
+    """Returns the commands that compile C, each as a list of words."""
     return [line.split() for line in output.splitlines()
             if re.search(r"\w\.c( |$)", line)]
 
@@ -59,7 +59,7 @@ def test_the_analysis_warns_of_the_same():
 
 
 def test_a_new_source_is_a_word(tree):
-    """In SOURCES: all builds take it from there."""
+    """It is added to SOURCES, from where all builds take it."""
     (tree / "src" / "novel.c").touch()
     makefile = tree / "Makefile"
     text = makefile.read_text(encoding="ascii")
@@ -73,7 +73,7 @@ def test_a_new_source_is_a_word(tree):
 
 
 def test_what_failed_is_not_left(tree):
-    """A compiler that dies half-way may have begun its output."""
+    """make deletes the output that a dying compiler has begun."""
     compiler = tree / "compiler"
     compiler.write_text('#!/bin/sh\nfor x; do case $x in *.o) : >"$x"; esac\n'
                         "done\nexit 1\n", encoding="ascii")
@@ -90,6 +90,6 @@ def test_help_names_every_target():
     status, output = make(ROOT, "help")
     assert status == 0 and "Nothing to be done" not in output
     named = set(re.findall(r"^make ([a-z][\w-]*)", output, re.M))
-    # make alone is all; the others are said by ARCH, or for make itself.
+    # `all` is the default; the others belong to ARCH or to make itself.
     assert named == phony - {"all", "help", "setup", "setup-msvc", "x86_64",
                              "i686"}

@@ -1,7 +1,7 @@
 """The server's own sources on a simulated Windows: see tests/simulated.
 
-Every life that a seed gives is as it should be; servers that are broken on
-purpose are found; a seed means the same in every process.
+Every seed gives a life that passes all checks, and the same one in every
+process. Servers that are broken on purpose are found.
 """
 
 import re
@@ -15,11 +15,11 @@ from support import ROOT
 if simulate.why_not():
     pytest.skip(simulate.why_not(), allow_module_level=True)
 
-SEEDS = 2000  # within which a mistake has to be found
+SEEDS = 2000  # a mistake must be found within these
 ALL_RIGHT = re.compile(r"^(\d+) lives, \d+ steps, all as they should be; "
                        r"the last: (\w+)$", re.MULTILINE)
 
-# How the lives are lived: the build, and arguments.
+# How to run the lives: the build and the arguments.
 KINDS = {"": ("plain", []), "faults": ("plain", ["--faults"]),
          "races": ("races", [])}
 TRACED = 400  # lives, some of which write a trace
@@ -31,7 +31,7 @@ def programs():
 
 
 def lives(program, *arguments):
-    """All are as they should be. Returns what the last one was like."""
+    """Checks that all pass. Returns what happened in the last, as a number."""
     done = simulate.run(program, *arguments)
     right = ALL_RIGHT.search(done.stdout)
     assert done.returncode == 0 and right, (

@@ -346,8 +346,8 @@ OPTIONS_RESULT options_parse(OPTIONS *options, int argc, char **argv)
         return OPTIONS_WRONG;
     logLevel = (LOG_LEVEL)options->logLevel;
     options->idleTimeout *= 1000;
-    /* Of all processor groups; the chapter's GetSystemInfo counts one, which has
-     * 64 at most. Wine 8 says 0 where /sys is not mounted. */
+    /* Of all processor groups; the chapter's GetSystemInfo counts one, which
+     * has 64 at most. Wine 8 says 0 where /sys is not mounted. */
     options->cpus = GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
     if (options->cpus == 0)
         options->cpus = 1;

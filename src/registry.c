@@ -111,9 +111,10 @@ static LONG passed(const REGISTRY_ENTRY *entry)
 void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
                            BOOL lent)
 {
-    LONG tick = (LONG)(GetTickCount() + milliseconds) / 4 * 4;
-    LONG deadline = milliseconds == 0 ? 0 : tick + (lent ? 3 : 2);
+    LONG deadline = 0;
 
+    if (milliseconds != 0)
+        deadline = (LONG)(GetTickCount() + milliseconds) / 4 * 4 + 2 + lent;
     if (entry->deadline == deadline
         || InterlockedExchange(&entry->deadline, deadline) != RECLAIMED)
         return;

@@ -141,6 +141,13 @@ static void note_idle(CLIENT *client, TIME late)
         client->everIdle = TRUE;
 }
 
+/* The same for a READ that has kept a larger buffer. */
+static void note_lent(CLIENT *client, TIME late)
+{
+    if (client->lent && world.now + EARLY + late >= client->ownedAt + PATIENCE)
+        client->everLent = TRUE;
+}
+
 /* The client has been silent for a second after the server's FIN. */
 void note_silent(CLIENT *client)
 {
@@ -150,19 +157,12 @@ void note_silent(CLIENT *client)
 
 /* ------------------------- one operation, one client --------------------- */
 
-/* A READ that has kept a larger buffer may be cancelled to get that back. */
-static void check_lent(CLIENT *client, TIME late)
-{
-    if (client->lent && world.now + late >= client->ownedAt + PATIENCE)
-        client->everLent = TRUE;
-}
-
 /* A new operation: was the one before it idle? */
 void check_post(CLIENT *client, DWORD timeouts, BOOL lent)
 {
-    check_lent(client, EARLY);
-    client->lent = lent;
     note_idle(client, 0);
+    note_lent(client, 0);
+    client->lent = lent;
     client->ownedAt = client->takenAt;
     client->postedAt = world.now;
     client->silentSince = client->cameAt;  /* if it discards, it goes on */
@@ -200,7 +200,7 @@ void check_cancel(CLIENT *client, const OP *op)
     note_idle(client, world.stalled);
     if (client->everIdle)
         return;
-    check_lent(client, EARLY + world.stalled);
+    note_lent(client, world.stalled);
     if (!stopping() && (op->writes || !client->everLent))
         blame("#%d is cancelled, and is not idle", client_number(client));
     if (op->writes && !drain_is_over())

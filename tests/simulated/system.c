@@ -106,7 +106,7 @@ void simulated_free(void *block)
 }
 
 /* The larger buffers that are in use. */
-static void check_lent(void)
+static void check_larger_buffers(void)
 {
     size_t lent = 0;
     unsigned i;
@@ -124,7 +124,7 @@ LPVOID VirtualAlloc(LPVOID address, SIZE_T size, DWORD type, DWORD protection)
 {
     CALL(VirtualAlloc, NULL);
     address = allocate(size, TRUE);
-    check_lent();
+    check_larger_buffers();
     return address;
 }
 
@@ -172,7 +172,7 @@ SLIST_ENTRY *InterlockedPopEntrySList(SLIST_HEADER *list)
     block->kept = FALSE;
     list->first = (ULONG_PTR)entry->Next;
     --list->depth;
-    check_lent();
+    check_larger_buffers();
     return entry;
 }
 
@@ -387,21 +387,11 @@ DWORD FormatMessageA(DWORD flags, const void *source, DWORD code,
     return (DWORD)snprintf(text, size, "Windows' text for %u. \r\n", code);
 }
 
-static LONG rtl_get_version(LPOSVERSIONINFOW version)
-{
-    version->dwMajorVersion = 10;
-    version->dwMinorVersion = 0;
-    version->dwBuildNumber = 26100;
-    return 0;
-}
-
 HMODULE GetModuleHandleW(const WCHAR *name) { return &world; }
 
 FARPROC GetProcAddress(HMODULE module, const char *name)
 {
     CALL(GetProcAddress, NULL);
-    if (strcmp(name, "RtlGetVersion") == 0)
-        return (FARPROC)(void (*)(void))rtl_get_version;
     return fails(ERROR_PROC_NOT_FOUND), NULL;
 }
 

@@ -235,39 +235,33 @@ static void interlocked(const volatile void *target)
     clock_release(clock_of(target));
 }
 
-LONG InterlockedExchange(volatile LONG *target, LONG value)
+/* The end of such a call. Returns the old value. */
+static LONG replace(volatile LONG *target, LONG value)
 {
-    LONG old;
+    LONG old = *target;
 
-    interlocked(target);
-    old = *target;
     *target = value;
     point();
     return old;
 }
 
+LONG InterlockedExchange(volatile LONG *target, LONG value)
+{
+    interlocked(target);
+    return replace(target, value);
+}
+
 LONG InterlockedExchangeAdd(volatile LONG *target, LONG value)
 {
-    LONG old;
-
     interlocked(target);
-    old = *target;
-    *target = old + value;
-    point();
-    return old;
+    return replace(target, *target + value);
 }
 
 LONG InterlockedCompareExchange(volatile LONG *target, LONG value,
                                 LONG comparand)
 {
-    LONG old;
-
     interlocked(target);
-    old = *target;
-    if (old == comparand)
-        *target = value;
-    point();
-    return old;
+    return replace(target, *target == comparand ? value : *target);
 }
 
 void *InterlockedCompareExchangePointer(void *volatile *target, void *value,

@@ -104,9 +104,6 @@ typedef struct SLIST_ENTRY { struct SLIST_ENTRY *Next; } SLIST_ENTRY;
 typedef struct { ULONG_PTR first, depth; } SLIST_HEADER;
 typedef struct { LONGLONG QuadPart; } LARGE_INTEGER;
 typedef struct { WORD wYear, wMonth, wDay, wHour, wMinute, wSecond; } SYSTEMTIME;
-typedef struct {
-    DWORD dwOSVersionInfoSize, dwMajorVersion, dwMinorVersion, dwBuildNumber;
-} OSVERSIONINFOW, *LPOSVERSIONINFOW;
 typedef struct SECURITY_ATTRIBUTES SECURITY_ATTRIBUTES;
 typedef BOOL (*PHANDLER_ROUTINE)(DWORD event);
 typedef void (*WAITORTIMERCALLBACK)(PVOID parameter, BOOLEAN fired);

@@ -68,10 +68,6 @@ def test_the_sources_are_covered(programs):
     assert len(missed) < blocks * 0.05, "\n".join(dict.fromkeys(missed))
 
 
-def mutants(chosen):
-    return pytest.mark.parametrize("name", list(MUTANTS)[chosen])
-
-
 def build_mutant(directory, name):
     source, old, new, how = MUTANTS[name]
     text = (ROOT / "src" / source).read_text(encoding="ascii")
@@ -82,8 +78,12 @@ def build_mutant(directory, name):
     return simulate.build(kind, [broken], directory), how, arguments
 
 
-def check_found(directory, name):
-    program, how, arguments = build_mutant(directory, name)
+# `make test` looks for each ninth.
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[] if i % 9 == 3 else pytest.mark.thorough)
+    for i, name in enumerate(MUTANTS)])
+def test_a_broken_server_is_found(tmp_path, programs, name):
+    program, how, arguments = build_mutant(tmp_path, name)
     if how == "trace":
         assert simulate.traces(program, TRACED)[1], f"not found: {name}"
         return
@@ -91,17 +91,6 @@ def check_found(directory, name):
     done = simulate.run(program, "--count", seeds, *arguments)
     assert re.search(r"^seed \d+: ", done.stdout, re.MULTILINE), (
         f"not found in {seeds} lives: {name}")
-
-
-@mutants(slice(3, None, 9))
-def test_a_broken_server_is_found(tmp_path, programs, name):
-    check_found(tmp_path, name)
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("name", MUTANTS)
-def test_each_broken_server_is_found(tmp_path, programs, name):
-    check_found(tmp_path, name)
 
 
 def test_a_failure_is_told_with_few_steps(tmp_path, programs):

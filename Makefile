@@ -127,9 +127,8 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 # --------------------------------- targets ----------------------------------
 
 .PHONY: all steps run demo bench check test test-all test-i686
-.PHONY: soak analyze simulate
-.PHONY: clean distclean help setup setup-msvc x86_64 i686 msvc sdk
-.PHONY: checked
+.PHONY: soak analyze simulate clean distclean help setup setup-msvc x86_64
+.PHONY: i686 msvc sdk checked
 
 # A target that was begun, and failed, would pass for done next time.
 .DELETE_ON_ERROR:

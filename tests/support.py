@@ -32,8 +32,8 @@ CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
 OBJECTS = CHECKED.with_name("objects")  # of servers that tests compile
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")  # of several pytests
 
-BUF_SIZE = 4096        # src/buffer.h
-LARGE_BUFFER = 65536   # --buffer, the server's default
+BUF_SIZE = 4096        # src/options.h
+LARGE_BUFFER = 65536   # the next size, in src/buffer.c
 DRAIN_TIMEOUT = 5      # seconds, the server's default
 START_TIMEOUT = 60     # Wine's first start is slow
 SLACK = 20             # what a busy machine may add: a limit is for what hangs

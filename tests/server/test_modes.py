@@ -241,6 +241,7 @@ def test_a_zero_byte_read_comes_first(traced):
     with server.connect() as client:
         for _ in range(3):
             assert echo(client, b"hello") == b"hello"
+    server.wait_for("^close ")  # and not by the stop
     server.stop()
     assert reads_offered(server) == [0, BUF_SIZE] * 4  # the last: end of file
     assert [x.split()[0] for x in server.matching("conn=1 worker=1")] == [

@@ -181,10 +181,11 @@ def test_a_client_that_reads_slowly_is_not_idle(start_server):
 
 def test_a_large_send_is_idle_later(start_server):
     """If its client reads nothing at all, a large WRITE is idle in the end."""
+    # While it works more comes, so that each READ is a large one.
     server = start_server("--idle-timeout", 1, "--buffer", 4 * TIMEOUT_BYTES,
-                          "-v")
+                          "--work", 5, "-v")
     with server.connect(receive_buffer=4096) as client:
-        stream(client, 1 << 20, 48)  # until it has that buffer
+        stream(client, 1 << 20, 32)  # until it has that buffer
         started = time.monotonic()
         client.settimeout(0.1)
         with contextlib.suppress(OSError):

@@ -434,18 +434,18 @@ static void check_totals(void)
     if (!world.stopped)
         blame("no totals");
     if (world.failed == 0 && world.totals[0] != world.accepted)
-        blame("%llu connections are told, there were %u", world.totals[0],
+        blame("%llu connections reported, there were %u", world.totals[0],
               world.accepted);
     if (world.totals[4] != 0)
         blame("connections are left: %llu", world.totals[4]);
     if (world.failures[CALL_WSAGetOverlappedResult] > 0)
         return;
     if (world.totals[1] != received || world.totals[2] != sent)
-        blame("%llu bytes received and %llu sent are told; it were %llu and "
-              "%llu",
+        blame("reports %llu bytes received and %llu sent; there were %llu "
+              "and %llu",
               world.totals[1], world.totals[2], received, sent);
     if (world.completions != world.taken)
-        blame("%llu completions are told, there were %llu", world.completions,
+        blame("%llu completions reported, there were %llu", world.completions,
               world.taken);
 }
 

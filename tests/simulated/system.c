@@ -40,7 +40,7 @@ static BLOCK *block_of(const void *address, const char *call)
     while (i-- > 0)
         if (world.blocks[i].address == address)
             return &world.blocks[i];
-    blame("%s: what is no block, or is freed already", call);
+    blame("%s: no block of memory, or freed already", call);
 }
 
 static BOOL lies_in(const void *address, const BLOCK *block)

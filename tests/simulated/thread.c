@@ -222,7 +222,7 @@ void AcquireSRWLockExclusive(SRWLOCK *lock)
 void ReleaseSRWLockExclusive(SRWLOCK *lock)
 {
     if (lock->Ptr != world.running)
-        blame("a lock is released by who has not taken it");
+        blame("a thread releases a lock that it has not taken");
     clock_release(clock_of(lock));
     lock->Ptr = NULL;
     enter(CALL_Release);

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Starts the server: directly on Windows, under Wine everywhere else.
+"""Start the server: directly on Windows, under Wine everywhere else.
 
 As a program:  launch.py SERVER.EXE ARGUMENTS...  becomes the server.
-As a module:   command() and environment() start one server, wine_session()
-               keeps Wine up for several; the rest is what the scripts share.
+As a module:   command() and environment() for whoever starts one,
+               wine_session() for whoever starts many, and what else the
+               scripts that do so share.
 
-Wine's prefix, its idea of a Windows disk, is in build/wine. It is made once,
-which takes some seconds.
+Wine keeps its idea of a Windows disk, the prefix, in build/wine. It is made
+once, which takes some seconds.
 """
 
 import os
@@ -35,15 +36,15 @@ START_TRIES = 3       # see never_started
 
 
 def command(program, *arguments):
-    """Returns the command line that starts a Windows program here."""
+    """The command line that starts a Windows program on this system."""
     wine = [] if WINDOWS else ["wine"]
-    # Path() turns a makefile's slashes into the system's.
+    # With the system's own slashes: a makefile has others.
     return wine + [str(pathlib.Path(program)), *map(str, arguments)]
 
 
 def check(program):
-    """Raises OSError with the reason if the program can't be started. Wine
-    would print several lines, or open a directory."""
+    """Raises OSError, saying why, for what can't be started. Wine would say
+    it in several lines, or look for a program that opens a directory."""
     path = pathlib.Path(program)
     if not path.is_file():
         raise OSError(f"'{program}' is not there: build it first (make)")
@@ -53,38 +54,39 @@ def check(program):
 
 
 def never_started(status, output):
-    """Whether Wine gave up before it ran the program: then start it again, at
-    most START_TRIES times in all. Once in some 1,500 starts Wine 8 can't map a
-    page that has a fixed address ("failed to map the shared user data"). It
-    ends with status 1, and prints nothing, as its messages are off. The server
-    always prints a line before it ends with status 1."""
-    return not WINDOWS and status == 1 and not output
+    """Whether Wine gave up before it came to the program: then start it again,
+    START_TRIES times in all. Once in some 1,500 starts Wine 8 can't map a page
+    that has a fixed place ("failed to map the shared user data"), and ends
+    with status 1; with Wine's messages off nothing is said. Or its server has
+    just ended ("wine client error:0: ..."). Ours never ends so without a
+    line of its own."""
+    return not WINDOWS and status == 1 and all(
+        line.startswith("wine client error:") for line in output.splitlines())
 
 
 def environment():
-    """Returns the environment for a server. It leaves out the user's own Wine
-    and language, so the server does the same everywhere. UTF-8 can name any
-    directory."""
+    """The environment it needs. The user's own Wine and language are left out:
+    the server does the same wherever it is started, and UTF-8 has a name for
+    any directory."""
     if WINDOWS:
         return dict(os.environ)
     env = {name: value for name, value in os.environ.items()
            if not name.startswith(("WINE", "LC_", "LANG"))}
     return {**env, "LC_ALL": "C.UTF-8", "WINEPREFIX": str(PREFIX),
             "WINEDEBUG": "-all",  # Wine's own messages
-            # Wine must not offer to install .NET or a browser engine.
+            # No offer to install .NET or a browser engine: neither is needed.
             "WINEDLLOVERRIDES": "mscoree,mshtml="}
 
 
 def prepare():
-    """Makes Wine's prefix if it is missing. Raises OSError with the reason if
-    it can't."""
+    """Makes Wine's prefix, if it is not there. Raises OSError, saying why."""
     if WINDOWS or is_whole(PREFIX):
         return
     if shutil.which("wine") is None:
         raise OSError("wine is not installed: sh scripts/setup.sh wine")
     PREFIX.parent.mkdir(parents=True, exist_ok=True)
     with alone(PREFIX.with_name("wine.lock")):
-        if not is_whole(PREFIX):  # another run may have made it meanwhile
+        if not is_whole(PREFIX):  # another has made it meanwhile
             make_prefix()
 
 
@@ -94,8 +96,8 @@ def is_whole(prefix):
 
 @contextlib.contextmanager
 def alone(path):
-    """Holds this file's lock. The system releases it when the process ends,
-    even if it is killed."""
+    """Holds the lock of this file. It ends with the process, however that
+    does."""
     import fcntl  # not on Windows
     with open(path, "wb") as lock:
         try:
@@ -108,15 +110,15 @@ def alone(path):
 
 
 def make_prefix():
-    """Makes the prefix in a temporary directory and renames that once it is
-    whole. Removes what interrupted runs have left."""
+    """In a directory of its own, which gets the name when it is whole. What
+    was interrupted before is of no use."""
     print("preparing Wine (once, some seconds) ...", file=sys.stderr,
           flush=True)
     for old in [PREFIX, *PREFIX.parent.glob("wine-*")]:
         remove_prefix(old)
     made = pathlib.Path(tempfile.mkdtemp(prefix="wine-", dir=PREFIX.parent))
     try:
-        # A session of its own keeps Ctrl+C away; the cleanup below ends it.
+        # Not this terminal's Ctrl+C: what it has begun is ended below.
         done = subprocess.run(
             ["wine", "wineboot", "--init"], env=environment_of(made),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -124,7 +126,7 @@ def make_prefix():
             start_new_session=True)
         if done.returncode != 0:
             raise OSError(f"wineboot ended with status {done.returncode}")
-        # Wait until wineserver has written everything.
+        # The first program is to find it whole, not still being written.
         wineserver("--wait", made, PREFIX_TIMEOUT)
         (made / ".made").touch()
         made.rename(PREFIX)
@@ -143,7 +145,7 @@ def wineserver(option, prefix, timeout):
 
 
 def remove_prefix(prefix):
-    """Removes the prefix, and ends what still runs in it."""
+    """And whatever still runs in it."""
     if prefix.exists():
         with contextlib.suppress(subprocess.SubprocessError):
             wineserver("--kill", prefix, KILL_TIMEOUT)
@@ -152,15 +154,15 @@ def remove_prefix(prefix):
 
 @contextlib.contextmanager
 def wine_session():
-    """Keeps a program that only waits running under Wine. Wine boots with its
-    first program and halts with its last, so the others start in a tenth of
-    the time. Wine's services keep the first one's pipes open, not a server's.
-    Raises OSError if Wine does not come up."""
+    """Wine boots with its first program and halts with its last. With one that
+    only waits, the others start in a tenth of the time; and Wine's services
+    hold the first one's pipes, not those of a server that is started later.
+    Raises OSError where Wine does not come up."""
     if WINDOWS:
         yield
         return
     prepare()
-    # A session of its own keeps Ctrl+C away: it has to end last.
+    # Not this terminal's Ctrl+C: what runs under Wine is stopped first.
     waiting = subprocess.Popen(
         command("cmd.exe", "/q", "/c", "echo up& set /p line="),
         env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -171,7 +173,7 @@ def wine_session():
                           "made again, and try again")
         yield
     finally:
-        waiting.stdin.close()  # then it ends
+        waiting.stdin.close()  # the end of its input ends it
         waiting.stdout.close()
         try:
             waiting.wait(SESSION_TIMEOUT)
@@ -182,7 +184,7 @@ def wine_session():
 
 @program.entry
 def main():
-    """Becomes the server; on Windows, which has no exec, its parent."""
+    """Becomes the server, or its parent where a program can't be replaced."""
     if len(sys.argv) < 2:
         print("usage: launch.py SERVER.EXE ARGUMENTS...", file=sys.stderr)
         return 2
@@ -190,7 +192,7 @@ def main():
     prepare()
     line = command(*sys.argv[1:])
     if not WINDOWS:
-        descriptors.raise_limit()  # each client takes one
+        descriptors.raise_limit()  # each client is one
         os.execvpe(line[0], line, environment())
     server = subprocess.Popen(line)
     while True:

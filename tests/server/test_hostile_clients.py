@@ -109,8 +109,9 @@ def test_never_reading_clients_cost_a_buffer_each(server, server_kind):
         taken = offer(server, clients)
         assert all(0 < size < OFFERED for size in taken)
         growth = process_info.memory(pid) - before
-        assert growth < count * (server_kind.buffer + 2 * BUF_SIZE), (
-            f"grew by {growth} bytes")
+        # And what the heap takes ahead.
+        bound = count * (server_kind.buffer + 2 * BUF_SIZE) + (4 << 20)
+        assert growth < bound, f"grew by {growth} bytes"
         # The others are served as before.
         data = bytes(range(256)) * 4096
         with server.connect() as client:

@@ -596,6 +596,7 @@ def test_a_disk_that_gets_full(traced, tmp_path):
 @pytest.mark.parametrize("value, kind", [
     ("40", "sleep"), ("40:sleep", "sleep"), ("40:spin", "spin")])
 def test_work(traced, value, kind):
+    # 40 ms, less a step of Windows' clock, which are up to 16 ms.
     server = traced("--workers", 3, "--work", value)
     with closing_all() as clients:
         for _ in range(4):
@@ -605,7 +606,7 @@ def test_work(traced, value, kind):
             client.sendall(b"x" * 100)
         for client in clients:
             assert client.recv(1000) == b"x" * 100
-            assert time.monotonic() - started >= 0.040
+            assert time.monotonic() - started >= 0.024
         for client in clients:
             client.close()
     server.stop()
@@ -615,7 +616,7 @@ def test_work(traced, value, kind):
     # One for each message, as an end of file is no work.
     works = trace.works()
     assert [x["name"] for x in works] == [f"work {kind}"] * 4
-    assert all(x["end"] - x["ts"] >= 40_000_000 for x in works)
+    assert all(x["end"] - x["ts"] >= 24_000_000 for x in works)
     reads = [x for x in trace.packets("READ") if x["args"]["bytes"] > 0]
     assert len(reads) == 4
 

@@ -337,4 +337,5 @@ RARE = {
     "closing the console is cut too late": 20000,
     "QuickEdit: one takes the mode, and another ends the process": 20000,
     "who is claimed does not wait for the sweep": 20000,
+    "the deadline is read before the tick": 20000,
 }

@@ -106,7 +106,7 @@ def receive_whole(client, size):
 
 
 def echo(client, message):
-    """Sends and receives it. Returns whether it came back as it was."""
+    """Sends a message. Returns whether it comes back unchanged."""
     client.sendall(message)
     return receive_whole(client, len(message)) == message
 

@@ -284,9 +284,9 @@ def page_servers(result):
         "</tr>" for server in result["servers"])
     command = html.escape(result["machine"]["command"])
     return (f"<section><h2>The servers</h2><table>{lines}</table>"
-            f'<p class="soft">Measured with <code>{command}</code>. Every '
-            "server is started anew for each measurement, the rounds go "
-            "through all of them in turn. Shown are medians over the rounds; "
+            f'<p class="soft">Measured with <code>{command}</code>. Each '
+            "measurement starts its server; a round measures all of them in "
+            "turn. The figures are medians over the rounds; "
             "a whisker goes from the least to the most. A ratio is the median "
             "of those within each round.</p></section>")
 

@@ -1,7 +1,7 @@
 /*
- * calls.h - every call that is simulated, and how it may fail: three codes that
- * its page documents, or that it could well say (0: it can't fail); and what may
- * follow: E: the server ends in order, I: at once, N: it goes on.
+ * calls.h - every simulated call, and how it may fail: three codes that its
+ * page documents or that are plausible (0: it can't fail), and what may follow.
+ * E: the server ends in order, I: it ends at once, N: it goes on.
  */
 #pragma once
 

@@ -1,18 +1,18 @@
 /*
  * checks.c - what must hold, and what is excused.
  *
- * Each excuse is a hole, so all of them are here, or are fields that are set
- * for one reason each:
+ * Each excuse may hide a mistake, so all of them are here. Most are fields,
+ * each set for one reason:
  *
- *   drain_is_over   what the server has received it need not send any more
- *   everIdle        the idle timeout of an operation had passed: the sweep may
- *                   have looked then, and cancelled what was posted after it
- *   everLent        the same for a READ that has kept a larger buffer
+ *   drain_is_over   the server need not send what it received any more
+ *   everIdle        an operation's idle timeout passed: the sweep may have
+ *                   looked then, and cancelled the operation posted after it
+ *   everLent        the same for a READ that kept a larger buffer
  *   failed          a WRITE of the client failed, or the client reset
- *   faulted         a call failed on purpose, and this client pays for it
+ *   faulted         a call failed on purpose, and cost this client
  *   lingered        the client was silent for a second after the server's FIN
  *   resetArrived    the client is gone
- *   accepted not    it waited when the listener was closed
+ *   not accepted    the client still waited when the listener closed
  */
 #include "world.h"
 
@@ -112,7 +112,7 @@ static BOOL drain_is_over(void)
     return world.pressed > !world.lost || world.now + EARLY >= began + drain;
 }
 
-/* A call that was made to fail may cost one client, whichever. */
+/* Each call that failed on purpose may cost one client, whichever. */
 static BOOL forgiven(CLIENT *client)
 {
     if (!client->faulted && world.forgiven < world.failed) {
@@ -133,7 +133,7 @@ static TIME time_allowed(const CLIENT *client)
     return (TIME)client->timeouts * world.scenario.idle * 1000 * MS;
 }
 
-/* A sweep that is `late` may have read the deadline of an earlier operation. */
+/* A sweep that is `late` may still act on an earlier operation's deadline. */
 static void note_idle(CLIENT *client, TIME late)
 {
     if (world.scenario.idle != 0
@@ -165,7 +165,7 @@ void check_post(CLIENT *client, DWORD timeouts, BOOL lent)
     client->lent = lent;
     client->ownedAt = client->takenAt;
     client->postedAt = world.now;
-    client->silentSince = client->cameAt;  /* if it discards, it goes on */
+    client->silentSince = client->cameAt;  /* while discarding it goes on */
     client->timeouts = timeouts;
 }
 
@@ -269,7 +269,7 @@ static unsigned open_sockets(void)
     return count;
 }
 
-/* Nothing moves any more. */
+/* Checks the world when nothing moves any more. */
 void check_quiet(void)
 {
     const SCENARIO *scenario = &world.scenario;
@@ -393,8 +393,8 @@ static void check_quick_edit(void)
         blame("QuickEdit is left off");
 }
 
-/* A handler may set the stop's event as the process ends, so that one is never
- * closed; nor is the console's handle. */
+/* The server never closes the stop's event, because a handler may set it while
+ * the process ends; nor does it close the console's handle. */
 static void check_left(void)
 {
     unsigned i, events = 0, sockets = open_sockets();
@@ -434,24 +434,24 @@ static void check_totals(void)
     if (!world.stopped)
         blame("no totals");
     if (world.failed == 0 && world.totals[0] != world.accepted)
-        blame("%llu connections are told, there were %u", world.totals[0],
+        blame("%llu connections reported, there were %u", world.totals[0],
               world.accepted);
     if (world.totals[4] != 0)
         blame("connections are left: %llu", world.totals[4]);
     if (world.failures[CALL_WSAGetOverlappedResult] > 0)
         return;
     if (world.totals[1] != received || world.totals[2] != sent)
-        blame("%llu bytes received and %llu sent are told; it were %llu and "
-              "%llu",
+        blame("reports %llu bytes received and %llu sent; there were %llu "
+              "and %llu",
               world.totals[1], world.totals[2], received, sent);
     if (world.completions != world.taken)
-        blame("%llu completions are told, there were %llu", world.completions,
+        blame("%llu completions reported, there were %llu", world.completions,
               world.taken);
 }
 
-/* Whether a call of this kind has failed: without some (E) the server can't
- * run, and ends in order; some (I) can't fail on a healthy system, and end it at
- * once. */
+/* Whether a call of this kind has failed. E: the server can't run without it,
+ * so it ends in order. I: such a call can't fail on a healthy system, so the
+ * server ends at once. */
 static BOOL one_failed(char kind)
 {
 #define CALL_KIND(name, a, b, c, kind) #kind
@@ -474,7 +474,7 @@ void check_end(int status)
     }
     if (status == 1 && one_failed('I'))
         return;
-    /* The stop took that long, and was asked for again. */
+    /* The stop took long, and a later Ctrl+C killed the process. */
     if (status == 1 && world.calls[CALL_TerminateProcess] > 0
         && world.pressed > 0 && world.now > world.pressedAt[0] + 2900 * MS) {
         check_quick_edit();

@@ -58,7 +58,7 @@ BOOL client_can(const CLIENT *client)
            || reads(client);
 }
 
-/* When the next one that waits for a time goes on. */
+/* Returns when the next waiting client goes on. */
 TIME client_wakes(void)
 {
     TIME next = NEVER;
@@ -167,9 +167,9 @@ BOOL user_can(void)
                && world.steps >= scenario->pressAt);
 }
 
-/* The system calls the handler on a thread of its own. When it returns from a
- * CTRL_CLOSE_EVENT, or after five seconds, the process ends: Microsoft's page
- * on HandlerRoutine. */
+/* The system calls the handler on a new thread. After CTRL_CLOSE_EVENT the
+ * process ends when the handler returns, or after five seconds: Microsoft's
+ * page on HandlerRoutine. */
 unsigned handler_main(void *unused)
 {
     BOOL handled;
@@ -190,7 +190,7 @@ void user_step(void)
         if (scenario->event != CTRL_CLOSE_EVENT)
             blame("the user waits for nothing");
         world.pressAt = world.pressedAt[0] + 5000 * MS + 2 * world.stalled;
-        /* Twice: after a sweep that was late main waits as long again. */
+        /* Twice: after a late sweep, main waits as long again. */
         if (world.failed > 0)
             world.pressAt = NEVER;  /* it may try again for seconds */
         if (world.now >= world.pressAt)
@@ -209,7 +209,7 @@ void user_step(void)
     thread_start("console", handler_main, NULL);
 }
 
-/* The server hangs, because nobody reads what it prints. */
+/* Presses Ctrl+C again, as the server hangs while nobody reads its output. */
 void user_presses_again(void)
 {
     SCENARIO *scenario = &world.scenario;

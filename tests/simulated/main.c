@@ -1,12 +1,12 @@
 /*
- * main.c - seeds, one life each.
+ * main.c - runs one life for each seed.
  *
  * usage: simulate [--seed N] [--count N] [--faults] [--story] [--clients N]
  *                 [--without LIBERTY] [--covered FILE] [--traces FILE]
  *
- * Runs the lives of `count` seeds from N on. Stops at the first one that is
- * not as it should be, and says what is wrong: status 1. --without turns off
- * what Windows permits, --clients leaves out the clients above a number.
+ * Runs the lives of `count` seeds from N on. Stops at the first that fails a
+ * check, says what is wrong and returns status 1. --without turns off something
+ * that Windows permits; --clients leaves out the clients above a number.
  */
 #include "world.h"
 
@@ -27,7 +27,7 @@ const char *__asan_default_options(void)
            ":allocator_may_return_null=1:handle_segv=1";
 }
 
-/* A copy that ASan does not look at. */
+/* Copies without ASan's checks. */
 static void copy(void *to, const void *from, size_t size)
 {
     __asm__ volatile("rep movsb"
@@ -36,7 +36,7 @@ static void copy(void *to, const void *from, size_t size)
                      : "memory");
 }
 
-/* The server's variables, as they are when a process begins. */
+/* Puts the server's variables back to what they are when a process begins. */
 static void put_back(void)
 {
     static char *data, *zeros;
@@ -69,7 +69,7 @@ static unsigned without;
 static int clients;
 static const char *coveredName;
 
-/* One life. Returns what happened, as a number. */
+/* Runs one life. Returns a number that stands for all that happened. */
 static uint64_t run(void)
 {
     RANDOM random = seed * 2 + (faults ? 1 : 0);
@@ -150,7 +150,7 @@ static void write_covered(void)
     fclose(file);
 }
 
-/* Those calls that could have failed, and did not in any of the lives. */
+/* Prints the calls that could have failed, but did not in any life. */
 static void print_never_failed(const unsigned *failures)
 {
 #define CALL_FAILS(name, a, b, c, kind) a != 0,

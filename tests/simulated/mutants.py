@@ -1,9 +1,9 @@
-"""Servers that are broken on purpose: each has to be found.
+"""Servers that are broken on purpose: each must be found.
 
-MUTANTS: name -> (file, what is replaced, by what, how it is run). What is
-replaced has to be there once. How it is run: "" in a usual life, "faults"
-where calls fail, "races" in the build that sees every access to memory,
-"trace" where the traces are looked at.
+MUTANTS: name -> (file, old text, new text, kind of run). The file contains the
+old text exactly once. The kind of run is "" for usual lives, "faults" if calls
+fail, "races" for the build that sees every access to memory, "trace" if the
+traces are checked.
 """
 
 # ----------------------------- pieces of sources ----------------------------
@@ -332,7 +332,7 @@ MUTANTS = {
         "    pool_join(&program->pool);\n    trace_close();\n", "races"),
 }
 
-# For these 2,000 lives may be too few: threads have to be late at one place.
+# For these 2,000 lives may be too few: a thread must be late in one place.
 RARE = {
     "closing the console is cut too late": 20000,
     "QuickEdit: one takes the mode, and another ends the process": 20000,

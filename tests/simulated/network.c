@@ -1,8 +1,8 @@
 /*
  * network.c - what the kernel and the wire do between two calls.
  *
- * Bytes are counted, not kept: the one at place N of a client's stream is
- * known. So what the server sends is compared as it is taken from its buffer.
+ * Bytes are counted, not kept: the place in a client's stream gives a byte its
+ * value. What the server sends is compared when it leaves the server's buffer.
  */
 #include "world.h"
 
@@ -48,10 +48,9 @@ static void check_echo(CLIENT *client, const char *data, DWORD bytes)
 
 /* -------------------------------- moving --------------------------------- */
 
-/* Moves what can be moved now. Returns how much. A receive may be cut
- * anywhere; a send that is done at once takes all or nothing, or is cut, too
- * (short): "the number of bytes sent can be less": Microsoft's page on
- * WSASend. */
+/* Moves what it can now. Returns how much. A receive may be cut anywhere. A
+ * send that is done at once takes all or nothing, but may be cut as well: "the
+ * number of bytes sent can be less", says Microsoft's page on WSASend. */
 DWORD op_move(CLIENT *client, OP *op, BOOL atOnce)
 {
     unsigned there = op->writes
@@ -81,7 +80,7 @@ DWORD op_move(CLIENT *client, OP *op, BOOL atOnce)
     return bytes;
 }
 
-/* The server has closed, or is gone: the client's bytes are not read. */
+/* Resets a connection: the server has closed or is gone, and reads no more. */
 void connection_reset(CLIENT *client)
 {
     if (client->serverReset || client->state == GONE)
@@ -163,7 +162,7 @@ static void carry(CLIENT *client)
     }
 }
 
-/* A cancelled operation still moves something, or ends as it is. */
+/* Moves something. A cancelled operation may end instead. */
 static void op_step(CLIENT *client, OP *op)
 {
     if (client->resetArrived)

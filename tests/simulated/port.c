@@ -1,12 +1,12 @@
 /*
  * port.c - the completion port.
  *
- * By Microsoft's pages on I/O completion ports, GetQueuedCompletionStatus and
- * CreateIoCompletionPort: packets are taken first in, first out; waiting
- * threads are released last in, first out; no more threads of the port run
- * than its number allows. A thread that waits for something else does not
- * count, and lets the port release another; when it goes on, there may for a
- * moment be more than the number.
+ * It follows Microsoft's pages on I/O completion ports,
+ * GetQueuedCompletionStatus and CreateIoCompletionPort. Packets are taken first
+ * in, first out. Waiting threads are released last in, first out. The number of
+ * running threads is limited. A thread that waits for something else does not
+ * count, and the port releases another. When it goes on, more threads than the
+ * limit may run for a moment.
  */
 #include "world.h"
 
@@ -26,7 +26,7 @@ static void serve(THREAD *thread)
     ++world.portRunning;
 }
 
-/* Gives packets to waiting threads while it may. */
+/* Gives packets to waiting threads, as far as the limit permits. */
 static void release(void)
 {
     while (world.packets > 0 && world.portRunning < world.portLimit) {
@@ -86,7 +86,7 @@ HANDLE CreateIoCompletionPort(HANDLE file, HANDLE port, ULONG_PTR key,
             blame("a second port");
         world.port = object_open(PORT);
         world.portLimit = threads != 0 ? threads : world.scenario.cpus;
-        /* Of how many CPUs there are, a failure may have told one. */
+        /* If counting the CPUs failed, the server takes one. */
         if (world.portLimit != world.scenario.concurrency
             && (world.failed == 0 || world.portLimit != 1))
             blame("--concurrency is not what the port gets");
@@ -116,7 +116,7 @@ BOOL SetFileCompletionNotificationModes(HANDLE file, UCHAR modes)
 
 static BOOL served(void *pThread) { return ((THREAD *)pThread)->served; }
 
-/* Gets the next packet for this thread. Returns FALSE after the time. */
+/* Gets this thread's next packet. Returns FALSE when the time is over. */
 static BOOL next_packet(PACKET *packet, DWORD milliseconds)
 {
     THREAD *me = world.running;
@@ -128,7 +128,7 @@ static BOOL next_packet(PACKET *packet, DWORD milliseconds)
     if (world.packets > 0 && world.portRunning < world.portLimit) {
         serve(me);
     } else {
-        /* What this thread leaves another one may use. */
+        /* Another thread may run in place of this one. */
         release();
         me->waitsSince = ++world.waits;
         wait_for(served, me, milliseconds);
@@ -142,7 +142,7 @@ static BOOL next_packet(PACKET *packet, DWORD milliseconds)
     return TRUE;
 }
 
-/* The packet is the server's, and so is the operation's memory. */
+/* Gives the server the packet, and the operation's memory back. */
 static void hand_over(const PACKET *packet)
 {
     clock_acquire(&packet->clock);
@@ -155,7 +155,7 @@ static void hand_over(const PACKET *packet)
     check_taken(packet);
 }
 
-/* Windows' text for a failed operation, where Winsock is not asked. */
+/* Returns Windows' code for an operation that failed with Winsock's `code`. */
 static DWORD as_windows(DWORD code)
 {
     return code == WSAECONNRESET ? ERROR_NETNAME_DELETED : code;

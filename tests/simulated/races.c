@@ -1,13 +1,13 @@
 /*
  * races.c - what a thread knows of the others, and every access to memory.
  *
- * Vector clocks: a thread counts its own steps, and learns of those of others
- * where one has released what it acquires (a lock, an event, a packet, a
- * thread's start and end, an interlocked call). Two accesses of which one
- * writes, and of which neither knows of the other, are a race. Two volatile
- * ones are none, but they make nothing known either. The compiler calls what
- * is here for each access of the server's sources (-fsanitize=thread), in the
- * build for races; there each volatile access is a point, too.
+ * Vector clocks: a thread counts its own steps. It learns the steps of another
+ * thread when it acquires what that thread has released: a lock, an event, a
+ * packet, a thread's start or end, an interlocked call. Two accesses are a race
+ * if one writes and neither thread knows of the other's. Two volatile accesses
+ * are no race, but a thread learns nothing from them. In the build for races
+ * (-fsanitize=thread) the compiler calls these functions for each access in the
+ * server's sources, and each volatile access is a point too.
  */
 #include "world.h"
 

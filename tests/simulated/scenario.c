@@ -17,7 +17,7 @@ static void add(const char *name, unsigned value)
 
 /* --------------------------------- options ------------------------------- */
 
-/* An option is given one time in so many, with one of its values. */
+/* Adds an option one time in `oneIn`, with one of its values. */
 static unsigned choose(const char *name, unsigned oneIn, unsigned preset,
                        const unsigned *values, size_t count)
 {
@@ -62,7 +62,7 @@ static void choose_options(void)
         plan->noIpv6 = roll(6) == 0;
 }
 
-/* Command lines that print, or say what is wrong, and end. */
+/* Chooses a command line with which the server only prints, or refuses it. */
 static void choose_wrong(void)
 {
     /* clang-format off */
@@ -140,7 +140,7 @@ static void choose_client(CLIENT *client, unsigned kind)
     }
     if (client->chunk == 0)
         client->chunk = 1;
-    /* Few steps for many bytes: a life takes a millisecond or two. */
+    /* Limit the steps, so that a life takes a millisecond or two. */
     if (client->total > 400000)
         client->total = 400000;
     if (client->total > 24 * client->room)
@@ -230,7 +230,7 @@ static void choose_faults(void)
         do
             fault->call = (CALL)roll(CALL_COUNT);
         while (codes[fault->call][0] == 0);
-        if (i == 0 && roll(4) == 0)  /* this ends one that listens already */
+        if (i == 0 && roll(4) == 0)  /* it fails while the server listens */
             fault->call = CALL__beginthreadex;
         fault->first = 1 + roll(AMONG(chance, 1, 4, 40));
         fault->every = roll(2) ? 0 : 1 + roll(3);

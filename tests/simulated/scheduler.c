@@ -1,11 +1,11 @@
 /*
  * scheduler.c - who runs next, and what time it is.
  *
- * One thread of the simulated process runs at a time, on a stack of its own.
- * At each point the scheduler chooses among all that can go on: threads, the
- * network of a connection, clients, the timer, the user. Half of the seeds
- * walk at random; half give each a priority, run the highest, and lower it at
- * a few steps (PCT: Burckhardt and others, ASPLOS 2010).
+ * One thread of the simulated process runs at a time; each has its own stack.
+ * At each point the scheduler chooses among all that can go on: threads,
+ * clients, their connections' network, the timer, the user. Half of the seeds
+ * choose at random. The other half give each a priority, run the highest, and
+ * lower it at a few steps (PCT: Burckhardt and others, ASPLOS 2010).
  */
 #include "world.h"
 
@@ -29,7 +29,7 @@ static THREAD host;
 static size_t hostSize;
 static int (*program)(void);
 
-/* ASan is told of each switch, in the build that has it. */
+/* Tell ASan about each switch, in the build that has it. */
 #define WEAK __attribute__((weak))
 void WEAK __sanitizer_start_switch_fiber(void **, const void *, size_t);
 void WEAK __sanitizer_finish_switch_fiber(void *, const void **, size_t *);
@@ -65,8 +65,8 @@ BOOL may(LIBERTY liberty, unsigned oneIn)
 
 /* -------------------------------- fibres --------------------------------- */
 
-/* Keeps what a call must keep on the stack of the one, and goes on with the
- * other. */
+/* Saves the registers that a call must preserve on the old stack, and continues
+ * on the new one. */
 void fibre_switch(void **from, void *to);
 __asm__(".text\n"
         ".globl fibre_switch\n"
@@ -121,7 +121,7 @@ THREAD *thread_start(const char *role, unsigned (*start)(void *),
     int number = thread->state == UNUSED ? 0 : ++world.threadCount;
     void **top;
 
-    /* An ended timer's or handler's place is used again, with what it knew. */
+    /* A timer's or handler's place is used again; its clock stays. */
     while (thread->state != UNUSED
            && (thread->state != ENDED || thread->held
                || thread == world.running))
@@ -193,7 +193,7 @@ static TIME next_time(void)
                                                          : next;
 }
 
-/* Nobody can go on: the time does. If nothing moves by itself any more, and
+/* Lets time pass when nobody can go on. If nothing moves by itself any more and
  * no client waits for a time, it is quiet, and the user acts. */
 static void pass_time(void)
 {
@@ -302,7 +302,7 @@ void something_moves(TIME time)
         world.lastActivity = time;
 }
 
-/* This thread alone does not run for a while; for the port it does. */
+/* Delays this thread alone. The port still counts it as running. */
 static void freeze(void)
 {
     THREAD *me = world.running;
@@ -330,7 +330,7 @@ void point(void)
     for (i = 0; i < sizeof scenario->changes / sizeof *scenario->changes; ++i)
         if (scenario->changes[i] == world.steps)
             world.priorities[world.running - world.threads] = --world.lowest;
-    /* The system may run a thread late, whatever its waits have asked for. */
+    /* The system may run a thread later than its wait asked for. */
     if (may(MAY_stall, 100)) {
         TIME next = next_time();
 
@@ -353,7 +353,7 @@ DWORD enter(CALL call)
 {
     world.hash = (world.hash ^ (unsigned)call) * 0x100000001b3u;
     ++world.calls[call];
-    /* Between a look at what others change, and what follows from it. */
+    /* The server has just looked at what others may change now. */
     if ((call == CALL_CancelIoEx || call == CALL_SetConsoleMode)
         && may(MAY_freeze, 8))
         freeze();
@@ -361,9 +361,9 @@ DWORD enter(CALL call)
     return fault_code(call);
 }
 
-/* "The system clock ticks at a constant rate", and a wait "can be anywhere
- * between one and two ticks": Microsoft's page on Sleep. So it ends up to a
- * tick early or late. */
+/* Returns when a wait ends: up to a tick early or late. Microsoft's page on
+ * Sleep: "The system clock ticks at a constant rate", and a wait "can be
+ * anywhere between one and two ticks". */
 static TIME wake_time(DWORD milliseconds)
 {
     TIME end = world.now + (TIME)milliseconds * MS;
@@ -405,8 +405,8 @@ BOOL fails(DWORD code)
     return FALSE;
 }
 
-/* The compiler calls this in each block of the server's sources: there, too, a
- * thread may be preempted. */
+/* The compiler calls this in each block of the server's sources, so that a
+ * thread may be preempted there too. */
 void __sanitizer_cov_trace_pc(void);
 unsigned char *covered; /* by place in the program; NULL: not asked for */
 extern char __executable_start[];

@@ -4,11 +4,11 @@
 usage: simulate.py [--races] [ARGUMENTS]
        simulate.py --coverage
 
-The arguments are those of main.c. With --seed N alone one life is run, and
-told as a story. If a life is not as it should be, what does not matter for it
-is left out, as far as it fails in the same way, and what is left is told.
-With --races the build is the one that sees every access to memory. Exit
-status: 0 all as it should be, 1 not so, 2 it could not be built or asked.
+The arguments are those of main.c. With --seed N alone it runs one life and
+prints it as a story. If a life fails, it leaves out what the failure does not
+need and prints the rest. With --races it uses the build that sees every access
+to memory. Exit status: 0 all passed, 1 one failed, 2 it could not be built, or
+the arguments are wrong.
 """
 
 import collections
@@ -31,7 +31,7 @@ TIMEOUT = 900  # seconds
 COMPILE = ["gcc", "-std=gnu11", "-fshort-wchar", "-g", "-I",
            str(HERE / "include"), "-c"]
 OURS = ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
-SERVER = {  # what sees the server's mistakes; "%lu" is Windows'
+SERVER = {  # flags that make mistakes visible; "%lu" is Windows'
     "plain": ["-O1", "-Wno-format", "-DKEPT_BYTES=24576u", "-DFULL_READS=2",
               "-fsanitize=address,undefined",
               "-fno-sanitize-recover=undefined",
@@ -45,15 +45,15 @@ LINK = {"plain": ["-fsanitize=address,undefined", "-no-pie"],
 
 
 def why_not():
-    """Why it can't be built here, or None."""
+    """Returns why it can't be built here, or None."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return "the simulation switches stacks as x86-64 Linux does"
     return None if shutil.which("gcc") else "it needs gcc"
 
 
 def compile_all(jobs):
-    """jobs: (source, object, flags). Compiles what is older than it is made
-    of. Raises CalledProcessError."""
+    """Compiles the jobs (source, object, flags) whose object is out of date.
+    Raises CalledProcessError."""
     def run(job):
         source, target, flags = job
         newest = max(path.stat().st_mtime for path in (
@@ -67,8 +67,8 @@ def compile_all(jobs):
 
 
 def build(kind="plain", changed=None, directory=None):
-    """Builds one of the two, in `directory`, with the sources in `changed` in
-    place of those of the same name. Returns the program."""
+    """Builds a kind of SERVER in `directory`. `changed` has sources that
+    replace those of the same name. Returns the program."""
     objects = BUILD / kind
     objects.mkdir(parents=True, exist_ok=True)
     jobs = [(HERE / "edge.c", objects / f"edge_{edge}.o",
@@ -83,7 +83,7 @@ def build(kind="plain", changed=None, directory=None):
                              [*SERVER[kind], "-I", str(ROOT / "src")])
     compile_all([*jobs, *ours, *server.values()])
     program = (directory or objects) / "simulate"
-    # The server's variables lie between those of the two edges.
+    # The linker puts the server's variables between the two edges.
     made = [jobs[0][1], *(job[1] for job in server.values()), jobs[1][1],
             *(job[1] for job in ours)]
     if not program.exists() or any(
@@ -94,7 +94,7 @@ def build(kind="plain", changed=None, directory=None):
 
 
 def run(program, *arguments, timeout=TIMEOUT):
-    """Returns the CompletedProcess, with what it printed."""
+    """Runs the program. Returns the CompletedProcess, with its output."""
     return subprocess.run([str(program), *map(str, arguments)],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, encoding="utf-8",
@@ -102,9 +102,8 @@ def run(program, *arguments, timeout=TIMEOUT):
 
 
 def coverage(program, *runs):
-    """Runs the program, each time with the arguments of one of the runs.
-    Returns the number of the server's blocks, and a line for each that was
-    never entered."""
+    """Runs the program once for each of the runs' arguments. Returns the
+    number of the server's blocks, and a line for each that no run entered."""
     name = BUILD / "covered.txt"
     covered = set()
     for arguments in runs:
@@ -139,7 +138,7 @@ def coverage(program, *runs):
 
 
 def wrong_in(trace):
-    """What is wrong with the text of a trace, or None."""
+    """Returns what is wrong with a trace's text, or None."""
     try:
         events = json.loads(trace)
     except ValueError as error:
@@ -147,7 +146,7 @@ def wrong_in(trace):
     depths, outstanding = collections.Counter(), collections.Counter()
     for event in events:
         phase = event["ph"]
-        if phase in "BE":  # a thread's packets and work are nested
+        if phase in "BE":  # on a thread, packets and work are nested
             depths[event["tid"]] += 1 if phase == "B" else -1
             if depths[event["tid"]] < 0:
                 return f"ends what has not begun: {event}"
@@ -161,8 +160,8 @@ def wrong_in(trace):
 
 
 def traces(program, count):
-    """Runs so many lives. Returns how many wrote a trace, and what is wrong
-    with the first that is."""
+    """Runs `count` lives. Returns how many wrote a trace, and what is wrong
+    with the first wrong one."""
     name = program.parent / "traces.txt"
     done = run(program, "--count", count, "--traces", name)
     texts = name.read_text(encoding="ascii").split("----\n")[:-1]
@@ -182,9 +181,9 @@ FAILED = re.compile(r"^seed (\d+): (.*?)(?:\n +|; )after (\d+) steps",
 
 
 def fewest_steps(program, arguments):
-    """The arguments of a life that fails, and more, with which it fails in
-    the same way after fewer steps: without some clients, and without some of
-    what Windows permits."""
+    """Returns the arguments of a life that fails, and more that shorten it:
+    without some clients or some of Windows' liberties it fails in the same
+    way after fewer steps."""
     liberties = re.findall(r"MAY_(\w+)", " ".join(
         path.read_text(encoding="ascii") for path in HERE.glob("*.c")))
     more = [["--clients", str(n)] for n in range(1, 10)]
@@ -203,7 +202,8 @@ def fewest_steps(program, arguments):
 
 
 def source_hash():
-    """What the server's sources were, for who repeats it later."""
+    """Returns a hash of the server's sources, to compare when a failure is
+    repeated later."""
     text = b"".join(path.read_bytes()
                     for path in sorted((ROOT / "src").glob("*.[ch]")))
     return hashlib.sha256(text).hexdigest()[:12]

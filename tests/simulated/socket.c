@@ -1,8 +1,8 @@
 /*
  * socket.c - Winsock's calls, and the operations of a socket.
  *
- * The kernel's memory is poisoned from the post until the packet is taken, so
- * the server can't read, write or free it without being seen.
+ * An operation's memory is poisoned from the post until its packet is taken, so
+ * ASan sees it if the server reads, writes or frees it.
  */
 #include "world.h"
 
@@ -97,8 +97,8 @@ int bind(SOCKET sock, const SOCKADDR *address, int size)
     return 0;
 }
 
-/* SOMAXCONN is "a maximum reasonable value", some 200 where clients are at
- * most ten here: so it means three. A hint of N, which is -N, means N:
+/* SOMAXCONN is "a maximum reasonable value", some 200. It means three here,
+ * where there are at most ten clients. A hint of N, which is -N, means N:
  * Microsoft's page on listen. */
 int listen(SOCKET sock, int backlog)
 {
@@ -126,9 +126,8 @@ static BOOL accept_is_over(void *unused)
     return world.waiting > 0 || world.listener == NULL;
 }
 
-/* A client that was reset while it waited is accepted, and every operation on
- * it fails, or accept fails for it with WSAECONNRESET: "the connection was
- * reset": Microsoft's page on accept. */
+/* If a client resets while it waits, accept either succeeds and every operation
+ * fails, or it fails with WSAECONNRESET: Microsoft's page on accept. */
 static SOCKET accept_client(CLIENT *client, SOCKADDR *address)
 {
     SOCKADDR_IN peer = {AF_INET, 0, {0x0100007f}, {0}};
@@ -152,8 +151,8 @@ static SOCKET accept_client(CLIENT *client, SOCKADDR *address)
     return (SOCKET)object_handle(sock);
 }
 
-/* Closed meanwhile: WSAEINTR or WSAENOTSOCK, by the pages on accept and
- * closesocket; Wine says 995. */
+/* Fails accept on a listener that was closed: WSAEINTR or WSAENOTSOCK, by the
+ * pages on accept and closesocket; 995 under Wine. */
 static SOCKET released(void)
 {
     static const DWORD codes[] = {WSAEINTR, WSAENOTSOCK,
@@ -183,7 +182,7 @@ SOCKET accept(SOCKET sock, SOCKADDR *address, int *size)
 
 /* ------------------------------- operations ------------------------------ */
 
-/* Poisons what the kernel owns, or takes the poison off. */
+/* Poisons what the kernel owns from now on. */
 static OP *op_begin(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
                     BOOL writes)
 {
@@ -218,7 +217,7 @@ static PACKET as_packet(const OBJECT *sock, const OP *op, DWORD code)
                     op->writes,     sock->client, op->clock};
 }
 
-/* An operation is done, and its packet is queued. */
+/* Ends an operation and queues its packet. */
 void op_ends(OBJECT *sock, OP *op, DWORD code)
 {
     PACKET packet = as_packet(sock, op, code);
@@ -233,7 +232,7 @@ void op_ends(OBJECT *sock, OP *op, DWORD code)
         port_put(&packet);
 }
 
-/* Done at once: no packet, if the socket was told so. */
+/* Ends an operation at once; without a packet if the socket skips those. */
 static int done_at_once(OBJECT *sock, OP *op)
 {
     PACKET packet = as_packet(sock, op, 0);
@@ -252,9 +251,9 @@ static int done_at_once(OBJECT *sock, OP *op)
     return 0;
 }
 
-/* Done at once, pending, or failed: as it is, and as the system likes. After a
- * post the kernel, another worker and whoever else may go on before this
- * returns. A reset may show at once or later. */
+/* Posts an operation, which is done at once, pends or fails. The state decides,
+ * or the system is free to. The kernel, another worker and all others may go on
+ * before this returns. A reset may show at once or later. */
 static int post(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
                 BOOL writes)
 {
@@ -316,7 +315,7 @@ BOOL WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped, DWORD *bytes,
 
 /* -------------------------------- cancelling ----------------------------- */
 
-/* The code of a cancelled receive is not the same everywhere. */
+/* Systems differ in the code of a cancelled receive. */
 static DWORD cancelled_code(void)
 {
     static const DWORD codes[] = {ERROR_OPERATION_ABORTED,
@@ -327,9 +326,9 @@ static DWORD cancelled_code(void)
     return codes[may(MAY_codes, 2) ? which : 0];
 }
 
-/* "The operation may complete normally, with ERROR_OPERATION_ABORTED, or with
- * another error": Microsoft's page on CancelIoEx. Its packet comes at once or
- * later. */
+/* A cancelled operation may still complete normally, with
+ * ERROR_OPERATION_ABORTED, or with another error: Microsoft's page on
+ * CancelIoEx. Its packet comes at once or later. */
 BOOL CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
 {
     note_silent(socket_of((SOCKET)file, "CancelIoEx")->client);
@@ -384,9 +383,9 @@ static void close_listener(OBJECT *listener)
     object_close(listener);
 }
 
-/* A receive that is pending comes back; a send that is stuck need not. What
- * was not read, or still comes, is answered by a reset, which may overtake
- * what is on its way to the client. */
+/* A pending receive comes back, a stuck send may not. If bytes are unread or
+ * still arrive, the server sends a reset, which may overtake what is on its way
+ * to the client. */
 int closesocket(SOCKET sock)
 {
     DWORD code = enter(CALL_closesocket);

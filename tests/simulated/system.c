@@ -7,7 +7,7 @@ void WEAK __asan_unpoison_memory_region(void const volatile *, size_t);
 
 /* --------------------------------- memory -------------------------------- */
 
-/* From here on the server may not touch it, and from here on it may. */
+/* Forbids the server to touch this memory; kernel_gives permits it again. */
 void kernel_takes(void *address, size_t size)
 {
     if (__asan_poison_memory_region)
@@ -40,7 +40,7 @@ static BLOCK *block_of(const void *address, const char *call)
     while (i-- > 0)
         if (world.blocks[i].address == address)
             return &world.blocks[i];
-    blame("%s: what is no block, or is freed already", call);
+    blame("%s: no block of memory, or freed already", call);
 }
 
 static BOOL lies_in(const void *address, const BLOCK *block)
@@ -83,7 +83,7 @@ static void release(void *address, BOOL pages, const char *call)
     release_block(block);
 }
 
-/* What a life that was cut short has left. */
+/* Frees what a life that was cut short has left. */
 void memory_end(void)
 {
     while (world.blockCount > 0)
@@ -105,7 +105,7 @@ void simulated_free(void *block)
         release(block, FALSE, "free");
 }
 
-/* The larger buffers that are in use. */
+/* Checks how much memory larger buffers use. */
 static void check_larger_buffers(void)
 {
     size_t lent = 0;
@@ -115,7 +115,7 @@ static void check_larger_buffers(void)
         if (world.blocks[i].pages && !world.blocks[i].kept
             && world.blocks[i].size > 4096)
             lent += world.blocks[i].size;
-    /* One that could not be freed is in use for ever. */
+    /* If freeing one failed, it is in use for ever. */
     if (world.failed == 0 && lent > (size_t)world.scenario.lent << 20)
         blame("%zu bytes of larger buffers are in use", lent);
 }
@@ -135,7 +135,7 @@ BOOL VirtualFree(LPVOID address, SIZE_T size, DWORD type)
     return TRUE;
 }
 
-/* What is on a list is nobody's: it is poisoned. */
+/* Nobody owns what is on a list, so it is poisoned. */
 void InitializeSListHead(SLIST_HEADER *list) { list->first = list->depth = 0; }
 
 SLIST_ENTRY *InterlockedPushEntrySList(SLIST_HEADER *list, SLIST_ENTRY *entry)
@@ -188,7 +188,7 @@ HANDLE GetStdHandle(DWORD which)
 
 static BOOL output_flows(void *unused) { return !world.outputStops; }
 
-/* A reader of the pipe may be slow, or read no more. */
+/* Writes a line. The pipe's reader may be slow, or stop reading. */
 static void write_line(const OBJECT *file, const char *text, DWORD size)
 {
     if (may(MAY_blocks, 10))
@@ -284,8 +284,8 @@ _Noreturn void simulated_exit(int status)
 
 /* ---------------------------------- timer -------------------------------- */
 
-/* "Callbacks may overlap": a callback that takes longer than the period is
- * called again meanwhile: Microsoft's page on CreateTimerQueueTimer. */
+/* If a callback takes longer than the period, it is called again meanwhile:
+ * Microsoft's page on CreateTimerQueueTimer. */
 static unsigned timer_main(void *unused)
 {
     clock_acquire(&world.exchangeClock);
@@ -334,12 +334,11 @@ BOOL DeleteTimerQueueTimer(HANDLE queue, HANDLE timer, HANDLE event)
 
 /* --------------------------------- clocks -------------------------------- */
 
-/* A loop that only looks at the clock comes to its end. */
+/* Time passes when a loop only looks at the clock, so that the loop ends. */
 #define LOOK 100
 
-/* "Its resolution is limited to that of the system timer, which is typically
- * 10 to 16 milliseconds": Microsoft's page on GetTickCount, which also says
- * that it wraps around. */
+/* Its resolution is that of the system timer, typically 10 to 16 ms. (The
+ * 32-bit GetTickCount also wraps around.) Microsoft's page on GetTickCount. */
 ULONGLONG GetTickCount64(void)
 {
     TIME now;
@@ -395,7 +394,8 @@ FARPROC GetProcAddress(HMODULE module, const char *name)
     return fails(ERROR_PROC_NOT_FOUND), NULL;
 }
 
-/* Windows' l is 32 bits wide, and so are the arguments: it is left out. */
+/* Drops the l from the format: on Windows a long has 32 bits, and so have the
+ * arguments here. */
 int simulated_vsnprintf(char *text, size_t size, const char *format,
                         va_list args)
 {

@@ -1,11 +1,11 @@
-/* thread.c - handles, events, threads, locks; and what they make known. */
+/* thread.c - handles, events, threads, locks, and what clocks they pass on. */
 #include "world.h"
 
 unsigned long _doserrno;
 
 /* -------------------------------- handles -------------------------------- */
 
-/* A number that is closed is given out again at once, as Windows does. */
+/* Reuses a closed handle's number at once, as Windows does. */
 OBJECT *object_open(KIND kind)
 {
     OBJECT *object = world.objects;
@@ -32,7 +32,7 @@ OBJECT *object_at(HANDLE handle, const char *call)
     return &world.objects[number];
 }
 
-/* The listener may be closed at any moment: then the result is NULL. */
+/* Returns NULL for the listener if it is closed, as it may be at any moment. */
 OBJECT *object_of(HANDLE handle, KIND kind, const char *call)
 {
     OBJECT *object = object_at(handle, call);
@@ -182,9 +182,9 @@ HANDLE GetCurrentProcess(void) { return INVALID_HANDLE_VALUE; }
 
 /* ---------------------------------- locks -------------------------------- */
 
-/* Not fair: whoever comes in time has it. What the one who has released it
- * knew is kept beside the thread's number, in a table by the lock's address,
- * which decides nothing. */
+/* Locks are not fair: the first thread that comes takes one. This table keeps
+ * the clocks of locks and of interlocked variables. It is searched by address,
+ * which decides nothing in a life. */
 static struct {
     const void *address;
     CLOCK clock;
@@ -222,7 +222,7 @@ void AcquireSRWLockExclusive(SRWLOCK *lock)
 void ReleaseSRWLockExclusive(SRWLOCK *lock)
 {
     if (lock->Ptr != world.running)
-        blame("a lock is released by who has not taken it");
+        blame("a thread releases a lock that it has not taken");
     clock_release(clock_of(lock));
     lock->Ptr = NULL;
     enter(CALL_Release);

@@ -1,6 +1,6 @@
 /*
- * world.h - the simulated computer: one life of the server, and what its parts
- * see of each other.
+ * world.h - the simulated computer, on which the server lives one life, and
+ * what the simulation's files share.
  *
  * scheduler.c  who runs next, and what time it is
  * thread.c     handles, events, threads, locks
@@ -12,10 +12,10 @@
  * checks.c     what must hold, and what is excused
  * scenario.c   what a seed means
  * races.c      vector clocks, and every access to memory
- * main.c       seeds, one life each
+ * main.c       runs one life for each seed
  *
- * Everything that a life changes is in `world`, which is all zero before, or in
- * the server's own variables, which are put back.
+ * A life changes only `world`, which is all zero before it, and the server's
+ * own variables, which main.c puts back.
  */
 #pragma once
 
@@ -27,7 +27,7 @@
 #define MAX_CLIENTS 10
 #define MAX_OBJECTS 128
 #define MAX_PACKETS 512
-#define MAX_OPS     4    /* of a socket: the server should have one         */
+#define MAX_OPS     4    /* of a socket; the server should have one         */
 #define MAX_BLOCKS  512
 #define MAX_FAULTS  3
 #define MAX_PRESSES 8
@@ -36,7 +36,7 @@
 
 typedef uint64_t TIME, RANDOM;
 
-/* What Windows permits; each is explained where it is taken. */
+/* What Windows permits. Each is explained where the simulation does it. */
 /* clang-format off */
 #define LIBERTIES(X)                                                         \
     X(at_once) X(early) X(short_send) X(cut) X(late_cancel) X(codes)         \
@@ -55,7 +55,7 @@ typedef enum { AWAY, CONNECTED, GONE } CLIENT_STATE;
 typedef struct { unsigned at[MAX_THREADS]; } CLOCK;  /* see races.c */
 /* clang-format on */
 
-/* A completed operation, or what was posted by hand. */
+/* A completed operation, or a packet posted by hand. */
 typedef struct {
     DWORD bytes, code;
     ULONG_PTR key;
@@ -75,10 +75,10 @@ typedef struct {
     CLOCK clock;
 } OP;
 
-/* What a handle is about. */
+/* What a handle stands for. */
 typedef struct OBJECT {
     KIND kind;
-    CLOCK clock;             /* what who set it knew                        */
+    CLOCK clock;             /* what its last setter knew                   */
     BOOL manual, set;        /* an event                                    */
     struct THREAD *thread;
     struct CLIENT *client;   /* a socket's                                  */
@@ -100,19 +100,19 @@ typedef struct THREAD {
     void *object;
     TIME wakeAt;
     DWORD error;
-    BOOL held;                    /* there is a handle of it                */
-    BOOL onPort;                  /* it has waited there: it counts         */
+    BOOL held;                    /* a handle of it is open                 */
+    BOOL onPort;                  /* it has waited on the port, so counts   */
     BOOL served;                  /* the port has given it `packet`         */
     PACKET packet;
     unsigned waitsSince;          /* for last in, first out                 */
     CLOCK clock;
 } THREAD;
 
-/* How a client behaves, and how far it is. Bytes are counted: what they are
- * follows from their place in the stream. */
+/* How a client behaves, and how far it has come. Bytes are only counted: their
+ * place in the stream gives their value. */
 typedef struct CLIENT {
     unsigned total, chunk, window;  /* bytes: to send, at once, unechoed    */
-    unsigned stopsReading, resetsAt;  /* after so many; UINT_MAX: never     */
+    unsigned stopsReading, resetsAt;  /* after this many; UINT_MAX: never   */
     BOOL halfCloses, neverStops, floods, staysSilent, slow;
     CLIENT_STATE state;
     TIME wakeAt;
@@ -122,7 +122,7 @@ typedef struct CLIENT {
     unsigned room;                  /* between the two, each way            */
     BOOL fin, finArrived, finTaken, reset, resetArrived;  /* the client's   */
     BOOL serverFin, finRead, serverReset;                 /* the server's   */
-    BOOL lost;                      /* with it: the echo on its way         */
+    BOOL lost;                      /* and the echo on its way with it      */
     /* For the checks: */
     unsigned received, written, discarded;  /* in packets that were taken   */
     BOOL accepted, everIdle, lent, everLent, failed, faulted, closed, lingered;
@@ -141,7 +141,7 @@ typedef struct {
     char words[24][40];
     int count;
     DWORD workers, concurrency, cpus, limit, idle, drain, lent;
-    BOOL eager;              /* what can be done at once is                 */
+    BOOL eager;              /* operations end at once where they can       */
     BOOL trace, quiet, noIpv6, blocksForEver, resumes, hasConsole, quickEdit;
     BOOL wrong;              /* a command line that only prints             */
     int expected;            /* its status                                  */
@@ -222,12 +222,12 @@ unsigned among(RANDOM *random, const unsigned *values, size_t count);
     among(random, (const unsigned[]){__VA_ARGS__}, \
           sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
 
-/* Whether this liberty is taken now: one time in so many. */
+/* Whether this liberty is taken now, one time in `oneIn`. */
 BOOL may(LIBERTY liberty, unsigned oneIn);
 
-/* A point: another thread, a client or the network may go on here. A call begins
- * with one; enter returns the code with which it has to fail, or 0; with CALL it
- * returns `result` then. */
+/* point() lets another thread, a client or the network go on. Each call begins
+ * with one. enter() returns the code with which the call must fail, or 0. CALL
+ * makes the call return `result` then. */
 void point(void);
 DWORD enter(CALL call);
 BOOL denied(CALL call);
@@ -238,11 +238,11 @@ BOOL denied(CALL call);
 /* Sets the thread's error. Returns FALSE. */
 BOOL fails(DWORD code);
 
-/* Waits until ready(object), or until `milliseconds` are over. Returns whether
- * it is ready. nothing is never ready. */
+/* Waits until ready(object), at most `milliseconds`. Returns whether it is
+ * ready. nothing() never is. */
 BOOL wait_for(BOOL (*ready)(void *), void *object, DWORD milliseconds);
 BOOL nothing(void *unused);
-void something_moves(TIME time);  /* until then it is not quiet */
+void something_moves(TIME time);  /* it is not quiet before then */
 
 THREAD *thread_start(const char *role, unsigned (*start)(void *),
                      void *argument);

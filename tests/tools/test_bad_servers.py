@@ -1,5 +1,5 @@
-"""The scripts that start a server, with one that does not do its part: they
-say so in one line, with a status that is not 0, and in time."""
+"""Scripts that start a server, with servers that misbehave. Each script says
+so in one line and ends in time, with a status other than 0."""
 
 import os
 import re
@@ -123,7 +123,7 @@ int main(void)
 }
 """
 
-# What the demonstration says of each, and "" for one that never gets ready.
+# What the demonstration says about each; "" for one that never gets ready.
 SERVERS = {
     "dies": "did not start: no message, exit status 3",
     "complains": "did not start: no luck today",
@@ -144,7 +144,7 @@ SERVERS = {
 
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory):
-    """A server that does what FAKE in its environment says."""
+    """A server that does what the variable FAKE says."""
     compiler = shutil.which("x86_64-w64-mingw32-gcc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("builds a program of its own, with gcc")
@@ -174,7 +174,7 @@ def test_demo(fake, tmp_path, monkeypatch, capfd, what):
 @pytest.mark.parametrize("lesson", demo.LESSONS)
 @pytest.mark.parametrize("packets", [0, 1])
 def test_a_trace_without_what_the_lesson_is_about(lesson, packets):
-    """It is told in one line, or as zeros."""
+    """The lesson says so in one line, or shows zeros."""
     model = demo.trace_view.make_model([
         {"ph": "M", "name": "trace_info", "args": {"workers": 4}},
         *packets * [{"ph": "B", "cat": "packet", "name": "READ", "ts": 5,
@@ -191,7 +191,7 @@ def test_a_trace_without_what_the_lesson_is_about(lesson, packets):
     ("dies", 3, ""), ("complains", 1, "one line\nno luck today\n"),
     ("garbage", 0, None)])
 def test_launch_leaves_the_word_to_the_server(fake, what, status, said):
-    """Its status, and what it prints, are those of launch.py."""
+    """launch.py passes on the server's status and output, and adds nothing."""
     result = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "launch.py"), str(fake), "0"],
         env={**os.environ, "FAKE": what}, stdin=subprocess.DEVNULL,
@@ -226,8 +226,8 @@ def test_no_program(tmp_path, script, name, content, said):
 
 @pytest.fixture
 def wine(tmp_path, monkeypatch):
-    """A Wine that gives up so many times before it comes to the program.
-    Returns how often it was started."""
+    """wine(times): Wine gives up `times` times before it runs the program.
+    Returns a function that counts how often Wine was started."""
     tries = tmp_path / "tries"
     tries.write_text("", encoding="ascii")
 

@@ -1,5 +1,5 @@
-"""The benchmark: does it measure what it says, notice a bad server, and end
-all it has started? Never how fast anything is."""
+"""The benchmark: it measures what it says, notices a bad server, and ends all
+that it starts. No test asks how fast anything is."""
 
 import io
 import json
@@ -25,8 +25,8 @@ from support import (IO_TIMEOUT, PROGRAM, ROOT, TEXT, WINDOWS, load_script,
 BENCH = ROOT / "scripts" / "bench.py"
 TIMEOUT = 100  # seconds
 
-# An echo server in a line or two, and others that are none: what they do with
-# what they have received is `reply(data, number of the message)`.
+# A small echo server. `body` changes what it replies, so that it echoes
+# wrongly.
 ECHO = """
 import os, socketserver, sys
 count = 0
@@ -71,7 +71,8 @@ def run_bench(*arguments, mark="", **options):
 
 
 def marked(mark):
-    """The processes that have inherited it, whoever is their parent now."""
+    """Returns the processes that inherited the mark, whatever their parent is
+    now."""
     found = []
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -85,7 +86,7 @@ def marked(mark):
 
 @pytest.fixture
 def mark():
-    """What is started with it has to be gone after the test."""
+    """A mark for processes; those that have it must end with the test."""
     value = uuid.uuid4().hex
     yield value
     assert WINDOWS or marked(value) == []
@@ -93,7 +94,7 @@ def mark():
 
 @pytest.fixture
 def other(tmp_path):
-    """other(body): NAME=COMMAND of a server that does this to its echo."""
+    """other(body): NAME=COMMAND of an echo server that `body` changes."""
     def make(body="pass"):
         script = tmp_path / "other.py"
         script.write_text(ECHO.format(body=body), encoding="ascii")
@@ -138,7 +139,8 @@ def check_row(workload, row):
 
 
 def check_page(page):
-    """It needs nothing but itself, and its pictures are whole."""
+    """Checks that a page loads nothing else and that its pictures are
+    complete."""
     assert not re.search(r"https?:|src=|href=|<script|url\(|@import", page)
     pictures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     for picture in pictures:
@@ -173,7 +175,7 @@ def test_quick(tmp_path, other, step_alone, mark):
     assert (machine["wine"] is None) == WINDOWS
     assert machine["command"].startswith("bench.py --quick --idle 40 ")
     assert data["settings"]["repeat"] == 1
-    # The same, for people.
+    # The same for people.
     assert result.stdout.isascii()
     for word in [*WORKLOADS, *SERVERS, *([] if WINDOWS else ["of Wine"])]:
         assert word in result.stdout
@@ -188,7 +190,7 @@ def test_quick(tmp_path, other, step_alone, mark):
 @pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("after", [0.3, 1.5, 2.2])
 def test_interrupted(mark, after, signal_name):
-    """Whatever runs at that moment is ended; a second Ctrl+C changes
+    """bench.py ends whatever runs at that moment. A second Ctrl+C changes
     nothing."""
     if WINDOWS and signal_name != "SIGINT":
         pytest.skip("there is no other way than Ctrl+Break")
@@ -228,7 +230,7 @@ BAD = {
 
 
 def assert_fails(result, pattern):
-    """One line that matches, and status 1."""
+    """Checks that it printed one line that matches, with status 1."""
     assert result.returncode == 1, result
     lines = result.stderr.splitlines()
     assert len(lines) == 1 and re.fullmatch(f"bench.py: {pattern}",
@@ -243,7 +245,7 @@ def test_a_bad_server_is_noticed(tmp_path, other, mark, name):
                        "--against", other(body), "--workloads", workload,
                        "--json", tmp_path / "b.json", mark=mark)
     assert_fails(result, f"other, {workload}: {says}")
-    # The others are measured all the same.
+    # The others are still measured.
     data = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
     (measured,) = data["workloads"]
     assert [x["name"] for x in measured["servers"]][-1] == "native"
@@ -265,7 +267,8 @@ def test_a_server_that_does_not_start(mark, command, says):
 @pytest.mark.thorough
 @pytest.mark.skipif(WINDOWS, reason="no limit there")
 def test_too_few_descriptors(tmp_path, mark):
-    """It says how many there were, what stopped, and gives the other rows."""
+    """It says how many connections there were and what stopped it, and still
+    shows the other rows."""
     import resource
     result = run_bench(
         "--quick", "--modes=", "--no-steps", "--load-processes", 1,
@@ -326,7 +329,7 @@ def test_modes():
 
 @pytest.mark.parametrize("poll", ["new_poll", "SelectPoll"])
 def test_load(monkeypatch, poll):
-    """Also with select, which is all there is on Windows."""
+    """It also works with select, which is all that Windows has."""
     monkeypatch.setattr(bench_load, "new_poll", getattr(bench_load, poll))
     echo = start_process([sys.executable, bench_load.__file__, "echo", "2"],
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, **TEXT)
@@ -349,7 +352,7 @@ def test_load(monkeypatch, poll):
 
 
 def test_no_two_messages_are_alike():
-    """Neither of two connections nor of one, for a long time."""
+    """Messages of one or of two connections differ for a long time."""
     heads = {bench_load.head(i) for i in range(100000)}
     assert len(heads) == 100000 and {len(x) for x in heads} == {16}
     assert len(set(bench_load.TAILS)) == len(bench_load.TAILS) == 1021

@@ -1,7 +1,7 @@
-"""The client must notice everything a server can do wrong, and say it well.
+"""The client must notice whatever a server does wrong, and say it clearly.
 
-The happy paths run against the real server; the failures against small
-scripted ones, since the real server is not supposed to fail.
+Tests of success run against the real server; those of failure need small
+scripted servers.
 """
 
 import contextlib
@@ -37,17 +37,17 @@ def command(*args):
 
 
 def run_client(*args, input=None, timeout=60):
-    """Runs the client to its end; stdin is empty unless input is given."""
+    """Runs the client to its end. stdin is empty unless `input` is given."""
     return subprocess.run(command(*args), input=input or b"",
                           capture_output=True, timeout=timeout)
 
 
 @contextlib.contextmanager
 def started_client(*args, **options):
-    """A running client with pipes, for tests that meet it half-way."""
+    """Starts a client with pipes, for tests that act while it runs."""
     if WINDOWS:
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
-    else:           # whoever started pytest may have had Ctrl+C ignored
+    else:           # pytest may have been started with Ctrl+C ignored
         options["preexec_fn"] = lambda: signal.signal(signal.SIGINT,
                                                       signal.SIG_DFL)
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -62,7 +62,7 @@ def started_client(*args, **options):
 
 
 def interrupt(client):
-    """Ctrl+C. A new process group on Windows only gets Ctrl+Break."""
+    """Presses Ctrl+C. A new process group on Windows only gets Ctrl+Break."""
     client.send_signal(signal.CTRL_BREAK_EVENT if WINDOWS else signal.SIGINT)
 
 
@@ -72,7 +72,7 @@ def assert_interrupted(client):
 
 
 def assert_fails(result, pattern):
-    """One line that matches, status 1, and no claim of success."""
+    """Checks for one line that matches, status 1, and no claim of success."""
     assert re.fullmatch(r"echo_client: [^\r\n]*\r?\n",
                         result.stderr.decode()), result
     assert re.search(pattern, result.stderr.decode()), result
@@ -82,7 +82,8 @@ def assert_fails(result, pattern):
 
 
 def echo(conn, change=lambda data, offset: data):
-    """Echoes until end of file, what change makes of it; returns the count."""
+    """Echoes what `change` makes of it until end of file; returns the
+    count."""
     offset = 0
     while True:
         data = conn.recv(65536)
@@ -106,7 +107,7 @@ def scripted():
         request_queue_size = 128
 
         def handle_error(self, request, client_address):
-            pass                # the client may well be gone
+            pass                # the client may have ended
 
     def start(script):
         class Handler(socketserver.BaseRequestHandler):
@@ -130,7 +131,7 @@ def scripted():
 
 @pytest.fixture
 def closed_port():
-    """A port that is ours, so that nobody else listens on it either."""
+    """A port that is bound here, so that no other program listens on it."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
@@ -218,7 +219,7 @@ def test_interactive_prompts_before_it_reads(server):
         expected = ANSWER + b"hello\n" + PROMPT
         assert client.stdout.read(len(expected)) == expected
         client.stdin.write(b"Q\n")
-        client.stdin.flush()            # and not closed: Q alone must do
+        client.stdin.flush()            # but not closed: Q must be enough
         assert client.wait(IO_TIMEOUT) == 0
 
 
@@ -243,7 +244,8 @@ def test_file_from_standard_input(server, size):
 
 
 def test_file_is_sent_unchanged_and_half_closed(scripted):
-    """The echo comes after end of file: without half-close, never."""
+    """The echo comes only after end of file, so a client that does not
+    half-close gets none."""
     data = bytes(range(256)) * 100 + b"\r\n\x1a\x00"
     heard = []
 
@@ -276,7 +278,8 @@ def test_file_waits_for_slow_input_without_timeout(scripted):
 
 
 def test_file_bounds_what_is_under_way(scripted, random_file):
-    """A server that reads and never writes must not fill our memory."""
+    """A server that reads and never writes must not fill the client's
+    memory."""
     counts = []
     all_counted = threading.Event()
 
@@ -345,7 +348,7 @@ def test_load_json(server, connections, messages, size):
 def test_load_for_a_duration(server):
     found = run_load(server.port, "--connections", 4, "--duration", 0.5)
     assert 0.4 < found["elapsed_seconds"]
-    assert found["messages"] > 4        # as many as fit, not a fixed number
+    assert found["messages"] > 4        # as many as the time permits
 
 
 def test_load_ends_at_messages_or_duration_whichever_is_first(server):
@@ -355,7 +358,7 @@ def test_load_ends_at_messages_or_duration_whichever_is_first(server):
 
 
 def test_load_opens_all_connections_first(scripted):
-    """No echo before all ten clients are here."""
+    """The server echoes nothing before all ten clients are connected."""
     everybody = threading.Barrier(10, timeout=IO_TIMEOUT)
 
     def script(conn):
@@ -438,7 +441,7 @@ def test_load_draws_progress_on_a_terminal(server):
                         "--duration", 2, stderr=terminal) as client:
         os.close(terminal)
         drawn = b""
-        with contextlib.suppress(OSError):      # EIO: the client is gone
+        with contextlib.suppress(OSError):      # EIO: the client has ended
             while True:
                 part = os.read(master, 4096)
                 if not part:
@@ -511,7 +514,7 @@ def never_close(conn):
 
 
 def never_come_to_an_end(conn):
-    """Right at first; then on and on."""
+    """Echoes correctly, then sends without end."""
     conn.sendall(receive(conn, 6))
     with contextlib.suppress(OSError):
         while not test_over.is_set():
@@ -530,7 +533,7 @@ def speak_of_something_else(conn):
 
 
 def close_one_way(conn):
-    """Nothing will come of it, but it goes on reading."""
+    """Ends its own direction, but goes on reading."""
     conn.shutdown(socket.SHUT_WR)
     receive(conn, MB)
 
@@ -541,7 +544,7 @@ def add_one_at_once(conn):
 
 
 def add_one_after_a_while(conn):
-    """... which only a client that waits for the end can notice."""
+    """... which only a client that waits for the end notices."""
     echo(conn)
     test_over.wait(0.5)     # the pace of this server
     conn.sendall(b"+")
@@ -589,7 +592,7 @@ MODES = {
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_failing_server(scripted, mode, script, pattern):
     args, data = MODES[mode]
-    # Only who says nothing is not waited for: the others may take their time.
+    # The client gives up on silent servers only; the others may be slow.
     patience = PATIENCE if pattern.startswith(SILENT) else 25
     result = run_client(scripted(script), "--timeout", patience, *args,
                         input=data)
@@ -598,8 +601,8 @@ def test_failing_server(scripted, mode, script, pattern):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_server_that_dribbles(scripted, mode):
-    """Each byte is late, but none as late as the time limit; all of them
-    together are."""
+    """No byte comes as late as the time limit, but all together take
+    longer."""
     def script(conn):
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in receive(conn, 6):
@@ -613,7 +616,7 @@ def test_a_server_that_dribbles(scripted, mode):
 
 
 def test_interactive_garbage_between_two_messages(scripted):
-    """It is not looked at before the next line, but it is not lost."""
+    """The client notices it when the next line is sent, not before."""
     heard = threading.Event()
 
     def script(conn):
@@ -669,7 +672,7 @@ def test_file_closed_while_there_is_more_to_send(scripted):
     with started_client(scripted(close_in_the_middle), "--file",
                         "-") as client:
         client.stdin.write(b"sixsix")
-        client.stdin.flush()            # and no end of input
+        client.stdin.flush()            # without an end of input
         assert client.wait(IO_TIMEOUT) == 1
         assert client.stderr.read().startswith(
             b"echo_client: server closed the connection after 3 of 6 bytes")
@@ -745,7 +748,7 @@ def test_no_server(closed_port, mode):
 
 @pytest.fixture
 def full_port():
-    """A listener that never accepts, its queue already full."""
+    """A listener that never accepts and whose queue is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -779,7 +782,7 @@ def test_load_names_the_connection_that_was_not_opened():
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("host", ["two..dots", "::1%nowhere"])
 def test_unknown_host(mode, host):
-    args, data = MODES[mode]        # neither host makes anyone ask a network
+    args, data = MODES[mode]        # resolving these hosts needs no network
     result = run_client(9190, "--host", host, *args, input=data)
     assert_fails(result, f"cannot resolve host '{host}'")
 

@@ -1,7 +1,7 @@
-"""The lessons: what they print is what the trace says.
+"""The lessons print what the trace says.
 
-Nothing here asserts who wakes up, nor the concurrency limit: systems differ
-in that, and the lessons are there to show it.
+No test here asserts which worker wakes up, or the concurrency limit: systems
+differ in that, and the lessons show how.
 """
 
 import re
@@ -29,7 +29,8 @@ def run_demo(*arguments, timeout=LESSON_TIMEOUT):
 
 @pytest.fixture
 def lesson(tmp_path):
-    """lesson(name): what it printed, as one line, and its trace's model."""
+    """lesson(name): runs it and returns what it printed, as one line, and its
+    trace's model."""
     def run(name):
         result = run_demo(name, "-o", tmp_path, "--server", PROGRAM)
         assert (result.returncode, result.stderr) == (0, "")
@@ -38,7 +39,7 @@ def lesson(tmp_path):
         text = " ".join(result.stdout.split())
         assert result.stdout.isascii()
         assert all(len(x) < 80 for x in result.stdout.splitlines()[:-1])
-        # What it was seen on, and that the trace is all the server did.
+        # It says on what it ran, and the trace has all that the server did.
         assert model["info"]["system"] in text
         assert name in page and "</html>" in page
         done = sum(p["kind"] < 4 for p in model["packets"])
@@ -49,7 +50,7 @@ def lesson(tmp_path):
 
 
 def kinds(model, conn):
-    """The packets of a connection, in order, as words."""
+    """Returns the kinds of a connection's packets, in order."""
     return [trace_view.KINDS[p["kind"]] for p in model["packets"]
             if p["conn"] == conn]
 
@@ -140,7 +141,7 @@ def test_posted(lesson):
     text, model = lesson("posted")
     posted = [p for p in model["packets"]
               if trace_view.KINDS[p["kind"]] == "posted"]
-    # Queued in this order; who returns first with one is another matter.
+    # Queued in this order. Which worker returns first may differ.
     assert sorted(p["bytes"] for p in posted) == [1, 2, 3, 4, 5]
     assert "5 packets that no operation had caused" in text
 
@@ -149,7 +150,7 @@ def test_posted(lesson):
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["limit", "reset"])
 def test_layout_of_the_page(lesson, tmp_path, name):
-    """The lesson's words are on the viewer's page: it still fits."""
+    """The viewer's page still fits with the lesson's words on it."""
     lesson(name)
     for size in SIZES:
         check_layout(tmp_path / f"{name}.html", size)

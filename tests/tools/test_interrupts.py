@@ -1,5 +1,5 @@
-"""Ctrl+C anywhere, and systems that refuse something: one line, never a
-traceback, and a status that says which."""
+"""After Ctrl+C at any time, or when the system refuses something, a script
+prints one line and no traceback. Its status says which it was."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ on_posix = pytest.mark.skipif(WINDOWS, reason="sends signals of POSIX")
 
 @pytest.fixture
 def copy(tmp_path):
-    """All scripts and tests elsewhere, with a server that is none."""
+    """A copy of all scripts and tests, with a fake server."""
     tree = tmp_path / "copy"
     for name in ("scripts", "tests"):
         shutil.copytree(ROOT / name, tree / name,
@@ -36,8 +36,8 @@ def copy(tmp_path):
 
 
 def start(line, **options):
-    """Where no signal is ignored: whoever started pytest may have had that, in
-    the background or with nohup."""
+    """Starts a process that ignores no signal. pytest may ignore some, if it
+    runs in the background or under nohup."""
     def as_usual():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
@@ -55,7 +55,7 @@ def run(line, **options):
 
 # ------------------------------ while it begins -----------------------------
 
-# Each script, and a module of Python's that it imports early.
+# Each script, and a standard module that it imports early.
 IMPORTS = {"scripts/launch.py": "contextlib", "scripts/demo.py": "argparse",
            "scripts/trace_view.py": "argparse", "scripts/bench.py": "argparse",
            "scripts/echo_client.py": "asyncio",
@@ -72,7 +72,7 @@ time.sleep(60)
 
 
 def shadow(copy, name, text):
-    """In this copy the script finds a module of ours for Python's own."""
+    """Puts a module into the copy that hides one of Python's own."""
     path = copy / name
     (path.parent / f"{IMPORTS[name]}.py").write_text(text, encoding="ascii")
     return path
@@ -103,7 +103,7 @@ def test_what_cannot_be_imported(copy, name, error, said):
 
 # -------------------------- while Wine is prepared --------------------------
 
-# A Wine that takes its time. What it has begun would outlive it.
+# A slow Wine. The process that it starts would outlive it.
 WINE = """#!/bin/sh
 case $1 in
 --kill) kill $(cat '{pid}'); exit ;;
@@ -123,7 +123,7 @@ STARTS_WINE = [
 
 @pytest.fixture
 def slow_wine(tmp_path):
-    """Returns its environment, and the file with the pid of its child."""
+    """A slow Wine's environment, and the file with its child's pid."""
     pid, tools = tmp_path / "pid", tmp_path / "bin"
     tools.mkdir()
     for name in ("wine", "wineserver"):
@@ -135,7 +135,7 @@ def slow_wine(tmp_path):
 
 
 def runs(pid):
-    """Whether it does; one that nobody has waited for does not."""
+    """Whether this process runs; a zombie does not."""
     try:
         process_info.memory(pid.strip())
         return True
@@ -147,7 +147,7 @@ def runs(pid):
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("line", STARTS_WINE, ids=lambda x: x[0])
 def test_while_wine_is_prepared(copy, slow_wine, line, times):
-    """It says one line more, and leaves nothing that runs or lies about."""
+    """It prints one more line, and leaves no process and no file."""
     env, pid = slow_wine
     process = start(line, env=env, cwd=copy)
     assert process.stderr.readline().startswith("preparing Wine ")
@@ -165,20 +165,21 @@ def test_while_wine_is_prepared(copy, slow_wine, line, times):
 # ------------------------------- while it runs ------------------------------
 
 def running(program):
-    """Whether it is; its name is in the command line of Wine."""
+    """Whether this program runs: its name is in Wine's command line."""
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has just ended
+        with contextlib.suppress(OSError):  # the process has just ended
             if os.fsencode(program) in path.read_bytes():
                 return True
     return False
 
 
 @on_posix
-@pytest.mark.alone  # the lesson is over soon
+@pytest.mark.alone  # the lesson is short
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM,
                                     getattr(signal, "SIGHUP", None)])
 def test_while_a_lesson_runs(tmp_path, number):
-    """Whoever ends it, and if the terminal is closed: its server ends."""
+    """Whichever signal ends the lesson, also when the terminal closes, its
+    server ends too."""
     program = shutil.copy(PROGRAM, tmp_path)
     process = start([ROOT / "scripts" / "demo.py", "limit", "-o", tmp_path,
                      "--server", program])
@@ -194,7 +195,7 @@ def test_while_a_lesson_runs(tmp_path, number):
 
 @on_posix
 def test_while_nobody_reads(tmp_path):
-    """What is left to print is not waited for after Ctrl+C."""
+    """After Ctrl+C the script does not wait until it has printed the rest."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = start([ROOT / "scripts" / "echo_client.py",
                          listener.getsockname()[1], "--message", "x" * 120_000
@@ -208,7 +209,7 @@ def test_while_nobody_reads(tmp_path):
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(65536):
                 pass
-            # It has all, and prints: its pipe is full then.
+            # It has read everything and prints until its pipe is full.
             threading.Event().wait(0.5)
             process.send_signal(signal.SIGINT)
             assert process.wait(IO_TIMEOUT) == 130
@@ -236,7 +237,7 @@ def test(resource):
 @pytest.mark.parametrize("number, group", [
     (signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "kill"])
 def test_while_tests_run(copy, number, group, how):
-    """pytest ends what its tests have started, and this waits for it."""
+    """pytest ends what its tests have started; run_tests.py waits for it."""
     shutil.rmtree(copy / "tests")
     (copy / "tests").mkdir()
     (copy / "tests" / "test_it.py").write_text(TEARDOWN, encoding="ascii")
@@ -256,7 +257,7 @@ def test_while_tests_run(copy, number, group, how):
 
 # -------------------------- what a system can refuse ------------------------
 
-# Runs a script after something of Python's has been replaced.
+# Runs a script after replacing something in Python.
 DRIVER = """
 import runpy, sys
 exec(sys.argv.pop(1))
@@ -278,7 +279,7 @@ def start(self):
     raise RuntimeError("can't start new thread")
 threading.Thread.start = start
 """
-# Of the load: asyncio calls what needs memory, and reports what that raises.
+# In the load, asyncio calls a method that needs memory and reports the error.
 NO_MEMORY = """
 import asyncio, socket
 class Memoryless(asyncio.Protocol):
@@ -337,7 +338,7 @@ def test_what_a_client_does_not_get(server, change, arguments, said):
 
 @on_posix
 def test_memory_that_is_short(server):
-    """The system's own refusal."""
+    """The system itself refuses memory."""
     import resource
     most = 400 << 20
     process = start_process(
@@ -389,13 +390,13 @@ sys.exit(main())
 
 @on_posix
 def test_an_interrupt_that_python_would_drop():
-    """Nothing can be raised in a __del__: it comes once more."""
+    """Python drops what a __del__ raises, so the interrupt comes again."""
     assert run(["-c", "__file__ = 'it'\n" + IN_A_DEL, ROOT / "scripts"]) == (
         130, "", "it: interrupted\n")
 
 
 def test_a_mistake_keeps_its_traceback(copy):
-    """Or nobody could find it."""
+    """The traceback shows where the mistake is."""
     path = shadow(copy, "scripts/demo.py", "1 / 0\n")
     status, _, err = run([path])
     assert status == 1 and "ZeroDivisionError" in err and "Traceback" in err

@@ -1,4 +1,4 @@
-"""The markers that say on which servers a test runs: see kinds.py."""
+"""The markers that choose the servers for a test: see kinds.py."""
 
 import pytest
 

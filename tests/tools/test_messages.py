@@ -1,5 +1,5 @@
-"""What the scripts say is readable, whatever letters are in it and whatever
-the terminal can show."""
+"""The scripts' messages are readable, whatever letters are in them and
+whatever the terminal can show."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from parts.clients import NO_PORT
 from parts.words import one_line
 
 NONE = "\uc5c6\ub294"  # Korean for "that is not there"
-SCRIPTS = {  # a script, what it is told, what it says then
+SCRIPTS = {  # a script: its arguments, its message
     "scripts/echo_client.py": (
         ["9190", "--file", f"{NONE}.txt"],
         f"echo_client: cannot open '{NONE}.txt': No such file or directory"),
@@ -63,8 +63,7 @@ def test_a_terminal_that_does_not(name, encoding):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_what_is_no_letter(name):
-    """Nothing in a name does anything to a terminal, or is a line of its
-    own."""
+    """A name in a message can't change the terminal or begin a new line."""
     arguments, said = SCRIPTS[name]
     odd = "a\x1b[2J\r\n\x9b\u202e\u2028b"
     _, _, err = run(name, [x.replace(NONE, odd) for x in arguments], "utf-8")
@@ -88,7 +87,7 @@ def test_a_wrong_command_line_does_nothing_either(name, arguments):
 @pytest.mark.parametrize("encoding, shown", [
     ("utf-8", NONE), ("ascii", "\\uc5c6\\ub294")])
 def test_what_is_printed_as_it_should_be(tmp_path, encoding, shown):
-    """On standard output, too."""
+    """The same holds for standard output."""
     status, out, err = run("scripts/demo.py", [
         "halfclose", "--server", PROGRAM, "-o", tmp_path / NONE], encoding)
     assert (status, err) == (0, "")
@@ -114,7 +113,7 @@ def test_one_line():
 
 # --------------------------- out of local ports -----------------------------
 
-# The system has so many ports, and no more.
+# The system has only a few ports.
 FEW_PORTS = """
 import runpy, socket, sys
 ports, code = map(int, sys.argv[1:3])

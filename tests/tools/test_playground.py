@@ -1,4 +1,4 @@
-"""scripts/playground.html: its rules by themselves, and the page."""
+"""scripts/playground.html: first its rules alone, then the page."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ BARE = """<html><head>
 <meta http-equiv="Content-Security-Policy" content="style-src 'none'">
 <title>rules</title></head><body><script>%s</script></body></html>"""
 
-# What the checks need of a run: each state, and the step that led to it.
+# The checks need each state of a run, and the step that led to it.
 WATCH_RUN = """
 const look = s => ({...s.port, last: s.last, ended: s.ended,
   broken: s.broken, devices: s.devices});
@@ -39,7 +39,7 @@ def page(tmp_path):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Each preset, and runs in which users do anything; then a stop."""
+    """Runs of each preset, and runs with random users; each ends in a stop."""
     bare = tmp_path_factory.mktemp("rules") / "bare.html"
     bare.write_text(BARE % RULES, encoding="utf-8")
     return use(bare, WATCH_RUN + """
@@ -70,7 +70,7 @@ def runs(tmp_path_factory):
 
 
 def check_step(before, after):
-    """The port's documented rules, from one state to the next."""
+    """Checks the port's documented rules, from one state to the next."""
     last, queue, limit = after["last"], before["queue"], before["limit"]
     taken = last["what"] in ("release", "take")
     assert after["queue"][:len(queue) - taken] == queue[taken:]  # FIFO
@@ -83,13 +83,13 @@ def check_step(before, after):
     if last["what"] == "take":
         assert len(before["released"]) <= limit
     if len(after["released"]) > max(limit, len(before["released"])):
-        assert last["what"] == "wake"  # the brief excess, and no other
+        assert last["what"] == "wake"  # only the brief excess is allowed
     listed = after["waiting"] + after["released"] + after["paused"]
     assert len(set(listed)) == len(listed)
 
 
 def check_owners(state):
-    """At most one operation of a connection is outstanding."""
+    """Checks that each connection has at most one operation outstanding."""
     for device in state["devices"]:
         owners = [place for place in device["ops"].values() if place]
         assert len(owners) == device["open"], device
@@ -141,7 +141,7 @@ def test_lessons_and_mistakes(runs):
                for state in runs["lessons"]["limit"]) == 2
 
 
-# What is on the stage: the frames, and each token with its place.
+# Reads what is on the stage: the frames, and each token with its place.
 LOOK = """
 const still = document.createElement("style");
 still.textContent = ".token { transition: none !important; }";
@@ -198,7 +198,7 @@ def test_each_preset_forth_and_back(page):
 
 @in_browser
 def test_predict(page):
-    """A question is scored once, and the next step waits for its answer."""
+    """The next step waits for an answer, and each question scores once."""
     seen = use(page, LOOK + """
       press("#predict");
       seen.scores = {};
@@ -242,7 +242,7 @@ def test_predict(page):
 
 @in_browser
 def test_hands(page):
-    """What a user does becomes a step, and another run from there on."""
+    """A user's action becomes a step, and the run goes on from there."""
     seen = use(page, LOOK + """
       const steps = () => see("#place") + " " + run.states.length;
       choose("#preset", "limit");
@@ -287,8 +287,8 @@ def test_hands(page):
 @in_browser
 @pytest.mark.parametrize("size", SIZES)
 def test_layout(page, size):
-    """Every step of every preset fits, and so do question and answer; nothing
-    scrolls sideways, and all but the explanations is in the window."""
+    """Every step of every preset fits, with question and answer. Nothing
+    scrolls sideways, and the window shows all but the explanations."""
     seen = use(page, LOOK + """
       seen.found = [];
       const cut = id => { const node = document.querySelector(id);
@@ -333,6 +333,6 @@ def test_page_needs_nothing_else():
 
 @pytest.mark.parametrize("name", ["lifo", "limit", "paused"])
 def test_lessons_that_wine_does_not_show(name):
-    """They say where the same can be seen by the rules of Windows."""
+    """They say where the same runs by the rules of Windows."""
     lesson = load_script("demo").LESSONS[name]
     assert f"playground.html#preset={name}" in lesson.paper

@@ -1,5 +1,5 @@
-"""The first run, and every other: wherever it is made, by whomever, and
-whatever another run does meanwhile."""
+"""The first run and later ones: in any directory, by any user, whatever
+another run does meanwhile."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ from support import (IO_TIMEOUT, PROGRAM, ROOT, START_TIMEOUT, TEXT, WINDOWS,
 
 pytestmark = pytest.mark.skipif(WINDOWS, reason="there is nothing to set up")
 
-# A Wine that says what it is asked to do. It boots until `go` is there, and
-# no program finds a prefix that is not whole.
+# A Wine that logs what it is asked to do. It boots until `go` exists, and a
+# program that finds an incomplete prefix fails.
 WINE = """#!/bin/sh
 cd '{directory}'
 case $1 in
@@ -34,7 +34,7 @@ esac
 
 
 class Machine:
-    """One on which Wine has never run, with our scripts."""
+    """A machine with our scripts, on which Wine has never run."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -60,7 +60,7 @@ class Machine:
             stderr=subprocess.PIPE, **TEXT, **options)
 
     def go(self):
-        """Wine boots to its end."""
+        """Lets Wine finish booting."""
         (self.directory / "go").touch()
 
     def log(self):
@@ -71,7 +71,7 @@ class Machine:
         return wait_until(lambda: len(self.log()) >= times)
 
     def is_clean(self):
-        """There is one prefix, whole, and nothing else."""
+        """Whether there is one complete prefix, and nothing else."""
         names = {path.name for path in (self.tree / "build").iterdir()}
         return (names == {"server.exe", "wine", "wine.lock"}
                 and (self.prefix / "system.reg").exists())
@@ -103,7 +103,7 @@ def test_first_and_second_run(machine):
 
 
 def test_two_first_runs(machine):
-    """The second waits, and says so; also one that comes at the same time."""
+    """The second waits and says so, also if both start at the same time."""
     first, second = machine.start(), machine.start()
     assert sorted([first.stderr.readline(), second.stderr.readline()]) == [
         PREPARING, WAITING]
@@ -117,7 +117,7 @@ def test_two_first_runs(machine):
 
 
 def test_the_one_that_prepares_is_killed(machine):
-    """Its lock ends with it: the one that waits takes over."""
+    """Its lock ends with it, so the one that waits takes over."""
     first = machine.start()
     assert machine.booted()
     second = machine.start()
@@ -148,7 +148,7 @@ def test_an_interrupted_set_up_is_mended(machine, name):
 
 
 def test_half_a_prefix_is_mended(machine):
-    """One without the mark that it is whole, whoever has left it."""
+    """A prefix without the mark of a complete one is made again."""
     (machine.prefix / "drive_c").mkdir(parents=True)
     (machine.tree / "build" / "wine-old").mkdir()
     machine.go()
@@ -167,7 +167,7 @@ ln -s /bin/true '{tools}/wine'
 
 
 def test_two_that_install_at_once(tmp_path):
-    """The second waits, and finds that nothing is missing any more."""
+    """The second waits, then finds nothing missing."""
     tools, log, go = (tmp_path / name for name in ("tools", "log", "go"))
     tools.mkdir()
     for name in ("sh", "env", "flock", "ln", "mktemp", "rm", "sleep", "tail",
@@ -235,7 +235,7 @@ def test_the_server_with_another_wine_set():
     ["scripts/parts/analyze.py", "--help"], ["tests/soak.py", "--help"]],
     ids=lambda x: x[0])
 def test_what_is_set_for_python(line):
-    """A script finds its parts, and none of it complains."""
+    """Scripts find their parts and print no complaint."""
     done = subprocess.run(
         [sys.executable, *line], cwd=ROOT, env={**os.environ, **PYTHON},
         stdin=subprocess.DEVNULL, capture_output=True, timeout=IO_TIMEOUT,
@@ -246,7 +246,7 @@ def test_what_is_set_for_python(line):
 # ------------------------------- any directory ------------------------------
 
 def make(tree, *arguments, **env):
-    """What a user types, without what builds; it is built already."""
+    """Runs a make command without building: the build is there already."""
     return subprocess.run(
         ["make", "-o", "build/iocp_echo_server.exe", *arguments], cwd=tree,
         env={**os.environ, **env}, stdin=subprocess.DEVNULL,
@@ -256,7 +256,7 @@ def make(tree, *arguments, **env):
 
 @pytest.fixture(scope="module")
 def korean_locale(tmp_path_factory):
-    """The environment of a locale in which UTF-8 is no text."""
+    """The environment of a locale in which UTF-8 is not valid text."""
     directory = tmp_path_factory.mktemp("locale")
     if shutil.which("localedef") is None:
         pytest.skip("no localedef here")
@@ -274,8 +274,8 @@ NAMES = ["with spaces", "\ud55c\uae00", "a & b", "a ^ b", "100%x%", "it's (1)",
 
 @pytest.fixture
 def tree(tmp_path, request):
-    """The project under such a name, but with Wine's prefix of this one: to
-    make one takes a while."""
+    """The project in a directory of this name. It uses this project's prefix,
+    because making one takes a while."""
     tree = tmp_path / request.param
     shutil.copytree(ROOT / "scripts", tree / "scripts",
                     ignore=shutil.ignore_patterns("__pycache__"))
@@ -286,7 +286,7 @@ def tree(tmp_path, request):
     return tree
 
 
-# A locale can only change what is made of bytes that are no ASCII.
+# A locale only matters for bytes that are not ASCII.
 @pytest.mark.parametrize("tree, locale", [
     *((name, "C.UTF-8") for name in NAMES),
     *((name, locale) for name in NAMES if not name.isascii()

@@ -1,6 +1,6 @@
-"""Standard streams that are not as usual: nothing is lost without a word.
+"""Unusual standard streams: the scripts report whatever they lose.
 
-Status 0 means that all was read and all was written.
+Status 0 means that everything was read and written.
 """
 
 import io
@@ -27,7 +27,7 @@ on_posix = pytest.mark.skipif(WINDOWS, reason="Windows has no such stream")
 
 @pytest.fixture
 def port():
-    """Of an echo server of a few lines."""
+    """The port of a small echo server."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
@@ -35,7 +35,7 @@ def port():
             try:
                 connection, _ = listener.accept()
             except OSError:
-                return  # closed: the test is over
+                return  # the listener is closed: the test is over
             threading.Thread(target=echo, args=(connection,),
                              daemon=True).start()
 
@@ -73,8 +73,7 @@ def one_line(err, pattern):
 
 @pytest.fixture
 def slow_input():
-    """An end of a pipe that does not block, and one to write to it: more than
-    a pipe takes at once, with a pause after each part."""
+    """Both ends of a pipe whose reading end does not block."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     yield reader, writer
@@ -84,7 +83,7 @@ def slow_input():
 def write_slowly(writer, parts):
     pause = threading.Event()
     for part in parts:
-        pause.wait(0.3)  # until the reader has found nothing there
+        pause.wait(0.3)  # until the reader finds the pipe empty
         rest = memoryview(part)
         while rest:
             rest = rest[os.write(writer, rest):]
@@ -106,7 +105,7 @@ def test_a_file_from_an_input_that_does_not_block(port, slow_input):
 
 @on_posix
 def test_lines_from_an_input_that_does_not_block(port, slow_input):
-    """Also when there is half a line, or none, at first."""
+    """It waits when half a line, or nothing, is there at first."""
     reader, writer = slow_input
     thread = threading.Thread(target=write_slowly, daemon=True, args=(
         writer, [b"one\ntw", b"o\n", b"three\nQ\n"]))
@@ -120,12 +119,12 @@ def test_lines_from_an_input_that_does_not_block(port, slow_input):
 
 # ---------------------------------- writing ---------------------------------
 
-LINE = b"x" * 40_000 + b"\n"  # more than a buffer of Python's
+LINE = b"x" * 40_000 + b"\n"  # more than Python buffers
 
 
 @on_posix
 def test_all_to_an_output_that_does_not_block(port):
-    """A full pipe is waited for."""
+    """The script waits for a full pipe."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     process = start_process(script("echo_client.py", port), stdout=writer,
@@ -146,8 +145,8 @@ def test_all_to_an_output_that_does_not_block(port):
 @on_posix
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_disk_that_takes_a_part(port, tmp_path, unbuffered):
-    """Here a limit on files: as on a full disk, one write takes a part, and
-    the next one fails."""
+    """A limit on the file's size acts like a full disk: one write takes a
+    part, and the next fails."""
     import resource
     most = 16384
     with open(tmp_path / "output", "wb") as output:
@@ -206,7 +205,7 @@ def test_a_closed_output(name):
     ([], 1, "cannot read standard input: it is closed")],
     ids=["message", "file", "lines"])
 def test_a_closed_input(port, arguments, status, said):
-    """No input is not an input of 0 bytes."""
+    """A closed input is an error; an empty one is not."""
     result, out, err = run(script("echo_client.py", port, *arguments),
                            stdin=None, preexec_fn=lambda: os.close(0))
     assert result == status and b"identical" not in out
@@ -219,8 +218,8 @@ def test_a_closed_input(port, arguments, status, said):
 @on_posix
 @pytest.mark.parametrize("name", PRINTING)
 def test_nothing_to_complain_to(name):
-    """A closed or full standard error changes no status, and a port or a file
-    that takes its number is not written to."""
+    """A closed or full standard error does not change the status. If a socket
+    or file gets its number, the script does not write there."""
     for close in (lambda: os.close(2), lambda: os.closerange(0, 3),
                   lambda: os.dup2(os.open("/dev/full", os.O_WRONLY), 2)):
         status, _, _ = run(script(name, "--no-such-option"), preexec_fn=close)
@@ -229,7 +228,7 @@ def test_nothing_to_complain_to(name):
 
 @on_posix
 def test_no_stream_at_all(port):
-    """All closed: what needs none works, what needs one fails."""
+    """All are closed: what needs no stream works, what needs one fails."""
     for arguments, status in ((["--message", "x"], 1),
                               (["--file", str(SCRIPTS / "demo.py")], 1),
                               (["--message", "x", "--no-such"], 2)):
@@ -241,8 +240,8 @@ def test_no_stream_at_all(port):
 
 # ----------------------------- no files at all ------------------------------
 
-# As IDLE and notebooks run a script: in their own process, with streams that
-# take text only. They go on afterwards, with their own streams and Ctrl+C.
+# IDLE and notebooks run a script in their own process, with streams that take
+# text only. Afterwards they go on with their own streams and Ctrl+C.
 GUEST = """
 import io, runpy, signal, sys
 name, said, *arguments = sys.argv[1:]
@@ -299,7 +298,8 @@ def test_text_only_for_all(name):
 # ---------------------------------- parts -----------------------------------
 
 class Console(io.RawIOBase):
-    """Takes what it is told to take; a number is that many bytes at most."""
+    """A console that takes only what the test says: a number is the most
+    bytes of one write."""
 
     def __init__(self, *takes):
         super().__init__()
@@ -326,8 +326,8 @@ def output(console):
 
 
 def test_a_windows_console():
-    """It takes 32766 bytes of UTF-16 at once, and cuts what is more; a
-    character cut in two is lost."""
+    """It takes at most 32766 bytes of UTF-16 at once. A character that it cuts
+    in two is lost."""
     for text in ("a" * 100_000, "\uac00" * 100_000, "\U0001f600" * 100_000,
                  "a\uac00\U0001f600\u00e9" * 30_000):
         console = Console()
@@ -353,4 +353,4 @@ def test_what_takes_no_more():
     stream.write("hello, everybody")
     with pytest.raises(Failure, match="cannot write it: it takes no more"):
         stream.flush()
-    stream.flush()  # it has been told of: Python's own at the end is silent
+    stream.flush()  # already reported: when Python exits, nothing more comes

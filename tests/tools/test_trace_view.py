@@ -15,15 +15,15 @@ from support import ROOT
 
 SCRIPT = ROOT / "scripts" / "trace_view.py"
 
-RUN_TIMEOUT = 60      # seconds, of the script: a large trace takes about two
+RUN_TIMEOUT = 60      # seconds; a large trace takes the script about two
 EVENTS = 100_000      # a large trace
 
 
 # ----------------------------- made-up traces -----------------------------
 
 class Trace:
-    """A trace as the server writes one, event by event (microseconds). Threads
-    are given as the worker's number, 0 is main."""
+    """Builds a trace like the server's, event by event, in microseconds. A
+    thread is a worker's number; 0 is main."""
 
     def __init__(self, workers=2, concurrency=1, system="Wine 8.0", work=0):
         self.events = []
@@ -65,10 +65,10 @@ class Trace:
 
     def packet(self, ts, worker, name, conn, size, then, length=20, error=0,
                reason="eof", hold=5, work=None):
-        """A packet of an operation, and the post or close that it leads to.
+        """Adds a packet of an operation, and the post or close after it.
 
-        `then` is ("WRITE", bytes) or "close", and comes after `hold`; `work`
-        is a kind of --work and its begin and end."""
+        `then` is ("WRITE", bytes) or "close", and comes after `hold`. `work`
+        is a kind of --work with its begin and end."""
         self.kernel("e", ts, worker, name.split()[-1], conn, size, error=error)
         self.take(ts, worker, name, conn=conn, bytes=size, error=error)
         if work:
@@ -90,7 +90,8 @@ class Trace:
 
 
 def small_trace(**options):
-    """Two workers, two connections: one echo, an end of file, a stop."""
+    """Has two workers and two connections: one echo, an end of file, a
+    stop."""
     trace = Trace(**options)
     trace.accept(100, 1)
     trace.packet(200, 2, "READ", 1, 64, ("WRITE", 64), length=30)
@@ -111,7 +112,7 @@ def small_trace(**options):
 
 
 def large_trace(events=EVENTS, workers=8, conns=40):
-    """Connections that echo and echo, on whichever worker is free."""
+    """Has connections that echo over and over, on any worker that is free."""
     dice, trace, now = random.Random(23), Trace(workers, 4), 1000.0
     free = dict.fromkeys(range(1, workers + 1), 0.0)
     ready, pending = {}, {}
@@ -136,7 +137,7 @@ def large_trace(events=EVENTS, workers=8, conns=40):
 
 
 def slow_trace(packets=100):
-    """One client that waits for some milliseconds again and again."""
+    """Has one client that pauses for some milliseconds again and again."""
     trace = Trace()
     trace.accept(100, 1)
     for i in range(packets):
@@ -156,7 +157,7 @@ def run(*arguments):
 
 
 def make_page(folder, text, *arguments):
-    """The page of this trace, written by the script."""
+    """Runs the script on this trace. Returns the page."""
     trace = folder / "trace.json"
     trace.write_text(text, encoding="utf-8")
     done = run(trace, *arguments)
@@ -165,7 +166,7 @@ def make_page(folder, text, *arguments):
 
 
 def data_of(page):
-    """The trace inside a page, read as the browser does."""
+    """Reads the trace in a page as the browser does."""
     text = page.read_text(encoding="utf-8")
     data = text.split('<script type="application/json" id="trace">')[1]
     return json.loads(data.split("</script>")[0])
@@ -190,7 +191,7 @@ def test_page_where_asked(tmp_path):
 
 
 def test_page_needs_nothing_else(tmp_path):
-    """No address but the name of SVG, and a policy that forbids loading."""
+    """Its only address is SVG's name, and its policy forbids loading."""
     text = make_page(tmp_path, small_trace().text()).read_text("utf-8")
     assert set(re.findall(r"\w+://[^\s\"'<]+", text)) == {
         "http://www.w3.org/2000/svg"}
@@ -255,7 +256,7 @@ def test_wrong_command_lines(tmp_path):
 # -------------------------- damaged and odd traces ------------------------
 
 def test_killed_server(tmp_path):
-    """No `]`, and a last line that ends in a comma or is cut anywhere."""
+    """`]` is missing, and the last line ends in a comma or is cut."""
     whole = small_trace().text()
     body = whole[:whole.rindex("\n]")]
     events, last = len(body.splitlines()) - 1, len(body.splitlines()[-1])
@@ -295,7 +296,7 @@ def test_cut_at_every_byte_without_a_traceback():
 
 
 def test_odd_values_without_a_traceback():
-    """Any value of any field may be wrong; what is left is shown."""
+    """Any value of any field may be wrong; the rest is shown."""
     odd = [None, True, -1, 1e308, 10 ** 400, float("nan"), float("inf"),
            "text", "", [], {}, [[]], "\ud800", "\0", 3.5]
     dice = random.Random(4)
@@ -317,7 +318,7 @@ def test_odd_values_without_a_traceback():
 
 
 def test_any_bytes_without_a_traceback():
-    """What a disk or a copy makes of a trace, and numbers as none is."""
+    """Damage from a disk or a copy, and impossible numbers."""
     whole, dice = small_trace().text().encode(), random.Random(5)
     odd = [b"1e999", b"-1e999", b"9" * 5000, b"NaN", b"null", b"{",
            b"[" * 5000, b'"\\ud800"', b"1e-400", b"\0", b"\xff"]
@@ -337,7 +338,7 @@ def test_any_bytes_without_a_traceback():
 
 
 def test_events_in_the_order_of_writing():
-    """Threads write when they come to it: the file is not sorted."""
+    """The file is not sorted, because threads write late."""
     trace, shuffled = small_trace(), small_trace()
     random.Random(1).shuffle(shuffled.events)
     first, second = trace.model(), shuffled.model()
@@ -361,7 +362,7 @@ def test_worker_without_a_packet_is_parked_all_the_time():
     workers = {row["worker"]: row for row in trace.model()["workers"]}
     assert workers[3] == {"worker": 3, "packets": 0, "busy": 0, "park": 562,
                           "share": 0, "gone": None}
-    assert workers[1]["park"] == 240  # to the end of the trace: 142
+    assert workers[1]["park"] == 240  # the one at the end has 142
 
 
 def test_ownership_alternates():
@@ -406,7 +407,7 @@ def test_a_failed_packet_is_no_post_that_failed():
     trace.packet(60, 1, "failed WRITE", 1, 0, "close", error=10054)
     trace.accept(110, 2)
     trace.packet(130, 1, "READ", 2, 5, ("WRITE", 5), length=90)
-    # Another worker has the packet before the post returns to the first.
+    # Another worker takes the packet before the first one's post returns.
     trace.packet(160, 2, "failed WRITE", 2, 0, "close", error=10054)
     assert [packet["then"] for packet in trace.model()["packets"]] == [
         "WRITE", "close", "WRITE", "close"]
@@ -433,7 +434,8 @@ def test_busy_workers():
 
 
 def test_a_packet_that_takes_no_time():
-    """By a coarse clock: its worker was never busy, not even for less."""
+    """With a coarse clock a packet may take no time. Then its worker was never
+    busy."""
     trace = Trace()
     trace.accept(10, 1)
     trace.packet(50, 1, "READ", 1, 0, "close", length=0, hold=0)
@@ -465,7 +467,7 @@ def test_connections_are_counted():
 
 
 def test_sentinels_are_counted():
-    """Those that main posts: a worker may return one that it did not need."""
+    """Main's sentinels count; one that a worker returns does not."""
     trace = small_trace()
     trace.life(572, "sentinel posted", 1)
     moments = trace.model()["moments"]
@@ -495,7 +497,7 @@ def test_clock_keeps_the_order_and_cuts_idleness():
     assert corners == sorted(corners)
     assert len({place for _, place in corners}) == len(corners)
     assert corners[0] == [0, 0] and corners[-1][0] == model["end"]
-    assert model["folds"] == [[80, 9e6]]  # nine seconds, and yet
+    assert model["folds"] == [[80, 9e6]]  # nine seconds are cut
     places = dict(map(tuple, corners))
     assert places[9e6] - places[80] < places[80]
 
@@ -583,7 +585,7 @@ def small_page(tmp_path):
 
 @pytest.fixture(scope="module")
 def crowded_page(tmp_path_factory):
-    """More workers and connections than lanes, and most of them busy."""
+    """A page with more busy workers and connections than lanes."""
     return make_page(tmp_path_factory.mktemp("crowded"),
                      large_trace(12_000, workers=64, conns=300).text())
 
@@ -946,7 +948,7 @@ def test_address_names_language_and_step(small_page):
 @in_browser
 @pytest.mark.parametrize("size", ["1280,720", "1920,1080"])
 def test_fits_the_screen(large_page, size):
-    """What a class looks at needs no scrolling, and is large."""
+    """What a class looks at is large and needs no scrolling."""
     seen = use(large_page, """
       const shown = all("#shown")[0].getBoundingClientRect();
       seen.over = shown.bottom - innerHeight;
@@ -971,7 +973,7 @@ def test_layout(crowded_page, tmp_path, size):
 
 @in_browser
 def test_the_threads_are_all_in_one_line(crowded_page):
-    """Also where most are busy, so that two lists are long."""
+    """They are, even if most are busy, so that two lists are long."""
     seen = use(crowded_page, """
       seen.tops = [];
       type("End");

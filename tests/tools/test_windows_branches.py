@@ -1,5 +1,5 @@
-"""What the tests and scripts do on Windows only, as far as that can be seen
-elsewhere: with a kernel32 that is made here, and by reading the code."""
+"""What tests and scripts do on Windows only, tested elsewhere: with a fake
+kernel32, and by examining the code."""
 
 import ast
 import ctypes
@@ -34,15 +34,15 @@ A_HANDLE = 0x7FFF_1234_5678  # more than an int holds
 
 
 class Kernel32:
-    """Its functions take what Microsoft's reference says, by way of C: an
-    argument that the caller does not declare right does not arrive whole."""
+    """Its functions have the parameters of Microsoft's reference and are
+    called through C: an argument that the caller declares wrongly is cut."""
 
     def __init__(self):
         self.open = []
         self.works = True
         self.access = None
         self._functions = {
-            # Result and arguments; what it does.
+            # The types of result and arguments; the function.
             "OpenProcess": (HANDLE, [DWORD, BOOL, DWORD], self.open_process),
             "CloseHandle": (BOOL, [HANDLE], self.close_handle),
             "K32GetProcessMemoryInfo": (
@@ -66,7 +66,7 @@ class Kernel32:
             checked = does
         made = ctypes.CFUNCTYPE(result, *arguments)(checked)
         self._alive.append(made)
-        # As ctypes gives it: an int result, and nothing known of arguments.
+        # ctypes' default: an int result, and no types of arguments.
         address = ctypes.cast(made, ctypes.c_void_p).value
         function = ctypes.CFUNCTYPE(ctypes.c_int)(address)
         setattr(self, name, function)
@@ -120,7 +120,7 @@ class Kernel32:
 
 @pytest.fixture
 def kernel32(monkeypatch):
-    """process_info takes this for Windows."""
+    """Makes process_info believe that this is Windows."""
     fake = Kernel32()
 
     def win_dll(name, use_last_error):
@@ -193,7 +193,7 @@ int main(void)
 
 
 def test_layouts_and_constants(tmp_path):
-    """What the C compiler makes of the Windows headers."""
+    """They are what the C compiler makes of the Windows headers."""
     (tmp_path / "layout.c").write_text(LAYOUT, encoding="ascii")
     program = tmp_path / "layout.exe"
     subprocess.run(["x86_64-w64-mingw32-gcc", "-o", str(program),
@@ -231,7 +231,7 @@ NEW_GROUP = 0x200
 
 @pytest.fixture
 def windows(monkeypatch):
-    """support.py as it is on Windows, and launch.py too."""
+    """support.py and launch.py as they are on Windows."""
     monkeypatch.setattr(launch, "WINDOWS", True)
     monkeypatch.delitem(sys.modules, "parts.server")
     monkeypatch.delattr(parts, "server")
@@ -247,7 +247,7 @@ def windows(monkeypatch):
 
 
 def test_a_server_is_started_in_a_group_of_its_own(windows, monkeypatch):
-    """Or Ctrl+Break would go to the tests as well."""
+    """Otherwise Ctrl+Break would reach the tests too."""
     calls = []
 
     class Process:
@@ -277,7 +277,7 @@ def test_no_wine_on_windows(windows, monkeypatch):
 
 
 def test_reset(windows):
-    """struct linger is two shorts there: four bytes."""
+    """There struct linger is two shorts: four bytes."""
     class Client:
         closed = False
 
@@ -294,7 +294,7 @@ def test_reset(windows):
 # ---------------------------------- scripts --------------------------------
 
 def test_launch_waits_for_the_server_that_stops(monkeypatch):
-    """Ctrl+C is for both; the parent ends after its child, with its status."""
+    """Both get Ctrl+C. The parent ends after its child, with its status."""
     waits = [KeyboardInterrupt, KeyboardInterrupt, 3]
 
     class Process:
@@ -315,7 +315,7 @@ def test_launch_waits_for_the_server_that_stops(monkeypatch):
 
 @pytest.fixture
 def tests_run(monkeypatch):
-    """tests_run(*arguments): what run_tests.py tells pytest."""
+    """tests_run(*arguments): the arguments that run_tests.py gives pytest."""
     lines = []
 
     class Process:
@@ -338,7 +338,7 @@ def tests_run(monkeypatch):
 
 
 def test_tests_on_another_drive(tests_run, monkeypatch):
-    """There is no relative path from C: to D:."""
+    """No relative path leads from C: to D:."""
     def relpath(*_):
         raise ValueError("path is on mount 'D:', start on mount 'C:'")
     monkeypatch.setattr(os.path, "relpath", relpath)
@@ -360,7 +360,8 @@ def test_all_tests_are_run_otherwise(tests_run, arguments):
 
 
 def test_several_at_once(tests_run, monkeypatch, capsys):
-    """Where there is xdist; else it says so. Not what only one pytest can."""
+    """With xdist several tests run at once; without it a line says so. Options
+    that need a single pytest get one."""
     assert tests_run("tests") == ["tests"]
     assert "one test after the other" in capsys.readouterr().err
     monkeypatch.setattr(run_tests, "has", lambda *_: True)
@@ -402,7 +403,7 @@ def test_no_module_needs_posix():
 
 
 def calls(tree):
-    """(name, call) of every call; of a method, its last name."""
+    """Yields (name, call) of every call; a method has its last name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -411,7 +412,7 @@ def calls(tree):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda x: x.name)
 def test_no_encoding_is_left_to_the_system(path):
-    """On a Korean Windows it would be code page 949."""
+    """Otherwise a Korean Windows uses code page 949."""
     for name, call in calls(TREES[path]):
         given = {keyword.arg for keyword in call.keywords}
         where = f"{path.name}:{call.lineno}"
@@ -425,8 +426,8 @@ def test_no_encoding_is_left_to_the_system(path):
             assert "b" in mode or "encoding" in given, where
 
 
-# What came after 3.9. In 3.9 a socket's time-out is socket.timeout and no
-# TimeoutError, and asyncio has one of its own.
+# Names that came after 3.9. In 3.9 neither socket.timeout nor asyncio's
+# TimeoutError is the built-in TimeoutError.
 NEWER_NAMES = {"TimeoutError", "ExceptionGroup", "aiter", "anext", "tomllib"}
 NEWER_ATTRIBUTES = {"pairwise", "batched", "bit_count", "TaskGroup", "StrEnum",
                     "file_digest"}

@@ -1,8 +1,8 @@
 """scripts\\*.cmd, run by cmd.exe (here Wine's) with stand-ins for all tools.
 
-The stand-ins are one small program under many names: it writes down how it was
-called, and ends with the status it was told. All paths have spaces and what
-else cmd.exe takes for its own.
+The stand-ins are one small program under many names. It records how it was
+called and ends with the status that the test wants. All paths contain spaces
+and other characters that are special to cmd.exe.
 """
 
 import os
@@ -24,12 +24,12 @@ COMPILER = shutil.which("gcc" if WINDOWS else "x86_64-w64-mingw32-gcc")
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a gcc")
 
-# Wine's cmd (version 8) forgets the rest of a line after such a goto, so there
-# it is taken out. What it is for is not to be seen without a console anyway.
+# The cmd of Wine 8 drops the rest of the line after such a goto, so the tests
+# remove it there. Its effect could only be seen on a console anyway.
 GOTO = "goto #none# 2>nul || title %ComSpec% & "
 
-# What a program is told, and tells, goes through the environment: FAKE_LOG is
-# where it writes its name, directory and arguments.
+# The environment tells the stand-in what to do: it writes its name, directory
+# and arguments to FAKE_LOG.
 FAKE = r"""
 #include <windows.h>
 #include <stdio.h>
@@ -93,7 +93,7 @@ int wmain(int argc, wchar_t **argv)
 
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory):
-    """The program that stands for all others."""
+    """The program that stands in for all others."""
     directory = tmp_path_factory.mktemp("fake")
     source = directory / "fake.c"
     source.write_text(FAKE, encoding="ascii")
@@ -103,7 +103,7 @@ def fake(tmp_path_factory):
 
 
 class Desk:
-    """A computer with some tools, and somebody who types."""
+    """A computer with some tools, and a user who types."""
 
     def __init__(self, path, fake):
         self.path, self.fake = path, fake
@@ -127,14 +127,14 @@ class Desk:
                             "FAKE_SERVER": windows_path(fake)}
 
     def has(self, *names, where=None):
-        """Programs on PATH, or in another directory."""
+        """Puts programs on PATH, or into another directory."""
         where = where or self.tools
         where.mkdir(parents=True, exist_ok=True)
         for name in names:
             shutil.copy(self.fake, where / f"{name}.exe")
 
     def has_studio(self, *names):
-        """Visual Studio, with these programs at its command prompt."""
+        """Installs Visual Studio, with these programs at its prompt."""
         studio = self.path / "Studio (2022) & more"
         tools = studio / "Common7" / "Tools"
         self.has(*names, where=studio / "bin")
@@ -148,13 +148,13 @@ class Desk:
         self.environment["FAKE_STUDIO"] = windows_path(studio)
 
     def start(self, script, arguments=""):
-        """Type the script's path, with the arguments, somewhere else."""
+        """Types the script's path and the arguments in another directory."""
         (self.path / "typed.cmd").write_bytes("\r\n".join([
             "@echo off",
             f'set "PATH={windows_path(self.tools)};%SystemRoot%\\system32"',
             f'set "ProgramFiles(x86)={windows_path(self.programs)}"',
             f'cd /d "{windows_path(self.elsewhere)}"',
-            # In the line itself cmd.exe would read it in a code page.
+            # On the command line cmd.exe would decode it by a code page.
             f'"%TREE%\\scripts\\{script}.cmd" {arguments}',
             ""]).encode("ascii"))
         return start_process(
@@ -165,8 +165,8 @@ class Desk:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def type(self, script, arguments=""):
-        """... and wait. Returns the exit status and what was complained of;
-        nothing else may be said."""
+        """... and waits. Returns the exit status and the complaints; nothing
+        else may be printed."""
         before = self.log.read_bytes() if self.log.exists() else b""
         for _ in range(launch.START_TRIES):
             process = self.start(script, arguments)
@@ -179,7 +179,7 @@ class Desk:
         return process.returncode, err
 
     def calls(self):
-        """How the tools were called: [name, directory, arguments...]."""
+        """Returns the tools' calls: [name, directory, arguments...]."""
         if not self.log.exists():
             return []
         return [line.split("|") for line in
@@ -197,12 +197,12 @@ NMAKE = ["nmake", "/nologo", "/f", "NMakefile"]
 
 
 def built_by(desk, *command):
-    """The call of a tool that builds, as it should have been."""
+    """Returns the expected call of a tool that builds."""
     return [command[0], windows_path(desk.tree), *command[1:]]
 
 
 def started(desk, *arguments):
-    """The call of the server, as it should have been."""
+    """Returns the expected call of the server."""
     return ["iocp_echo_server", windows_path(desk.elsewhere), *arguments]
 
 
@@ -222,7 +222,7 @@ def test_tools_on_path(desk, tools, command):
 
 
 def test_visual_studio_is_asked_for(desk):
-    """... and goes before a MinGW. It may not move to another directory."""
+    """... and comes before a MinGW. It must not change the directory."""
     desk.has("gcc", "mingw32-make")
     desk.has_studio("cl", "nmake")
     assert desk.type("run", "7") == (0, "")
@@ -231,7 +231,7 @@ def test_visual_studio_is_asked_for(desk):
         desk, "vswhere", "-latest", "-products", "*", "-requires",
         "Microsoft.VisualStudio.Component.VC.Tools.x86.x64", "-property",
         "installationPath")
-    # cmd.exe itself has echoed this: without the ^, and in a code page.
+    # cmd.exe echoed this itself, without the ^ and in a code page.
     directory = windows_path(desk.tree).replace("&", "+").replace("^", "")
     assert [re.sub("[^ -~]|[?]", "", x.strip()) for x in prompt] == [
         "VsDevCmd", re.sub("[^ -~]", "", directory),
@@ -240,7 +240,7 @@ def test_visual_studio_is_asked_for(desk):
 
 
 def test_visual_studio_is_not_asked_in_vain(desk):
-    """At a developer command prompt all is there."""
+    """A developer command prompt has everything already."""
     desk.has_studio("cl", "nmake")
     desk.has("cl", "nmake")
     assert desk.type("run") == (0, "")
@@ -275,7 +275,7 @@ def test_no_compiler(desk, script, tools):
 @pytest.mark.parametrize("tools", [["cl", "nmake"], ["gcc", "mingw32-make"],
                                    ["gcc", "make"]], ids=lambda x: x[1])
 def test_a_failed_build_starts_nothing(desk, script, tools):
-    """Not even what an earlier one has left."""
+    """Not even the program of an earlier build."""
     shutil.copy(desk.fake, desk.tree / "build" / "iocp_echo_server.exe")
     desk.has(*tools, "py")
     desk.environment["FAKE_" + tools[1].replace("-", "_")] = "2"
@@ -309,7 +309,8 @@ def test_exit_status_of_the_server(desk, status):
 
 
 def test_the_server_itself(desk):
-    """It starts, serves, and stops with Ctrl+C; the status is its own."""
+    """The server starts, serves and stops with Ctrl+C. Its status is
+    run.cmd's."""
     desk.has("gcc", "mingw32-make")
     desk.environment["FAKE_SERVER"] = windows_path(PROGRAM)
     status, said = desk.type("run", "0 --workers none")
@@ -324,29 +325,29 @@ def test_the_server_itself(desk):
         out, err = process.communicate(timeout=STOP_TIMEOUT)
     finally:
         kill_server(desk)
-    # Nothing after the server's last line: cmd.exe has not asked anything.
+    # The server's last line is the last: cmd.exe has asked nothing.
     assert err == "" and out.splitlines()[-1].startswith("stopped ")
-    # cmd.exe was sent the Ctrl+Break too, and what it makes of it is its own.
+    # On Windows cmd.exe gets the Ctrl+Break too, and may change the status.
     assert WINDOWS or process.returncode == 0
 
 
 def servers(desk):
-    """Process ids of the servers that were started from this desk."""
+    """Returns the process ids of the servers started from this desk."""
     wanted = windows_path(desk.tree).encode()
     found = []
     for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = each.read_bytes()
         except OSError:
-            continue  # it has just ended
+            continue  # the process has just ended
         if wanted in line and b"iocp_echo_server.exe" in line:
             found.append(int(each.parent.name))
     return found
 
 
 def press_ctrl_c(desk, process):
-    """What a console tells all of its processes. Wine has none here, so that
-    the server alone is told."""
+    """Does what a console does for all its processes. Wine has no console
+    here, so only the server gets it."""
     if WINDOWS:
         process.send_signal(STOP_SIGNAL)
         return
@@ -356,7 +357,8 @@ def press_ctrl_c(desk, process):
 
 
 def kill_server(desk):
-    """A process of a process does not end with the test by itself."""
+    """Kills the server, which is cmd.exe's child and would outlive the
+    test."""
     if not WINDOWS:
         for pid in servers(desk):
             os.kill(pid, signal.SIGKILL)
@@ -418,7 +420,7 @@ def test_text(path):
 
 
 def test_line_ends_are_right_in_every_copy():
-    """Whatever core.autocrlf says: cmd.exe loses labels without the CR."""
+    """They do not depend on core.autocrlf: without CR cmd.exe loses labels."""
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("no repository here")
     names = [f"scripts/{path.name}" for path in SCRIPTS]
@@ -432,7 +434,7 @@ def test_line_ends_are_right_in_every_copy():
 
 @pytest.mark.skipif(WINDOWS, reason="Wine's cmd alone needs that")
 def test_only_the_goto_is_taken_out():
-    """Or what is run here is not what is run on Windows."""
+    """Otherwise the tests run something else than Windows does."""
     texts = {x.name: x.read_text(encoding="ascii") for x in SCRIPTS}
     assert [name for name in texts if GOTO in texts[name]] == [
         "run.cmd", "test.cmd"]

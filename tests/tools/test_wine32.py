@@ -1,4 +1,4 @@
-"""Debian's architecture i386: for `make test-i686`, and only for that."""
+"""setup.sh adds Debian's architecture i386 only for `make test-i686`."""
 
 import pathlib
 import shutil
@@ -18,8 +18,8 @@ echo "${{0##*/}} $*" >>'{log}'
 
 @pytest.fixture
 def calls(tmp_path):
-    """calls(*parts): what setup.sh does about these on a machine that has
-    nothing, as root."""
+    """calls(*parts): returns the commands by which setup.sh, as root, installs
+    these parts on an empty machine."""
     tools, log = tmp_path / "tools", tmp_path / "log"
     tools.mkdir()
     for name in ("sh", "env", "flock", "mktemp", "rm", "tail"):

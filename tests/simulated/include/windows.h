@@ -1,11 +1,11 @@
 /*
- * windows.h - what the server's sources use of Windows, for Linux.
+ * windows.h - the part of Windows that the server's sources use, for Linux.
  *
- * The types have the sizes that they have on 64-bit Windows (LLP64: a DWORD
- * and a LONG have 32 bits), so "%lu" means a DWORD: the printf family is the
- * simulation's own, which reads formats as Windows does. The calls of the C
- * runtime that the simulation stands in for are renamed at the end; the sockets'
- * come before those of Linux, which nothing includes.
+ * The types have the sizes of 64-bit Windows (LLP64: a DWORD and a LONG have 32
+ * bits). So "%lu" means a DWORD, and the simulation has its own printf family,
+ * which reads formats as Windows does. The end renames the calls of the C
+ * runtime that the simulation replaces. The names of the sockets' calls hide
+ * those of Linux, whose headers nothing includes.
  */
 #pragma once
 

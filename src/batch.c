@@ -89,24 +89,28 @@ static void take_done(BATCH *batch)
     }
 }
 
-/* Returns how many packets to take: this worker's share, because the others
+/*
+ * Takes this worker's share of the packets that are there, because the others
  * can't help with what it has taken. A connection has one packet at most; if
- * there is no connection, the packets are those that were posted by hand. */
-static DWORD share(const BATCH *batch)
+ * there is no connection, the packets are those that were posted by hand.
+ *
+ * A worker that waits can't know its share of what will come. So without `more`
+ * this waits for one packet, and for a second that tells that there are more:
+ * the next call takes the share of them, and does not wait.
+ */
+static void take_packets(BATCH *batch, BOOL more)
 {
-    DWORD most = batch->server->options.batch;
-    DWORD live = (DWORD)batch->server->registry.live;
-    DWORD fair = live / batch->server->options.workers + 1;
+    const SERVER *server = batch->server;
+    DWORD live = (DWORD)server->registry.live;
+    DWORD most = more ? server->options.batch : min(2, server->options.batch);
+    DWORD fair = live > 0 ? live / server->options.workers + 1 : most;
+    BOOL ok = GetQueuedCompletionStatusEx(server->hComPort, batch->entries,
+                                          min(fair, most), &batch->count,
+                                          more ? 0 : INFINITE, FALSE);
 
-    return live == 0 || fair > most ? most : fair;
-}
-
-static void take_packets(BATCH *batch)
-{
-    fatal_unless(GetQueuedCompletionStatusEx(batch->server->hComPort,
-                                             batch->entries, share(batch),
-                                             &batch->count, INFINITE, FALSE),
-                 "GetQueuedCompletionStatusEx");
+    fatal_unless(ok || more, "GetQueuedCompletionStatusEx");
+    if (!ok)  /* none are there; but Windows may write 1 */
+        batch->count = 0;
     ++batch->waits;
     batch->rounds = 0;
 }
@@ -120,11 +124,13 @@ BOOL batch_take(void *pBatch, DWORD *bytes, ULONG_PTR *key,
     DWORD flags;
 
     while (batch->next == batch->count) {
+        BOOL more = batch->count > 1;
+
         batch->next = batch->count = 0;
         if (batch->done != NULL)
             take_done(batch);
         else
-            take_packets(batch);
+            take_packets(batch, more);
     }
     entry = &batch->entries[batch->next++];
     *key = entry->lpCompletionKey;

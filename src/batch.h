@@ -12,7 +12,7 @@ typedef struct {
     LPPER_HANDLE_DATA done;  /* list of those whose operation is done and
                                 gave no packet                              */
     DWORD rounds;            /* of those; 0: the entries are packets        */
-    ULONGLONG waits;         /* calls that took packets                     */
+    ULONGLONG waits;         /* calls for packets                           */
     ULONGLONG inlined;       /* operations that were done without a packet  */
     ULONG next, count;       /* in the entries, of those not handled        */
     OVERLAPPED_ENTRY entries[MAX_BATCH];

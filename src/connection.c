@@ -202,14 +202,12 @@ void connection_failed(LPPER_HANDLE_DATA handleInfo, const PER_IO_DATA *ioInfo)
 
 void connection_finish(LPPER_HANDLE_DATA handleInfo)
 {
-    BOOL again = handleInfo->entry.discarding;
-
     /* A closed socket answers bytes that were not read, or still come, with a
      * reset; and a reset overtakes the echo that is on its way to the client:
      * what was received and sent would be lost all the same. So this reads on
      * as long as the drain lasts. That is asked each time: where data never
      * runs out, every READ is done at once, and no sweep finds it. */
-    if ((again || send_fin(handleInfo))
+    if ((handleInfo->entry.discarding || send_fin(handleInfo))
         && registry_discard(&handleInfo->entry))
         connection_read(handleInfo, FALSE);
     else

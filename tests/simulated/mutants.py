@@ -91,6 +91,12 @@ MUTANTS = {
     "what is done at once is forgotten": (
         "batch.c", "        if (batch->done != NULL)\n",
         "        if (batch->done != NULL && batch->rounds > 0)\n", ""),
+    "a share is reckoned before the wait": (
+        "batch.c", "more ? server->options.batch : min(2, ",
+        "more ? server->options.batch : min(99, ", ""),
+    "a batch of none is one": (
+        "batch.c", "        batch->count = 0;\n    ++batch->waits",
+        "        batch->count *= 1;\n    ++batch->waits", ""),
     "the rest of a batch is forgotten": (
         "batch.c", "    while (batch->next == batch->count) {\n",
         "    while (batch->next <= batch->count) {\n", ""),

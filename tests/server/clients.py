@@ -1,5 +1,7 @@
 """Many clients at once, for several test modules."""
 
+import contextlib
+import socket
 import threading
 
 from parts import process_info
@@ -28,8 +30,13 @@ def offer(server, clients, piece=b"\xa5" * 65536):
             except BlockingIOError:
                 pass
         return sum(taken) > before
-    # No event says that nothing moves. So wait until the sockets are full and
-    # the server has used no CPU time for a while.
+
+    def answered(client):
+        with contextlib.suppress(BlockingIOError):
+            return client.recv(1, socket.MSG_PEEK) != b""
+        return False
+    # No event says that nothing moves. So wait until the server has begun to
+    # answer all, the sockets are full, and it has used no CPU time for a while.
     used, quiet = -1.0, 0
 
     def stuck():
@@ -37,7 +44,7 @@ def offer(server, clients, piece=b"\xa5" * 65536):
         now = process_info.cpu_time(server.process.pid)
         quiet = 0 if push() or now > used else quiet + 1
         used = now
-        return quiet >= 20
+        return quiet >= 20 and all(map(answered, clients))
     assert wait_until(stuck, 60, interval=0.05)
     return taken
 

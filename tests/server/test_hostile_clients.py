@@ -75,6 +75,7 @@ def test_connect_and_leave_storm(start_server):
 
 
 @takes_long
+@pytest.mark.alone  # under Wine all programs' sockets are the Wine server's
 @pytest.mark.not_for(*STEPS, because="they print no totals: test_steps.py")
 def test_storm_leaves_no_handle_behind(start_server):
     """Closing a connection closes its handles."""

@@ -9,7 +9,7 @@ Another marker excludes some from a test, with the reason:
 
     @pytest.mark.not_for(*STEPS, because="they have no options")
 
-The test's name then ends with the server's: test_size[batch-4096].
+The test's name then ends with the server's: test_any_size[batch].
 """
 
 import collections

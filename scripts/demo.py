@@ -69,7 +69,7 @@ class LessonServer(Server):
         """Kills the server, so that no client goes on waiting."""
         self.late = True
         with contextlib.suppress(OSError):
-            self.process.kill()
+            launch.end(self.process)
 
     def signal_stop(self):
         """Presses Ctrl+C once only: a second one would cut the drain short."""

@@ -53,8 +53,7 @@ def kill_all():
     """End what is still running. Returns what that was."""
     left = [process for process in _running if process.poll() is None]
     for process in left:
-        process.kill()
-        process.wait()
+        launch.end(process)
     _running.clear()
     return left
 
@@ -285,8 +284,8 @@ class Server(server.Server):
 
     def kill(self):
         """End a program that has no clean stop, as the test's last act."""
-        self.process.kill()
-        self.wait_end()
+        super().kill()
+        self._join_readers()
 
     def check_end(self):
         """The last lines are whole, and add up. Returns the totals."""

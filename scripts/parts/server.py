@@ -154,8 +154,6 @@ class Server:
                           f"{self.last_line()}")
 
     def kill(self):
-        """Kills it if it was started."""
+        """Ends it at once, if it was started."""
         if self.process is not None:
-            if self.process.poll() is None:
-                self.process.kill()
-            self.process.wait()
+            launch.end(self.process)

@@ -35,8 +35,8 @@ def offer(server, clients, piece=b"\xa5" * 65536):
         with contextlib.suppress(BlockingIOError):
             return client.recv(1, socket.MSG_PEEK) != b""
         return False
-    # No event says that nothing moves. So wait until the server has begun to
-    # answer all, the sockets are full, and it has used no CPU time for a while.
+    # No event says that nothing moves. So wait until all have some answer,
+    # the sockets are full, and the server has used no CPU time for a while.
     used, quiet = -1.0, 0
 
     def stuck():

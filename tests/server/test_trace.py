@@ -5,7 +5,9 @@ the whole file with what the server printed.
 """
 
 import collections
+import contextlib
 import decimal
+import functools
 import itertools
 import json
 import os
@@ -18,7 +20,7 @@ import pytest
 from clients import Load, offer
 from support import (BUF_SIZE, IO_TIMEOUT, LARGE_BUFFER, STOP_REASON, WINDOWS,
                      closing_all, connect, echo, exchange, fields, reset,
-                     wait_until, windows_path)
+                     together, wait_until, windows_path)
 
 OPERATIONS = {"READ", "WRITE", "failed READ", "failed WRITE"}
 LIFE = {  # the instants, and the names of their arguments
@@ -505,13 +507,22 @@ def test_the_file_is_written_while_nothing_happens(traced):
 
 def test_a_killed_server_leaves_whole_lines(traced):
     whole = 0
+
+    def stream(client):
+        """Sends more than the server can have echoed by then. The Wine server
+        does not survive a kill that it learns of with news of a socket
+        (launch.end): these sockets have none. It may keep them."""
+        with contextlib.suppress(OSError):
+            client.sendall(b"s" * (32 << 20))
     for _ in range(3):
-        server = traced("--workers", 2)
-        load = Load(server, 8, ping_pong(server))
-        assert wait_until(lambda: traced.path.stat().st_size > 300_000)
-        server.process.kill()
-        server.wait_end()
-        load.end()
+        server = traced("--workers", 2, "--buffer", BUF_SIZE)
+        with closing_all() as clients:
+            clients += [server.connect(timeout=2) for _ in range(8)]
+            with together([functools.partial(stream, x) for x in clients]):
+                assert wait_until(
+                    lambda: traced.path.stat().st_size > 300_000)
+                server.process.kill()
+                server.wait_end()
         text = traced.path.read_text(encoding="ascii")
         events = parse(repair(text))
         assert {"M", "B", "E", "b", "e", "i"} == {x["ph"] for x in events}

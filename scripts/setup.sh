@@ -44,7 +44,8 @@ for part in ${*:-x86_64 i686 msvc wine pytest browser analysis}; do
                 foreign="dpkg --add-architecture i386"
             } ;;
     pytest) find_python_with "pytest, xdist" \
-                || missing="$missing python3-pytest python3-pytest-xdist" ;;
+                || missing="$missing python3-pytest python3-pytest-xdist"
+            command -v gcc >/dev/null || missing="$missing gcc libc6-dev" ;;
     browser) for name in chromium chromium-browser google-chrome chrome; do
                 command -v $name >/dev/null && continue 2
             done

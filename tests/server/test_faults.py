@@ -307,7 +307,10 @@ IMPOSSIBLE = {
 
 def check_ended_at_once(server, call):
     """One line and status 1: nothing that follows could be relied on."""
-    assert server.wait_end() == 1
+    # Under Wine the status can be that of a thread that ends by itself just
+    # then, as the sweeper does when the server stops.
+    beside = not WINDOWS and server.matching("^stopping ")
+    assert server.wait_end() == 1 or beside and server.process.returncode == 0
     (line,) = without_wines(server.errors)
     assert [line] == complaints(server, call)
     assert re.search(r" failed: .+ \(\w+ \d+\)$", line)

@@ -12,8 +12,8 @@ from simulated import simulate
 from simulated.mutants import MUTANTS, RARE
 from support import ROOT
 
-if simulate.why_not():
-    pytest.skip(simulate.why_not(), allow_module_level=True)
+pytestmark = pytest.mark.skipif(bool(simulate.why_not()),
+                                reason=str(simulate.why_not()))
 
 SEEDS = 2000  # a mistake must be found within these
 ALL_RIGHT = re.compile(r"^(\d+) lives, \d+ steps, all as they should be; "

@@ -213,7 +213,7 @@ def stop(server):
     server.signal_stop()
     status = server.wait_end()
     seconds = time.monotonic() - began
-    # A client that is gone before it is accepted is worth a line, no more.
+    # A line about a client that left before it was accepted is all right.
     errors = [x for x in server.errors if "this client only" not in x]
     if status != 0 or errors:
         raise Wrong(f"the server ended with status {status}: {errors[-3:]}")

@@ -89,8 +89,8 @@ def test_a_stream_keeps_the_large_buffer(traced):
 
 
 def test_a_long_stream_gets_the_largest_and_gives_it_back(traced):
-    """After 16 MiB that filled its buffer and were taken; and when its client
-    falls silent, which is not yet idle."""
+    """It gets it after 16 MiB of full READs, and gives it back when its client
+    falls silent, long before that is idle."""
     server = traced("--idle-timeout", 60)
     with server.connect() as client:
         stream(client, 1 << 20, 64)

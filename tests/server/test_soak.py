@@ -55,7 +55,7 @@ def test_a_short_soak():
     result = run_soak("--seconds", 8, "--cycles", 501, "--gigabytes", 0.03,
                       "--stops", 3, "--lines", 3000, "--starts", 30,
                       "--lives", 300, "--seed", 7,
-                      # Without the largest buffer, as in the next test.
+                      # Without the largest buffer, as on the terminal below.
                       "--", "--buffer", 65536)
     # A few seconds are too short to judge by what rises; a long soak does.
     rise = r"mixed: \w+ rose by [^;]+ in the second half, more than [\d,]+"

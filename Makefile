@@ -1,6 +1,6 @@
-# GNU make: MinGW-w64 gcc, as a cross compiler on Linux (the server then runs
-# under Wine) or natively on Windows (MSYS2, or mingw32-make at a prompt).
-# For Microsoft's compiler there is NMakefile.
+# For GNU make and MinGW-w64's gcc: on Linux a cross compiler (the server then
+# runs under Wine), on Windows a native one (MSYS2, or mingw32-make at a
+# prompt). NMakefile is for Microsoft's compiler.
 
 define HELP
 make                    build $(BUILD)/iocp_echo_server.exe
@@ -49,7 +49,7 @@ SDK   =
 SOURCES = main console options log stop pool listener registry connection \
           buffer worker batch echo work trace trace_file
 STEPS   = step1_completion_routine step2_iocp
-# Version and manifest: the .rc file says with what else it is made.
+# Version and manifest, for Windows and its Explorer.
 RESOURCE  = iocp_echo_server
 RESOURCES = src/$(RESOURCE).rc src/$(RESOURCE).manifest src/version.h
 
@@ -58,8 +58,8 @@ CFLAGS   = -O2
 LDLIBS   = -lws2_32
 COMPILE  = $(CC) -std=c11 $(WARNINGS) $(CPPFLAGS) $(CFLAGS)
 
-# For Microsoft's compiler and linker. NMakefile has the same, but for the
-# linker's default there, /highentropyva.
+# For Microsoft's compiler and linker. NMakefile has the same, except for
+# /highentropyva, the linker's default there.
 MSVC_WARNINGS = /W4 /WX
 MSVC_CFLAGS   = /nologo /std:c11 /O2 /guard:cf
 MSVC_RCFLAGS  = /nologo /i src
@@ -69,8 +69,8 @@ MSVC_LIBS     = ws2_32.lib
 
 # ------------------------------ where this is -------------------------------
 
-# -E: nothing that is set for Python counts. -X utf8: whatever the locale makes
-# of the name of this directory.
+# -E: Python ignores its environment variables. -X utf8: it reads the name of
+# this directory as UTF-8, whatever the locale.
 ifeq ($(OS),Windows_NT)
   CC      = gcc
   WINDRES = windres
@@ -85,7 +85,7 @@ else
   BUILDS  = x86_64 i686 msvc
 endif
 
-# cmd.exe, which mingw32-make uses where there is no sh, keeps the quotes.
+# Without an sh, mingw32-make uses cmd.exe, which keeps the quotes.
 ifeq ($(shell echo "quoted"),"quoted")
   make_directory   = if not exist $(subst /,\,$(1)) mkdir $(subst /,\,$(1))
   remove_directory = if exist $(subst /,\,$(1)) rmdir /s /q $(subst /,\,$(1))
@@ -96,8 +96,8 @@ else
   remove_file      = rm -f $(1)
 endif
 
-# The x86-64 build is the one that runs; another stands beside its objects.
-# Recent linkers do by default what HARDEN asks for, older ones do not.
+# The x86-64 program is the one that runs; another lies beside its objects.
+# HARDEN asks for what only recent linkers do by default.
 OBJDIR = $(BUILD)/$(ARCH)
 ifeq ($(ARCH),x86_64)
   PROGRAM = $(BUILD)/iocp_echo_server.exe
@@ -111,7 +111,7 @@ endif
 OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o) $(OBJDIR)/$(RESOURCE).res.o
 STEP_PROGRAMS = $(STEPS:%=$(STEPDIR)/%.exe)
 
-# The same sources with their calls under control: see tests/checked.
+# The same sources, with calls that fail on demand: see tests/checked.
 CHECKED_OBJDIR  = $(BUILD)/checked
 CHECKED_PROGRAM = $(CHECKED_OBJDIR)/iocp_echo_server.exe
 CHECKED_OBJECTS = $(SOURCES:%=$(CHECKED_OBJDIR)/%.o) \
@@ -130,7 +130,7 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 .PHONY: soak analyze simulate clean distclean help setup setup-msvc x86_64
 .PHONY: i686 msvc sdk checked
 
-# A target that was begun, and failed, would pass for done next time.
+# Without this, make takes a target that failed half-way for done next time.
 .DELETE_ON_ERROR:
 
 all: $(PROGRAM)
@@ -138,7 +138,7 @@ all: $(PROGRAM)
 help:
 	@cd .$(info $(HELP))
 
-# Linux only: what is missing is installed first, nothing if all is there.
+# Linux only: installs what is missing.
 setup:
 	@$(if $(SETUP),$(SETUP) $(ARCH),)
 
@@ -151,7 +151,7 @@ $(OBJDIR)/%.o: src/%.c Makefile | setup $(OBJDIR)
 $(OBJDIR)/$(RESOURCE).res.o: $(RESOURCES) Makefile | setup $(OBJDIR)
 	$(WINDRES) -I src -o $@ $<
 
-# The chapter's road: each step is a program of one file, for itself.
+# The chapter's road to the server: each step is a program of one file.
 steps: $(STEP_PROGRAMS)
 
 $(STEPDIR)/%.exe: src/steps/%.c Makefile | setup $(STEPDIR)
@@ -176,8 +176,8 @@ $(OBJDIR) $(STEPDIR) $(CHECKED_OBJDIR) $(MSVC_OBJDIR) $(MSVC_STEPDIR):
 x86_64 i686:
 	@$(MAKE) --no-print-directory ARCH=$@ all steps
 
-# What NMakefile builds with Microsoft's compiler, as far as that can be had on
-# Linux: clang in its place, Wine's headers and libraries, or the SDK's.
+# What NMakefile builds with Microsoft's compiler, as near as Linux gets: with
+# clang, and Wine's headers and libraries or the SDK's.
 msvc: $(MSVC_PROGRAM) $(MSVC_STEP_PROGRAMS)
 
 sdk:
@@ -212,7 +212,7 @@ bench: $(PROGRAM) steps
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/bench.py --server $(PROGRAM) --steps $(STEPDIR) $(BENCH)
 
-# What a change is most likely to break. In another build by SERVER, too.
+# What a change is most likely to break. SERVER may name another build.
 CORE = -q tests/server -k "not own_build and (test_echo and plain or \
     test_stopping and plain or test_output or test_listening or test_limits \
     or test_command_line)"
@@ -235,12 +235,12 @@ soak: $(PROGRAM)
 	@$(PYTHON) tests/soak.py --seconds "$(SECONDS)" --seed "$(SEED)" \
 	    --parts "$(PARTS)" -- $(ARGS)
 
-# The black box: the tests that ask how the programs at SERVER and STEPS behave,
-# whatever build they are. Not those that need another build (own_build).
+# The tests that hold for the programs at SERVER and STEPS, whichever build
+# they are. A test marked own_build needs another build.
 BLACK_BOX = tests/server -m "not own_build"
 
-# The 32-bit programs, under the Wine of Debian's architecture i386, which this
-# adds. Wine's prefix is made again if it was made without. On Linux only.
+# The 32-bit programs, under Wine for Debian's architecture i386, which this
+# adds. It makes Wine's prefix again if that was made without. Linux only.
 test-i686: i686
 	@$(if $(SETUP),$(SETUP) wine wine32 pytest,)
 	@[ -e build/wine/drive_c/windows/syswow64/ntdll.dll ] || rm -rf build/wine
@@ -251,8 +251,8 @@ test-i686: i686
 simulate:
 	@$(PYTHON) tests/simulated/simulate.py --seed "$(SEED)" $(ARGS)
 
-# What can be found without running anything; nothing may be. It needs tools
-# that Linux has: the sources are the same on Windows.
+# Fails on anything that can be found without running the programs. Linux only:
+# it has the tools, and the sources are the same on Windows.
 analyze:
 	@$(if $(SETUP),$(SETUP) x86_64 analysis,)
 	@$(PYTHON) scripts/parts/analyze.py $(TOOLS)
@@ -267,6 +267,6 @@ clean:
 	@$(call remove_directory,$(BUILD)/steps)
 	@$(call remove_file,$(BUILD)/iocp_echo_server.exe)
 
-# Wine's prefix too, which takes a while to make again.
+# Removes Wine's prefix too, which takes a while to make again.
 distclean:
 	@$(call remove_directory,$(BUILD))

@@ -4,11 +4,11 @@
  * --batch: GetQueuedCompletionStatusEx takes the packets that are there
  * already, but no more than this worker's share.
  *
- * --inline: once a socket is told to, the system queues no packet for an
+ * --inline: once a socket is set to it, the system queues no packet for an
  * operation that is done at once (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS). Then
  * its poster is the only thread that learns of it, and still owns the
- * connection. The post puts it in the list of its owner, who handles the list
- * when it is done with its packets.
+ * connection. The post puts it in its owner's list, which the owner handles
+ * after its packets.
  */
 #include "batch.h"
 #include "log.h"
@@ -16,9 +16,9 @@
 #include "trace.h"
 
 /*
- * Returns whether the sockets are handles of the system itself. Where a layered
- * service provider stands in between (one without IFS handles), the system may
- * leave out a packet that the provider was to pass on: Microsoft, KB 2568167.
+ * Returns whether the socket is a handle of the system itself. If it is one of
+ * a layered service provider (without IFS handles), the system may leave out a
+ * packet that the provider needs: Microsoft, KB 2568167.
  */
 static BOOL has_ifs_handles(SOCKET sock)
 {
@@ -36,9 +36,9 @@ static BOOL has_ifs_handles(SOCKET sock)
     return FALSE;
 }
 
-/* A connection's first packet finds its socket as it was made, with nothing
- * outstanding: from here on it does without the packets of what is done at
- * once. Returns where its owner, this thread, finds that instead. */
+/* Returns this worker's list, where the connection goes when its operation is
+ * done at once; or NULL if every operation gives a packet. Sets the socket to
+ * --inline at the connection's first packet, when nothing is outstanding. */
 static LPPER_HANDLE_DATA *done_list(BATCH *batch,
                                     const PER_HANDLE_DATA *handleInfo)
 {
@@ -55,10 +55,10 @@ static LPPER_HANDLE_DATA *done_list(BATCH *batch,
 }
 
 /*
- * Makes entries of the list: a round of one operation for each connection.
- * After --inline rounds they go to the end of the port's queue instead. Without
- * that limit, clients that always have the next message ready would have this
- * worker for themselves.
+ * Moves the list into the entries: a round of one operation for each
+ * connection. After --inline rounds they go to the end of the port's queue
+ * instead: without that limit, clients that always have the next message ready
+ * would keep this worker to themselves.
  */
 static void take_done(BATCH *batch)
 {
@@ -70,18 +70,17 @@ static void take_done(BATCH *batch)
         OVERLAPPED_ENTRY *entry;
 
         batch->done = handleInfo->nextDone;
-        /* For whoever takes it this is the operation's own packet: the same
-         * key, the same OVERLAPPED, with the status that the system has left
-         * there. If it can't be queued it is only handled before its turn. */
+        /* Whoever takes this has the operation's own packet: the same key and
+         * OVERLAPPED, with the status that the system has left there. If it
+         * can't be posted, it is merely handled before its turn. */
         if (last
             && PostQueuedCompletionStatus(batch->server->hComPort,
                                           (DWORD)overlapped->InternalHigh,
                                           (ULONG_PTR)handleInfo, overlapped))
-            continue;  /* and as after every post: no touching it here */
+            continue;  /* as after every post, it may be gone */
         ++batch->inlined;
-        /* There is room: each was in an entry before. InternalHigh holds the
-         * bytes transferred where the sockets are the system's own handles,
-         * and only there this is done. */
+        /* There is room: each came from an entry. InternalHigh holds the bytes
+         * transferred, because has_ifs_handles was true. */
         entry = &batch->entries[batch->count++];
         entry->lpCompletionKey = (ULONG_PTR)handleInfo;
         entry->lpOverlapped = overlapped;
@@ -91,8 +90,8 @@ static void take_done(BATCH *batch)
 
 /*
  * Takes this worker's share of the packets that are there, because the others
- * can't help with what it has taken. A connection has one packet at most; if
- * there is no connection, the packets are those that were posted by hand.
+ * can't help with what it has taken. A connection has at most one packet;
+ * without connections, all packets were posted by hand.
  *
  * A worker that waits can't know its share of what will come. So without `more`
  * this waits for one packet, and for a second that tells that there are more:
@@ -137,7 +136,7 @@ BOOL batch_take(void *pBatch, DWORD *bytes, ULONG_PTR *key,
     *bytes = entry->dwNumberOfBytesTransferred;
     *overlapped = entry->lpOverlapped;
     if (*overlapped == NULL && *key == SENTINEL_KEY) {
-        /* Behind a sentinel are only others: for the other workers. */
+        /* Only sentinels follow a sentinel: they are for the other workers. */
         pool_post_sentinels(batch->server->hComPort,
                             batch->count - batch->next);
         batch->next = batch->count;
@@ -146,8 +145,8 @@ BOOL batch_take(void *pBatch, DWORD *bytes, ULONG_PTR *key,
         return TRUE;
     handleInfo = (LPPER_HANDLE_DATA)*key;
     handleInfo->done = done_list(batch, handleInfo);
-    /* That the call for the packets has succeeded says nothing of each, and
-     * only the provider knows where the status is kept. */
+    /* The call that took the packets says nothing about each operation, and
+     * only the provider knows where its status is kept. */
     return batch->rounds > 0
            || WSAGetOverlappedResult(handleInfo->hClntSock, *overlapped, bytes,
                                      FALSE, &flags);

@@ -3,13 +3,13 @@
 #include "buffer.h"
 #include "log.h"
 
-/* After this many READs in a row of less than the next smaller size, a
- * connection goes back to that. */
+/* After this many READs in a row that brought less than the next smaller size,
+ * a connection goes back to that size. */
 #define SMALL_READS 8
 
-/* One READ that fills a small buffer brings the next larger one. From there it
- * takes this many full READs, not in a row: 16 MiB of 64 KiB each, more than
- * the systems on both sides hold for a client that does not read. */
+/* One READ that fills a small buffer brings the next larger one. The one after
+ * that takes this many full READs, in a row or not: 16 MiB of 64 KiB each, more
+ * than the systems on both sides hold for a client that does not read. */
 #ifndef FULL_READS
 #define FULL_READS 256
 
@@ -66,9 +66,9 @@ static BOOL borrow(BUFFERS *buffers, BUFFER *buffer, DWORD step)
 
     if (step > 0 && !lend(buffers, (LONG)size))
         return FALSE;
-    /* Whole pages, not by malloc: a receive locks the pages that its buffer
-     * touches, and what is freed is the system's again at once. (Windows gives
-     * out addresses by 64 KiB: a 32-bit process has room for some 60,000.) */
+    /* Whole pages, not malloc: a receive locks the pages that its buffer
+     * touches, and the system gets freed pages back at once. (Even a small one
+     * takes 64 KiB of addresses: a 32-bit process has room for some 60,000.) */
     buffer->data = (char *)InterlockedPopEntrySList(&buffers->kept[step]);
     if (buffer->data == NULL)
         buffer->data = VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT,

@@ -3,8 +3,8 @@
  *
  * A small one (BUF_SIZE) is enough for messages. A connection that streams gets
  * a larger one, step by step, and gives it back when messages get small again,
- * or nothing comes for a second. With --zero-byte-recv a connection has none
- * until it has something to read, and only until that is echoed.
+ * or nothing comes for a second. With --zero-byte-recv a connection has one
+ * only while it has something to read and to echo.
  *
  * A buffer belongs to its connection's owner, and to the kernel as long as an
  * operation with it is outstanding. What is given back is kept for the next, up
@@ -43,12 +43,12 @@ void buffers_open(BUFFERS *buffers, const OPTIONS *options);
 void buffers_close(BUFFERS *buffers);
 
 /*
- * Only the owner of the connection calls these. buffer_prepare comes before a
- * READ, when the buffer holds nothing. It borrows one of the size wanted, or a
- * smaller one if there is none. Returns FALSE if there is not even that. With
- * --zero-byte-recv a READ that is not announced gets none: it has zero bytes.
- * buffer_return gives the buffer back. buffer_received notes how much a READ
- * has brought, and decides from that how large the next buffer should be.
+ * Only the owner of the connection calls these. Call buffer_prepare before a
+ * READ, when the buffer holds nothing. It borrows one of the size wanted, or
+ * else a smaller one, and returns FALSE if there is not even that. With
+ * --zero-byte-recv a READ that is not announced gets no buffer: it has zero
+ * bytes. buffer_return gives the buffer back. buffer_received notes how much a
+ * READ has brought, and decides by that how large the next buffer should be.
  */
 BOOL buffer_prepare(BUFFERS *buffers, BUFFER *buffer, BOOL announced);
 void buffer_return(BUFFERS *buffers, BUFFER *buffer);

@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 
-/* A WRITE has the idle timeout once for each part of this many bytes: a client
- * that takes them slowly, but takes them, is not idle. */
+/* A WRITE has one idle timeout for each part of this many bytes: a client that
+ * takes them slowly is not idle. */
 #define BYTES_PER_TIMEOUT 65536u
 
 /* ms that a READ may keep a larger buffer while nothing comes. */
@@ -81,7 +81,7 @@ const char *connection_mode(const PER_IO_DATA *ioInfo)
 static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
                  DWORD milliseconds)
 {
-    LPPER_HANDLE_DATA *done = handleInfo->done;  /* to know it after the post */
+    LPPER_HANDLE_DATA *done = handleInfo->done;  /* needed after the post */
     const char *mode = connection_mode(ioInfo);
     DWORD flags = 0;  /* WSARecv reads it, and writes it only if done at once */
     int result, code;
@@ -101,7 +101,7 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
     if (result == 0 && done != NULL)
         add_done(done, handleInfo, ioInfo);
     if (result == 0 || (code = WSAGetLastError()) == WSA_IO_PENDING)
-        return;  /* handleInfo may be gone already: no touching it here */
+        return;  /* handleInfo may be gone already: don't touch it */
     TRACE(trace_post_failed(handleInfo->id, mode, (DWORD)code));
     log_detail("failed conn=%llu mode=%s code=%d at-once=1", handleInfo->id,
                mode, code);
@@ -122,8 +122,8 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
         connection_close(handleInfo, CLOSE_ERROR);
         return;
     }
-    /* Always the whole buffer, however short the READ before was. Without one
-     * this is a READ of zero bytes. */
+    /* Always the whole buffer, however short the last READ was. Without a
+     * buffer this is a READ of zero bytes. */
     ioInfo->wsaBuf.buf = buffer->data;
     ioInfo->wsaBuf.len = buffer->size;
     ioInfo->rwMode = READ;
@@ -160,19 +160,19 @@ void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason)
 
     if (reason == CLOSE_EOF)
         send_fin(handleInfo);
-    /* By our own state, never by the error code. For a cancelled receive that
-     * is ERROR_OPERATION_ABORTED on one system, ERROR_NETNAME_DELETED or
-     * another one elsewhere. */
+    /* Decides by our own state, never by the error code: a cancelled receive
+     * gives ERROR_OPERATION_ABORTED on one system, ERROR_NETNAME_DELETED or
+     * something else on another. */
     if (reason == CLOSE_ERROR && stop_begun(&handleInfo->server->stop))
         reason = CLOSE_STOPPED;
     else if (reason == CLOSE_ERROR && registry_is_late(&handleInfo->entry))
         reason = CLOSE_IDLE;
     TRACE(trace_closing(handleInfo->id, names[reason], handleInfo->received,
                         handleInfo->sent));
-    /* Off the list first: who holds the registry's lock may use the socket of
-     * every connection listed. After this no other thread knows of it, and it
-     * has no operation outstanding (its last packet brought us here, or its
-     * post failed), so the socket can be closed and the memory freed. */
+    /* Off the list first: whoever holds the registry's lock may use the socket
+     * of any listed connection. After this no other thread knows of this one,
+     * and it has no operation outstanding (its last packet brought us here, or
+     * its post failed), so the socket can be closed and the memory freed. */
     live = registry_remove(&handleInfo->entry, handleInfo->received,
                            handleInfo->sent, reason == CLOSE_ERROR);
     log_unless(closesocket(handleInfo->hClntSock) == 0, "closesocket");
@@ -203,10 +203,10 @@ void connection_failed(LPPER_HANDLE_DATA handleInfo, const PER_IO_DATA *ioInfo)
 void connection_finish(LPPER_HANDLE_DATA handleInfo)
 {
     /* A closed socket answers bytes that were not read, or still come, with a
-     * reset; and a reset overtakes the echo that is on its way to the client:
-     * what was received and sent would be lost all the same. So this reads on
-     * as long as the drain lasts. That is asked each time: where data never
-     * runs out, every READ is done at once, and no sweep finds it. */
+     * reset, which can overtake the echo that is on its way to the client, and
+     * destroy it. So this reads on as long as the drain lasts. It asks each
+     * time: if data never runs out, every READ is done at once, and no sweep
+     * finds it. */
     if ((handleInfo->entry.discarding || send_fin(handleInfo))
         && registry_discard(&handleInfo->entry))
         connection_read(handleInfo, FALSE);

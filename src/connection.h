@@ -1,8 +1,8 @@
 /*
  * connection.h - one client: what the completion port hands back for it.
  *
- * The chapter's two structures. PER_HANDLE_DATA is the completion key of the
- * connection's socket: it comes back with every packet of that socket.
+ * These are the chapter's two structures. PER_HANDLE_DATA is the completion key
+ * of the connection's socket: it comes back with every packet of that socket.
  * PER_IO_DATA is one operation: its OVERLAPPED is the first member, so the
  * pointer that GetQueuedCompletionStatus returns is the PER_IO_DATA itself.
  *
@@ -14,8 +14,8 @@
  *   - One operation gives one packet, one packet goes to one worker. So the
  *     worker that holds the packet is alone with the connection, without a
  *     lock: it may touch, close and free it. It gives this up with its next
- *     post: another worker may have freed the connection before the post
- *     returns to the first.
+ *     post: another worker may have freed the connection before that post
+ *     returns.
  *   - The sweeps cancel operations of connections that they do not own. All
  *     they use of a connection is its registry entry, under a lock
  *     (registry.h).
@@ -40,13 +40,13 @@ typedef struct {
 } SERVER;
 
 /*
- * A connection has two of these, of which at most one is outstanding. They are
- * two because a stop cancels receives and spares sends: CancelIoEx finds an
+ * A connection has two of these; at most one is outstanding. There are two
+ * because a stop cancels receives and spares sends, and CancelIoEx finds an
  * operation by the address of its OVERLAPPED. With one for both, the cancel
  * meant for a READ could hit the WRITE that a worker has posted meanwhile, and
- * with it bytes that were received and not yet echoed. A connection that
- * discards sends nothing more: it receives with writeIo, which that cancel does
- * not hit.
+ * bytes that were received would not be echoed. A connection that discards
+ * sends nothing more, so it receives with writeIo, which that cancel does not
+ * hit.
  */
 typedef struct {
     OVERLAPPED overlapped;  /* must be first                               */
@@ -78,23 +78,23 @@ typedef enum {
 } CLOSE_REASON;
 
 /*
- * Makes a connection of an accepted socket: associates it with the port (the
- * key is the address of the PER_HANDLE_DATA) and registers it. Takes over the
- * socket. Returns the connection, which the caller owns until it posts; or NULL
- * after one line that says why, with the socket closed.
+ * Makes a connection of an accepted socket: registers it and associates it with
+ * the port (the key is the address of the PER_HANDLE_DATA). Takes over the
+ * socket. Returns the connection, which the caller owns until it posts; or
+ * closes the socket, prints one line that says why, and returns NULL.
  */
 LPPER_HANDLE_DATA connection_open(SERVER *server, SOCKET hClntSock,
                                   const SOCKADDR_INET *clntAdr, ULONGLONG id);
 
 /*
- * Post the next operation: a READ; a WRITE of `bytes` bytes from `data`, which
- * lie in the connection's buffer. Only the owner calls these, and with the call
- * it has lost the connection: its packet will come, or has come already; or the
- * post failed, and the connection was closed.
+ * Post the next operation: a READ, or a WRITE of `bytes` bytes from `data`, in
+ * the connection's buffer. Only the owner calls these, and loses the connection
+ * by the call: its packet will come, or has come already; or the post failed
+ * and closed it.
  *
- * With --zero-byte-recv a READ is first one of zero bytes: that is done when
- * there is something to receive, and until then no buffer is locked in memory.
- * Then `announced` asks for a READ of what has come.
+ * With --zero-byte-recv connection_read first posts a READ of zero bytes. That
+ * is done when there is something to receive, and until then no buffer is
+ * locked in memory. Then `announced` asks for a READ of what has come.
  */
 void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced);
 void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes);
@@ -106,10 +106,10 @@ void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes);
  * connection_failed is for a packet of an operation that failed. It closes,
  * with two exceptions: if the stop cancelled a READ it finishes, and if a sweep
  * only wanted the buffer of a READ back it posts the next READ.
- * connection_finish is for a healthy one that the stop ends: it tells the
- * client that nothing more comes, and what the client still sends is thrown
- * away until the client closes too, is silent for a second, or the drain is
- * over. It is called again after each READ of that kind.
+ * connection_finish is for a healthy one that the stop ends. It tells the
+ * client that nothing more comes, and throws away what the client still sends,
+ * until the client closes too, is silent for a second, or the drain is over.
+ * Call it again after each READ that is thrown away.
  */
 void connection_close(LPPER_HANDLE_DATA handleInfo, CLOSE_REASON reason);
 void connection_failed(LPPER_HANDLE_DATA handleInfo,

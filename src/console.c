@@ -2,16 +2,16 @@
 #include "console.h"
 #include "log.h"
 
-/* When the console is closed Windows ends the process five seconds later,
- * wherever it is: the drain is cut short early enough to end in order. */
+/* Windows ends the process five seconds after the console is closed, so the
+ * drain is cut short early enough to end in order. */
 #define CLOSE_DRAIN 2500  /* ms */
 
-/* A stop that was cut short and still is not over after this time hangs: most
- * likely nobody reads what it prints. */
+/* A stop that is not over this long after it was cut short hangs: most likely
+ * nobody reads the server's output. */
 #define PATIENCE 3000  /* ms */
 
 /* The one pointer that must be global: the system calls the console's handler
- * on a thread of its own, and gives it nothing. */
+ * on a thread of its own, and passes it nothing. */
 static STOP *stopped;
 static HANDLE console;
 static volatile LONG savedMode;  /* 0: there is nothing to put back */
@@ -22,7 +22,7 @@ static BOOL disable_quick_edit(void)
 {
     DWORD mode;
 
-    /* By its name, as standard input may be something else. */
+    /* By its name, because standard input may be something else. */
     console = CreateFileA("CONIN$", GENERIC_READ | GENERIC_WRITE,
                           FILE_SHARE_READ | FILE_SHARE_WRITE, NULL,
                           OPEN_EXISTING, 0, NULL);
@@ -35,7 +35,7 @@ static BOOL disable_quick_edit(void)
     return SetConsoleMode(console, mode & ~(DWORD)ENABLE_QUICK_EDIT_MODE);
 }
 
-/* Main and a third Ctrl+C may both come here, and each ends the process: so
+/* Main and a third Ctrl+C may both come here. Either may end the process, so
  * each sets the mode itself. */
 static BOOL restore(void)
 {
@@ -48,8 +48,8 @@ void console_close(void) { log_unless(restore(), "SetConsoleMode"); }
 
 /* --------------------------------- Ctrl+C -------------------------------- */
 
-/* The first time the server drains, the second time it cuts that short. If
- * even then it does not end, the next time ends the process as it is. */
+/* The first request begins the drain, the second cuts it short. If the server
+ * still hangs after PATIENCE, the next one ends the process as it is. */
 static void request_stop(const char *reason)
 {
     LONG cutAt = stopped->cutAt;
@@ -63,7 +63,7 @@ static void request_stop(const char *reason)
 }
 
 /* The system calls this on a thread of its own. TRUE: handled. Nothing in it
- * prints, or takes a lock under which anyone prints. */
+ * prints, or takes a lock that is held while something is printed. */
 static BOOL WINAPI on_control(DWORD event)
 {
     switch (event) {

@@ -10,8 +10,8 @@
 
 #include "stop.h"
 
-/* Begins to do both. Keeps `stop`. */
+/* Begins to handle events and turns QuickEdit off. Keeps `stop`. */
 void console_open(STOP *stop);
 
-/* Turns QuickEdit on again, if it was. */
+/* Turns QuickEdit back on, if it was on. */
 void console_close(void);

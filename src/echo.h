@@ -19,13 +19,13 @@ typedef struct {
 /*
  * Makes the next part of the answer.
  *
- * `data` holds `bytes` bytes that have just come; TCP cuts them anywhere. The
- * answer is written over them: there is room for `room` bytes, at least 4096.
- * Returns its length, at most `room`; 0 to send nothing.
+ * `data` holds `bytes` bytes that have just come; TCP cuts them anywhere. Write
+ * the answer over them: there is room for `room` bytes, at least 4096. Return
+ * its length, at most `room`; 0 to send nothing.
  *
- * After the answer is sent this is called again with no bytes as long as
- * echo->more is set, and once echo->ended is set until it returns 0, which ends
- * the connection. Otherwise the next call comes when more bytes have come.
+ * When the answer is sent, this is called again with no bytes if echo->more or
+ * echo->ended is set. Once echo->ended is set, a call that returns 0 ends the
+ * connection. Otherwise the next call comes with the next bytes.
  *
  * One thread at a time calls this for a connection, but not always the same
  * one; several threads call it for several connections at once. It should not

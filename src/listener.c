@@ -30,8 +30,8 @@ static const struct {
     /* Never SO_REUSEADDR: on Windows it lets any other program take the same
      * port. This does the opposite. */
     {SOL_SOCKET, SO_EXCLUSIVEADDRUSE, TRUE, "setsockopt(SO_EXCLUSIVEADDRUSE)"},
-    /* The next two are for the clients' sockets: one that accept makes has the
-     * properties of the one that listens (Microsoft's page on accept).
+    /* The next two are for the clients' sockets: accept makes them with the
+     * properties of the listening one (Microsoft's page on accept).
      * An echo is one send for one receive. Nagle's algorithm would hold a small
      * one back until the client acknowledges the previous one, which the
      * client's delayed ACK postpones by up to 200 ms. */
@@ -41,8 +41,8 @@ static const struct {
     {SOL_SOCKET, SO_KEEPALIVE, TRUE, "setsockopt(SO_KEEPALIVE)"},
 };
 
-/* Makes the socket listen on *address, which becomes the one it listens on.
- * Returns the name of the call that failed, or NULL. */
+/* Makes the socket listen on *address, and stores there what it got. Returns
+ * the name of the call that failed, or NULL. */
 static const char *listen_on(SOCKET sock, SOCKADDR_INET *address)
 {
     BOOL ipv6 = address->si_family == AF_INET6;
@@ -114,7 +114,7 @@ BOOL listener_listens(SOCKET listener)
     int listens = FALSE;
     socklen_t size = sizeof listens;
 
-    /* FALSE stays there if this fails. */
+    /* If this fails, it stays FALSE. */
     getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, (char *)&listens, &size);
     return listens;
 }

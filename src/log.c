@@ -10,7 +10,7 @@
 #define MAX_TEXT 4096  /* bytes; what is longer is cut */
 #define REPORTS  16    /* failures that are told apart */
 
-/* How long after a report the same one is left out, in ms. */
+/* ms after a report in which the same failure is not reported again. */
 #ifndef REPEAT_INTERVAL
 #define REPEAT_INTERVAL 60000u
 #endif
@@ -64,7 +64,7 @@ static void make_ascii(char *text)
             *text = '?';
 }
 
-/* A text too long is cut, not lost. */
+/* Cuts a text that is too long. */
 void log_line(LOG_LEVEL level, const char *format, ...)
 {
     BOOL error = level == LOG_QUIET;
@@ -103,7 +103,7 @@ const char *log_address(const SOCKADDR_INET *address, char text[ADDRESS_TEXT])
         shown += strlen(wrap);
         ipv6 = FALSE;
     }
-    /* The port is at the same place in either. */
+    /* The port is at the same place in both families. */
     snprintf(text, ADDRESS_TEXT, ipv6 ? "[%s]:%u" : "%s:%u", shown,
              ntohs(address->Ipv4.sin_port));
     return text;
@@ -111,8 +111,8 @@ const char *log_address(const SOCKADDR_INET *address, char text[ADDRESS_TEXT])
 
 /* --------------------------------- errors -------------------------------- */
 
-/* Says what a code means and what it is called: in Windows' own words, in
- * English or not at all, if it is not one of those above. */
+/* Writes what a code means and its name: in Windows' words if it is not one of
+ * those above, but only in English. */
 static void describe(int code, char *text, size_t size)
 {
     char meaning[256];
@@ -214,8 +214,8 @@ void fatal_unless(BOOL succeeded, const char *call)
 
     if (succeeded)
         return;
-    /* Several threads may come here at once. One says why, and the others do
-     * not end the program before its line is written. */
+    /* Several threads may come here at once. The first says why, and the others
+     * must not end the program before its line is written. */
     if (InterlockedExchange(&ends, TRUE))
         Sleep(INFINITE);
     log_unless(FALSE, call);

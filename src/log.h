@@ -54,10 +54,9 @@ const char *log_address(const SOCKADDR_INET *address, char text[ADDRESS_TEXT]);
  */
 void log_failure(int code, const char *advice, const char *call, ...);
 
-/* Around a call: if it has not succeeded, report that with its error code.
- * log_unless returns `succeeded` and the caller goes on; fatal_unless is for
- * what cannot fail on a healthy system: it ends the program with status 1,
- * after a call of logLast. */
+/* Report a call that has not succeeded, with its error code. log_unless returns
+ * `succeeded`, and the caller goes on. fatal_unless is for what cannot fail on
+ * a healthy system: it calls logLast and ends the program with status 1. */
 BOOL log_unless(BOOL succeeded, const char *call);
 void fatal_unless(BOOL succeeded, const char *call);
 extern void (*logLast)(void);  /* NULL: there is nothing to do */

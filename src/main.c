@@ -1,5 +1,5 @@
 /*
- * main.c - the chapter's main function, taken apart: the order of a life.
+ * main.c - the chapter's main function, taken apart: a server's life in order.
  *
  * An IOCP echo server after chapter 23 of "Yoon Sung-woo's TCP/IP Socket
  * Programming" (Korean). Reading order: connection.h (what comes back with a
@@ -31,7 +31,7 @@
 
 #include <string.h>
 
-#define SWEEP_INTERVAL 250  /* ms; what is late is found this much later    */
+#define SWEEP_INTERVAL 250  /* ms between two sweeps                        */
 #define ACCEPT_PAUSE   100  /* ms to wait when out of resources             */
 
 /* What main alone has. */
@@ -125,8 +125,8 @@ static BOOL start(PROGRAM *program)
 
 /* -------------------------------- accepting ------------------------------ */
 
-/* Returns whether a failed accept is about the client alone: it was reset, or
- * has gone, while it waited. */
+/* Returns whether accept failed because of the client alone: it was reset, or
+ * went away, while it waited. */
 static BOOL is_about_the_client(int code)
 {
     return code == WSAECONNRESET || code == WSAECONNABORTED
@@ -136,8 +136,8 @@ static BOOL is_about_the_client(int code)
 
 /* The stop may close the listener at any moment, even just before a call here
  * uses it. The system may have given its number to another handle by then, but
- * not to a socket, for main alone makes those: so the call fails. Decides by
- * our own state, because systems differ in the code for a listener that was
+ * not to a socket, because only main makes those: so the call fails. Decides by
+ * our own state, because systems differ in the code for a listener that is
  * closed while accept waits. Only a listener that is gone ends the server. */
 static void accept_failed(PROGRAM *program, int code)
 {
@@ -165,8 +165,8 @@ static void accept_loop(PROGRAM *program)
     SERVER *server = &program->server;
     ULONGLONG accepted = 0;
 
-    /* The limit comes before accept: those over it wait in the backlog, where
-     * they cost nothing here, and are served when a place is free. */
+    /* The limit comes before accept: clients over it wait in the backlog, where
+     * they cost nothing, and are served when a place is free. */
     while (registry_wait_for_place(&server->registry)) {
         SOCKADDR_INET clntAdr;
         socklen_t size = sizeof clntAdr;

@@ -2,9 +2,9 @@
  * options.c - the command line: a table with a row for each option.
  *
  * To add an option, add its field to OPTIONS and its row to the table. A number
- * and a switch need no more; another kind of value needs a function, which gets
- * the option as it was typed and its value, stores what it means and returns
- * TRUE, or says in one line what is wrong and what would be right.
+ * or a switch needs no more. Any other kind of value needs a function: it gets
+ * the option's name and its value, stores what that means and returns TRUE, or
+ * says in one line what is wrong and what would be right.
  */
 #include "options.h"
 #include "version.h"
@@ -21,8 +21,8 @@ typedef BOOL (*SETTER)(OPTIONS *options, const char *option,
 
 /* ---------------------------- kinds of values ---------------------------- */
 
-/* Returns where the digits end that `text` begins with; NULL if there are none,
- * or if they are more than `most`. */
+/* Reads the number that `text` begins with. Returns where it ends; NULL if
+ * there is none, or if it is more than `most`. */
 static const char *scan_number(const char *text, DWORD most, DWORD *number)
 {
     const char *c;
@@ -58,8 +58,8 @@ static BOOL set_port(OPTIONS *options, const char *option, const char *value)
     return TRUE;
 }
 
-/* Reads an address as a number: a name could mean several. Returns FALSE if it
- * is none. */
+/* Reads an address in numbers: a name could mean several. Returns FALSE if it
+ * is not one. */
 static BOOL parse_address(const char *value, SOCKADDR_INET *address)
 {
     ADDRINFOA hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
@@ -75,7 +75,7 @@ static BOOL parse_address(const char *value, SOCKADDR_INET *address)
     return fits;
 }
 
-/* Multicast and broadcast addresses can be sent to, by datagrams. */
+/* Multicast and broadcast addresses are only for sending datagrams to. */
 static BOOL can_listen(const SOCKADDR_INET *address)
 {
     if (address->si_family == AF_INET6)
@@ -130,7 +130,7 @@ static BOOL set_trace(OPTIONS *options, const char *option, const char *value)
 
 /* ------------------------------- the table ------------------------------- */
 
-/* The fields stand as a row is read.
+/* The fields are in the order in which a row is read.
  * NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 typedef struct {
     char letter;           /* '\0': it has none                             */
@@ -309,7 +309,7 @@ static OPTIONS_RESULT parse_option(OPTIONS *options, char **argv, int *i)
     if (option->metavar == NULL && value != NULL)
         return wrong("%s: this option takes no value", arg);
     if (option->metavar != NULL && value == NULL)
-        value = argv[++*i];  /* NULL behind the last */
+        value = argv[++*i];  /* NULL after the last */
     if (option->metavar != NULL && (value == NULL || *value == '\0'))
         return wrong("%s: its value is missing (see --help)", arg);
     if (option->letter == 'h') {

@@ -32,7 +32,7 @@ typedef struct {
     DWORD logLevel;          /* a LOG_LEVEL                            */
 } OPTIONS;
 
-/* What to do next; but for the first they are the exit status. */
+/* What to do next; all but the first are the exit status. */
 typedef enum {
     OPTIONS_RUN = -1,  /* start the server                        */
     OPTIONS_DONE = 0,  /* --help or --version: already printed    */

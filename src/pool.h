@@ -1,4 +1,4 @@
-/* pool.h - threads: started together, ended by one sentinel each, joined. */
+/* pool.h - the threads: starts them, posts the workers' sentinels, joins. */
 #pragma once
 
 #include "options.h"

@@ -68,8 +68,8 @@ BOOL registry_wait_for_place(REGISTRY *registry)
 
     either[0] = registry->stop->event;  /* here, not above: C4204 of cl */
     either[1] = registry->fewer;
-    /* The event may be an old one: look again. It is never missed, because it
-     * is set after `live` is written. */
+    /* The event may be left from before, so look again. It is never missed,
+     * because it is set after `live` is written. */
     while (!stop_begun(registry->stop) && registry->limit != 0
            && registry->live >= registry->limit)
         fatal_unless(WaitForMultipleObjects(2, either, FALSE, INFINITE)
@@ -95,9 +95,9 @@ static void cancel(const REGISTRY_ENTRY *entry, OVERLAPPED *overlapped,
         log_unless(GetLastError() == ERROR_NOT_FOUND, "CancelIoEx");
 }
 
-/* Returns the deadline if it has passed, else 0. The tick count is read first:
- * whoever goes on meanwhile is not late. The difference is right also when the
- * tick count wraps around. */
+/* Returns the deadline if it has passed, else 0. Reads the tick count first, so
+ * that an owner who goes on meanwhile is not late. The difference is right even
+ * when the tick count wraps around. */
 static LONG passed(const REGISTRY_ENTRY *entry)
 {
     DWORD now = GetTickCount();
@@ -119,8 +119,8 @@ void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
         || InterlockedExchange(&entry->deadline, deadline) != RECLAIMED)
         return;
     /* A sweep has claimed the buffer and may not have cancelled yet. It holds
-     * the lock: once it has let go, its cancel cannot hit the operation that
-     * comes now. */
+     * the lock: once it has released that, its cancel cannot hit the operation
+     * that is posted next. */
     AcquireSRWLockExclusive(&entry->registry->lock);
     ReleaseSRWLockExclusive(&entry->registry->lock);
 }
@@ -132,7 +132,8 @@ BOOL registry_is_late(const REGISTRY_ENTRY *entry)
     return deadline != 0 && deadline % 2 == 0;
 }
 
-/* Claims the buffer of a READ, if the owner has not gone on meanwhile. */
+/* Claims the buffer of a READ, unless the owner has gone on meanwhile. Returns
+ * whether it is claimed. */
 static BOOL reclaim(REGISTRY_ENTRY *entry)
 {
     LONG deadline = passed(entry);
@@ -191,7 +192,7 @@ void registry_drain(REGISTRY *registry, DWORD milliseconds)
                      "CancelIoEx (connections do not end)");
         registry_sweep(registry);
         /* No connection ends while a sweep holds the lock. With many thousands
-         * a sweep takes long: then they get as long to end. */
+         * a sweep takes long, so it leaves them just as long to end. */
         took = (DWORD)(GetTickCount64() - now);
         fatal_unless(WaitForSingleObject(registry->fewer,
                                          DRAIN_INTERVAL + took)

@@ -31,8 +31,8 @@ typedef struct REGISTRY_ENTRY {
 typedef struct REGISTRY {
     STOP *stop;
     LONG limit;                          /* connections at once; 0: none   */
-    HANDLE fewer;                        /* set when live gets below the limit,
-                                            and when it gets 0             */
+    HANDLE fewer;                        /* set when live falls below the
+                                            limit, and when it reaches 0   */
     SRWLOCK lock;                        /* for what follows               */
     REGISTRY_ENTRY head;                 /* of a ring; no connection's     */
     volatile LONG live;                  /* how many are listed; read without
@@ -45,19 +45,20 @@ typedef struct REGISTRY {
 void registry_open(REGISTRY *registry, STOP *stop, LONG limit);
 void registry_close(REGISTRY *registry);
 
-/* List an entry, all zero before; take it off the list, and the connection's
- * bytes into the totals. Both return how many connections are left. */
+/* registry_add lists an entry that was all zero; registry_remove takes it off
+ * the list and adds its bytes to the totals. Both return how many are listed
+ * then. */
 LONG registry_add(REGISTRY *registry, REGISTRY_ENTRY *entry, ULONGLONG id,
                   SOCKET sock, OVERLAPPED *receive);
 LONG registry_remove(REGISTRY_ENTRY *entry, ULONGLONG received, ULONGLONG sent,
                      BOOL failed);
 
 /* Waits until fewer connections live than the limit. Returns FALSE once the
- * server stops. Main alone waits, and it alone lists connections. */
+ * server stops. Only main waits, and only main adds connections. */
 BOOL registry_wait_for_place(REGISTRY *registry);
 
 /*
- * Cancels what has to end; the packet tells the owner. That is
+ * Cancels what must end; the packet tells the owner. That is
  *   - whatever is late;
  *   - while the server runs, a READ whose larger buffer is wanted back;
  *   - once it stops, each READ, except of a connection that is discarding;
@@ -68,8 +69,8 @@ void registry_sweep(REGISTRY *registry);
 /* registry_set_deadline says how long the operation may take that the owner is
  * about to post (0: for ever). `lent` is for a READ with a larger buffer: it is
  * never late, but after that time a sweep makes the deadline RECLAIMED and
- * cancels it, to get the buffer back. registry_is_late returns whether any
- * other operation has taken longer. */
+ * cancels the READ, to get the buffer back. registry_is_late returns whether
+ * any other operation has taken longer. */
 #define RECLAIMED 1
 
 void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
@@ -78,7 +79,7 @@ BOOL registry_is_late(const REGISTRY_ENTRY *entry);
 
 /*
  * Ends every connection once the server stops: sweeps until no connection is
- * left, and cuts the drain after `milliseconds`, if nobody has before.
+ * left, and cuts the drain after `milliseconds`, unless it is cut before.
  */
 void registry_drain(REGISTRY *registry, DWORD milliseconds);
 

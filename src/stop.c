@@ -15,8 +15,8 @@ BOOL stop_begin(STOP *stop, const char *reason)
 
     if (InterlockedCompareExchangePointer(&stop->reason, text, NULL) != NULL)
         return FALSE;
-    /* This thread alone gets here. A failure is ignored: it means that there is
-     * no listener any more, and then accept does not wait. */
+    /* Only one thread gets here. A failure is ignored: it means that the
+     * listener is gone already, and then accept does not wait. */
     (void)closesocket(stop->listener);
     fatal_unless(SetEvent(stop->event), "SetEvent (stop)");
     return TRUE;

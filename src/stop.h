@@ -11,8 +11,8 @@
 
 typedef struct {
     void *volatile reason;  /* const char *: why it stops; NULL: it runs   */
-    volatile LONG cutAt;     /* GetTickCount of when the drain was over and
-                                 everything was cancelled; 0: it is not      */
+    volatile LONG cutAt;     /* GetTickCount of when the drain was cut short or
+                                 was over; 0: it is not                      */
     SOCKET listener;         /* main's to use; the stop closes it           */
     HANDLE event;            /* set once it stops and the listener is closed;
                                  never closed, because a handler may set it as

@@ -1,10 +1,10 @@
 /*
- * trace.c - what is said: one event a line. See trace.h.
+ * trace.c - the events, one a line. See trace.h.
  *
  * A thread's events stand in the file in the order in which they happened, and
  * so do a connection's: its owner writes them before it gives the connection
- * up, and the next owner comes after that. Others stand in any order. Whoever
- * sorts them by time, and leaves equals in their order, gets all of it right.
+ * up, and the next owner comes after that. Others stand in any order. A stable
+ * sort by time puts all of them right.
  */
 #include "trace.h"
 #include "log.h"
@@ -16,7 +16,7 @@
 #include <string.h>
 
 #define MAX_LINE   512   /* bytes; a longer one is left out */
-#define LAST_PLACE 9999u /* of a thread in the viewer: behind all workers */
+#define LAST_PLACE 9999u /* of a thread in the viewer: after all workers */
 
 #define FLUSH_INTERVAL 250 /* ms */
 
@@ -27,8 +27,8 @@ static const char *fileName;
 static LONGLONG startTime;
 static HANDLE timer;
 
-/* In ns. In two parts: ticks times a billion are too many after half an hour.
- * The two calls can't fail since Windows XP. */
+/* Returns ns. Computes them in two parts: ticks times a billion are too many
+ * after half an hour. The two calls can't fail since Windows XP. */
 LONGLONG trace_clock(void)
 {
     LARGE_INTEGER now, second;
@@ -57,7 +57,7 @@ static void add(const char *piece, size_t length, BOOL now)
     report("WriteFile", code, "the trace ends here, the server goes on");
 }
 
-/* Writes an event: what every one has, and what `format` gives. That is JSON
+/* Writes an event: what every one has, and what `format` adds. That is JSON
  * with ' for ", which is easier to read in C. A line that is too long is left
  * out: half of it would spoil the file. */
 static void put(char phase, LONGLONG at, const char *format, ...)
@@ -92,8 +92,8 @@ static void put(char phase, LONGLONG at, const char *format, ...)
 
 /* ------------------------ packets and operations ------------------------- */
 
-/* Begins or ends the kernel's span of an operation. Threads differ, and so the
- * two are tied together by an id: the connection's. */
+/* Begins or ends the kernel's span of an operation. The two come from different
+ * threads, so an id ties them together: the connection's. */
 static void put_span(char phase, LONGLONG at, ULONGLONG conn, const char *mode,
                      DWORD bytes, DWORD code)
 {
@@ -187,7 +187,7 @@ void trace_thread(const char *name, DWORD number)
         last ? LAST_PLACE : number);
 }
 
-/* Wine says in ntdll.dll that it is Wine. Returns its version, or "". */
+/* Returns Wine's version, which its ntdll.dll tells, or "" on Windows. */
 static const char *wine_version(void)
 {
     typedef void (*FUNCTION)(void);  /* what any other may be cast from */

@@ -6,10 +6,10 @@
  * which worker had which packet, and when the kernel had an operation. The
  * rest follows from that: who owns a connection, how many workers are busy.
  *
- * A call is written TRACE(trace_...(...)): without a trace it costs one look
- * at a flag, with one a lock and a few microseconds, which are in the times
- * shown. Each is about the thread that makes it. What belongs to an operation
- * is passed by value and told before the post: after it the connection may be
+ * Write a call as TRACE(trace_...(...)). Without a trace it costs one look at a
+ * flag; with one, a lock and a few microseconds, which the times shown include.
+ * An event is about the thread that makes the call. What belongs to an
+ * operation is passed by value, before the post: after it the connection may be
  * gone.
  */
 #pragma once
@@ -21,16 +21,16 @@ extern volatile LONG traceOn;
 
 #define TRACE(call) (traceOn ? (call) : (void)0)
 
-/* Declares a variable: the time, for what is told after it began. */
+/* Declares a variable with the time, for an event that is written later. */
 #define TRACE_TIME(name) LONGLONG name = traceOn ? trace_clock() : 0
 
 LONGLONG trace_clock(void);
 
-/* Main, before it starts another thread, and after all have ended. Keeps
- * `name`, the file's; NULL: there is no trace. If the file can't be made or
- * written, or is none on a disk (a pipe or a device may make everybody wait who
- * writes to it), one line says so, and the server goes on. The rest is what a
- * viewer wants to know of the whole; `work` in ms. */
+/* Main calls trace_open before it starts another thread, trace_close after all
+ * have ended. `name` is the file's, and is kept; NULL: there is no trace. If
+ * the file can't be made or written, or is not on a disk (whoever writes to a
+ * pipe or a device may have to wait), one line says so, and the server goes on.
+ * The other arguments are for the viewer; `work` is in ms. */
 void trace_open(const char *name, DWORD workers, DWORD concurrency, DWORD cpus,
                 DWORD work, BOOL spins);
 void trace_close(void);
@@ -40,8 +40,8 @@ void trace_close(void);
 void trace_thread(const char *name, DWORD number);
 
 /* A worker has taken a packet: of an operation (or of one that was done at
- * once, without a packet), which failed if code is not 0; or one that was
- * posted by hand. It works on it (--work). It is done with it. */
+ * once, without a packet), which failed if `code` is not 0; or one that was
+ * posted by hand. It begins or ends --work. It is done with the packet. */
 void trace_packet(ULONGLONG conn, const char *mode, DWORD bytes, DWORD code);
 void trace_posted(BOOL sentinel, DWORD bytes);
 void trace_work(BOOL begins, BOOL spins);

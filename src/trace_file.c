@@ -5,8 +5,8 @@
 
 #define BUFFER_SIZE 65536u
 
-/* The lock protects what follows it. It is the last that a thread takes: so
- * whoever holds the registry's may trace. Nothing is printed under it. */
+/* The lock protects what follows it. It is the last that a thread takes, so a
+ * thread that holds the registry's may trace. Nothing is printed under it. */
 static struct {
     SRWLOCK lock;
     HANDLE handle;  /* NULL: closed */
@@ -30,7 +30,7 @@ static DWORD flush(void)
         code = ERROR_DISK_FULL;
     file.used = 0;
     if (code != NO_ERROR) {
-        (void)CloseHandle(file.handle);  /* what is reported is the write */
+        (void)CloseHandle(file.handle);  /* the write's failure is reported */
         file.handle = NULL;
     }
     return code;

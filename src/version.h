@@ -6,8 +6,8 @@
 #define VERSION_MINOR 0
 #define VERSION_PATCH 0
 
-/* Two steps, or it would be the macros' names that end up in the text. And in
- * one piece: not every resource compiler joins "1" "." "0". */
+/* Two steps, or the text would have the macros' names in it. And one piece: not
+ * every resource compiler joins "1" "." "0". */
 #define VERSION_TEXT(number) #number
 /* NOLINTNEXTLINE(bugprone-macro-parentheses): they would get into the text */
 #define VERSION_JOIN(major, minor, patch) VERSION_TEXT(major.minor.patch)

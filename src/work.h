@@ -13,8 +13,8 @@
  * connection is. */
 #define POSTED_KEY ((ULONG_PTR)1)
 
-/* Works as long as --work says, on the calling thread. A stop ends it early,
- * and once the server stops there is none. */
+/* Works as long as --work says, on the calling thread. A stop ends the work
+ * early; after it there is none. */
 void work_do(const OPTIONS *options, const STOP *stop);
 
 /* Posts the packets that --post asks for; packet N says that it has N bytes. */

@@ -65,7 +65,7 @@ static void read_done(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
     answer(handleInfo, bytes);
 }
 
-/* A WRITE is done: `bytes` bytes are sent, perhaps not all it was to send. */
+/* A WRITE is done: `bytes` bytes are sent, perhaps fewer than it had. */
 static void write_done(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
                        DWORD bytes)
 {
@@ -107,8 +107,7 @@ static void succeeded(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
     }
 }
 
-/* An operation failed, or a sweep cancelled it: at most its own connection
- * ends, and no other. */
+/* An operation failed, or a sweep cancelled it: no other connection ends. */
 static void failed(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
                    LPPER_IO_DATA ioInfo, DWORD code)
 {
@@ -119,8 +118,8 @@ static void failed(const WORKER *worker, LPPER_HANDLE_DATA handleInfo,
 
 /* --------------------------------- packets ------------------------------- */
 
-/* From here to its next post or its close this thread is alone with the
- * connection. */
+/* Handles an operation's packet. From here to the next post or the close this
+ * thread is alone with the connection. */
 static void handle(WORKER *worker, LPPER_HANDLE_DATA handleInfo,
                    LPPER_IO_DATA ioInfo, DWORD bytes, DWORD code)
 {
@@ -133,8 +132,7 @@ static void handle(WORKER *worker, LPPER_HANDLE_DATA handleInfo,
     TRACE(trace_waiting());
 }
 
-/* Waits for one packet and handles it. Returns FALSE if the worker has to
- * end. */
+/* Waits for one packet and handles it. Returns FALSE if the worker must end. */
 static BOOL take_packet(WORKER *worker)
 {
     DWORD bytesTrans;
@@ -148,8 +146,8 @@ static BOOL take_packet(WORKER *worker)
 
     if (overlapped != NULL) {
         /* (TRUE, overlapped): the operation succeeded. (FALSE, overlapped): it
-         * failed, but this is its packet all the same, and the only one: it
-         * has to be consumed. */
+         * failed, but this is its packet, and the only one: it must be
+         * handled too. */
         handle(worker, (LPPER_HANDLE_DATA)key, (LPPER_IO_DATA)overlapped,
                bytesTrans, ok ? NO_ERROR : GetLastError());
         return TRUE;
@@ -157,8 +155,8 @@ static BOOL take_packet(WORKER *worker)
     /* (FALSE, NULL): the wait itself failed. With INFINITE that is no timeout,
      * and it would fail again. */
     fatal_unless(ok, "GetQueuedCompletionStatus");
-    /* (TRUE, NULL): a packet posted by hand. Key and bytes are what the poster
-     * made them; they belong to no connection. */
+    /* (TRUE, NULL): a packet posted by hand. The poster chose its key and
+     * bytes; they belong to no connection. */
     TRACE(trace_posted(key == SENTINEL_KEY, bytesTrans));
     if (key != SENTINEL_KEY)
         log_detail("posted worker=%lu bytes=%lu", worker->id, bytesTrans);

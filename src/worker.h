@@ -6,7 +6,7 @@
 typedef struct {
     SERVER *server;
     DWORD id;                  /* 1, 2, ...                                 */
-    /* In place of GetQueuedCompletionStatus, as batch_take does; or NULL. */
+    /* Called instead of GetQueuedCompletionStatus: batch_take, or NULL. */
     BOOL (*take)(void *from, DWORD *bytes, ULONG_PTR *key, OVERLAPPED **);
     void *from;
     /* Set when it ends: */

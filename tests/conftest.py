@@ -1,5 +1,5 @@
-"""Fixtures: a server that has to end well, and an end for every test. Which
-tests are run, in which order, and which of them at the same time."""
+"""The fixtures: a server that must end well, a time limit for every test. And
+which tests run, in which order, and which of them at the same time."""
 
 import faulthandler
 import os
@@ -13,9 +13,9 @@ from kinds import KINDS, PLAIN, Step, chosen
 from parts import descriptors
 from support import launch
 
-TEST_TIMEOUT = 120  # seconds; a test that needs longer says so
+TEST_TIMEOUT = 120  # seconds; tests that need more have a marker
 
-# Their tests share what takes a while to make.
+# The tests of such a file share what takes a while to make.
 WHOLE_FILES = {"server/test_bad_input.py", "sources/test_nmake.py",
                "sources/test_simulated.py",
                "tools/test_bad_servers.py", "tools/test_trace_view.py",
@@ -24,7 +24,7 @@ WHOLE_FILES = {"server/test_bad_input.py", "sources/test_nmake.py",
 
 def pytest_addoption(parser):
     parser.addoption("--brief", action="store_true",
-                     help="without the tests that are marked as thorough")
+                     help="leave out the tests that are marked thorough")
 
 
 @pytest.hookimpl(trylast=True)
@@ -39,7 +39,7 @@ def file_of(nodeid):
 
 
 def pytest_collection_modifyitems(config, items):
-    """What belongs together comes first, and last what is run alone."""
+    """Puts whole files first, and tests that run alone last."""
     if config.getoption("--brief"):
         left_out = [x for x in items if x.get_closest_marker("thorough")]
         items[:] = [x for x in items if x not in set(left_out)]
@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Each pytest gets the next test when it is done with one."""
+    """Gives each pytest the next test, or whole file, when it is ready."""
     from xdist.scheduler import LoadScopeScheduling
 
     class OneByOne(LoadScopeScheduling):
@@ -63,8 +63,8 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.fixture(autouse=True)
 def turn(request):
-    """Waits until a test that is to run alone may: a test holds a place, and
-    one that runs alone holds all of them."""
+    """Lets a test that is marked alone run alone: each test holds one place
+    while it runs, that one all of them."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         yield
         return
@@ -78,7 +78,7 @@ def turn(request):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc):
-    """The servers of a test, by its markers: see kinds.py."""
+    """Runs a test on the servers its markers name: see kinds.py."""
     servers = metafunc.definition.get_closest_marker("servers")
     exceptions = list(metafunc.definition.iter_markers("not_for"))
     if servers and "server_kind" in metafunc.fixturenames:
@@ -90,22 +90,22 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session", autouse=True)
 def machine():
-    """What all tests need: Wine up and running, and enough descriptors."""
-    descriptors.raise_limit()  # a thousand clients need a thousand
+    """Sets up what all tests need: enough descriptors, and a running Wine."""
+    descriptors.raise_limit()  # some tests have a thousand clients
     with launch.wine_session():
         yield
 
 
 @pytest.fixture(autouse=True)
 def limits(request, turn):
-    """Every test ends, and so does every process it started."""
+    """Ends every test in time, and every process that it started."""
     support.started.clear()
     marker = request.node.get_closest_marker("limit")
     seconds = marker.args[0] if marker else TEST_TIMEOUT
     expired = threading.Event()
 
     def expire():
-        # Without its processes a test's waits fail one after the other.
+        # With its processes gone, the test's waits fail one after the other.
         expired.set()
         faulthandler.dump_traceback(all_threads=True)
         support.kill_all()
@@ -116,7 +116,7 @@ def limits(request, turn):
     timer.cancel()
     left = support.kill_all()
     assert not expired.is_set(), f"not done after {seconds} seconds"
-    # One that is left over after a failure is a consequence, not news.
+    # After a failure, a process that still runs is a consequence, not news.
     outcome = getattr(request.node, "outcome", None)
     if outcome is not None and outcome.passed:
         assert not left, f"still running: {[p.args for p in left]}"
@@ -133,30 +133,26 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture
 def server_kind(request):
-    """The Kind of server that the test is to run on."""
+    """The Kind of server that the test runs on."""
     return KINDS[getattr(request, "param", PLAIN)]
 
 
 @pytest.fixture
 def asked(tmp_path):
-    """What a checked server asks of the system, if it is started with the
-    environment that is here."""
+    """The calls of a checked server that is started with env=asked.env."""
     return support.Asked(tmp_path / "asked")
 
 
 @pytest.fixture
 def start_server(server_kind):
-    """start_server(*arguments): a Server, for tests that stop it themselves.
-
-    It must not have died by itself before the test stopped it.
-    """
+    """start_server(*arguments) starts a Server; the test stops it itself."""
     assert not isinstance(server_kind, Step), "steps have no stop"
     return server_kind.start
 
 
 @pytest.fixture
 def server(server_kind):
-    """A server as it is without further arguments; ended after the test."""
+    """A running server without further arguments; ends after the test."""
     running = server_kind.start()
     yield running
     server_kind.end(running)

@@ -39,7 +39,7 @@ class Kind:
         its status is 0, and its totals add up."""
         assert server.alive(), f"the server died: {server.errors}"
         server.stop()
-        # A client that is gone before it is accepted is worth a line, no more.
+        # A line about a client that left before it was accepted is all right.
         assert [line for line in server.errors
                 if "this client only" not in line] == []
 
@@ -65,7 +65,7 @@ class Step(Kind):
                           == peers("^(close|failed) "))
         assert server.alive(), f"the server died: {server.errors}"
         server.kill()
-        # A client that is gone before it is accepted is worth a line, no more.
+        # A line about a client that left before it was accepted is all right.
         assert [line for line in server.errors
                 if ": accept failed: code " not in line] == []
         assert done, (peers("^accept ") - peers("^(close|failed) "),

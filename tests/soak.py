@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""Load the server for long, watch it, and say whether it held.
+"""Load the server for a long time, watch it, and say whether it held.
 
-Each part has servers of its own; every byte that comes back is compared:
+Each part starts servers of its own and compares every byte that comes back:
 
-  mixed    for --seconds every kind of client at once, good ones and bad ones,
+  mixed    every kind of client at once for --seconds, good ones and bad ones,
            and a stop in the middle of it
   cycles   connect, echo, close, --cycles times
   volume   --gigabytes (of 10^9 bytes) through one connection
   stops    --stops times a stop under load
-  input    --lines random command lines in one process, --starts with a
-           process for each
+  input    --lines random command lines in one process, and --starts more with
+           a process for each
   lives    --lives lives of its sources on the simulated Windows, one in ten of
            them with calls that fail
 
-While clients are there memory, handles and threads are sampled. They have to
-be flat: a line through the samples of the second half (the first is for
-warming up) may not rise by more than a bound from its begin to its end.
+While clients are connected, memory, handles and threads are sampled. They must
+stay flat: a line fitted through the samples of the second half (the first half
+is for warming up) may not rise by more than a bound.
 
 The server is build/iocp_echo_server.exe, or what SERVER names.
 """
@@ -46,7 +46,7 @@ from soak_clients import CYCLES, MIXED, STOPS, Crowd, Wrong
 from support import Server, launch, wait_until
 
 STEP = 0.1    # seconds between two samples
-EVERY = 30    # seconds between two lines of progress, where it is no terminal
+EVERY = 30    # seconds between two lines of progress, without a terminal
 WIDTH = 78
 
 # What is measured, in which unit, and how much it may rise in the second half.
@@ -55,14 +55,14 @@ MEASURES = {"memory": (process_info.memory, 1024, "KB", 1024),
             "threads": (process_info.threads, 1, "", 2)}
 
 WARM = 20     # rounds before a stop
-HURRY = 0.3   # seconds after that, at most: any moment will do
+HURRY = 0.3   # seconds after them, at most: the stop comes at any moment
 
 
 # --------------------------------- output -----------------------------------
 
 class Screen:
-    """The report on standard output; how far it is on standard error: a line
-    drawn over and over on a terminal, else one now and then."""
+    """Prints the report to standard output, and progress to standard error: on
+    a terminal one line that is redrawn, else a line now and then."""
 
     def __init__(self):
         self.terminal = sys.stderr.isatty()
@@ -90,14 +90,15 @@ class Screen:
 
 
 def one_line(error):
-    """What went wrong, whatever was raised."""
+    """Returns one line that says what went wrong."""
     return words.one_line(words.reason(error))[:600]
 
 
 # --------------------------------- samples ----------------------------------
 
 def slope(points):
-    """Of the line through the points (time, value), by least squares."""
+    """Returns the slope of the line through the points (time, value), by least
+    squares."""
     count = len(points)
     mean_time = sum(time for time, _ in points) / count
     mean = sum(value for _, value in points) / count
@@ -107,7 +108,7 @@ def slope(points):
 
 
 class Samples:
-    """What a process had and used, from begin to end."""
+    """What a process used from its start to its end."""
 
     def __init__(self, pid):
         self.pid, self.began = pid, time.monotonic()
@@ -128,7 +129,7 @@ class Samples:
         return [point for point in points if point[0] >= middle]
 
     def judge(self):
-        """The table, and what has risen too much."""
+        """Returns the lines of a table, and a list of what rose too much."""
         table = [f"  {'':<11}{'first':>9}{'last':>9}{'lowest':>9}"
                  f"{'highest':>9}{'a minute':>10}{'2nd half':>10}{'bound':>8}"]
         wrong = []
@@ -160,25 +161,25 @@ class Soak:
         return Server(*arguments, *self.options.arguments, **others)
 
     def watch(self, part, server, crowd, seconds, done):
-        """Sample until the clients are done or the time is over. `done()`
-        says how far it is. Returns the samples."""
+        """Samples until the clients are done or the time is over. `done()`
+        says how far they are. Returns the samples."""
         samples = Samples(server.process.pid)
         end = time.monotonic() + seconds
         pause = crowd.ending
         while True:
             try:
                 samples.take()
-            except OSError:  # there is nothing to be measured any more
+            except OSError:  # the process has ended
                 server.wait_end()
                 check(crowd, server)
             self.screen.progress(f"{part} {done()}, {samples.last()}")
             check(crowd, server)
             if not crowd.busy() or time.monotonic() >= end:
                 return samples
-            pause.wait(STEP)  # nobody ends the clients but this thread
+            pause.wait(STEP)  # a pause: only this thread sets the event
 
     def report(self, heading, crowd, samples, stopped):
-        """The tables of a part. Raises Wrong for what was not flat."""
+        """Prints a part's tables. Raises Wrong for what was not flat."""
         self.screen.say(heading)
         self.screen.say(f"  {'client':<13}{'number':>7}{'rounds':>12}"
                         f"{'connections':>13}{'bytes back':>17}")
@@ -197,7 +198,7 @@ class Soak:
 
 
 def check(crowd, server):
-    """Raises Wrong if a client or the server has met what must not be."""
+    """Raises Wrong if a client has seen a mistake or the server has ended."""
     if crowd.wrong:
         raise Wrong(crowd.wrong[0])
     if not server.alive():
@@ -206,12 +207,13 @@ def check(crowd, server):
 
 
 def stop(server):
-    """Ctrl+C. Returns the totals, and the line for the report."""
+    """Stops the server with Ctrl+C. Returns its totals, and a line for the
+    report."""
     began = time.monotonic()
     server.signal_stop()
     status = server.wait_end()
     seconds = time.monotonic() - began
-    # A client that is gone before it is accepted is worth a line, no more.
+    # A line about a client that left before it was accepted is all right.
     errors = [x for x in server.errors if "this client only" not in x]
     if status != 0 or errors:
         raise Wrong(f"the server ended with status {status}: {errors[-3:]}")
@@ -225,8 +227,8 @@ def stop(server):
 
 
 def stop_under_load(server, crowd):
-    """The same while the clients go on. What they see then is theirs, but for
-    a wrong byte; and no more can have moved than they know of."""
+    """Stops the server while the clients go on. They may lose connections, but
+    must see no wrong byte. The totals must fit what they sent and got."""
     crowd.stopping = True
     totals, line = stop(server)
     crowd.end()
@@ -242,7 +244,7 @@ def stop_under_load(server, crowd):
 
 
 def stop_after(server, crowd):
-    """When the clients have all done what they wanted, nothing is missing."""
+    """Stops the server when all clients are done: no byte may be missing."""
     totals, line = stop(server)
     numbers = [totals["received"], totals["sent"], crowd.total("back")]
     if (numbers != 3 * [crowd.total("sent")] or totals["failed"]
@@ -285,7 +287,7 @@ def volume(soak):
     size = round(soak.options.gigabytes * 1e9)
 
     def one_connection(me):
-        """All of it, both directions at once."""
+        """Sends all of it, and receives at the same time."""
         with me.connect() as client:
             client.stream(size)
             me.rounds += 1
@@ -303,7 +305,8 @@ def volume(soak):
 
 
 def one_stop(soak, number, pause):
-    """Start, load, stop. Returns seconds, connections, bytes."""
+    """Starts, loads and stops a server. Returns the seconds that the stop
+    took, the connections and the bytes."""
     server = soak.start("--workers", 1 + number % 4)
     with Crowd(server.port, f"{soak.seed} {number}", STOPS) as crowd:
         if not wait_until(lambda: crowd.wrong
@@ -314,7 +317,7 @@ def one_stop(soak, number, pause):
         began = time.monotonic()
         totals, line = stop_under_load(server, crowd)
         seconds = time.monotonic() - began
-    # All of these clients read: nothing received is lost.
+    # All of these clients read, so nothing that was received is lost.
     if totals["received"] != totals["sent"] or totals["failed"]:
         raise Wrong(f"not all was echoed: {line}")
     return seconds, totals["connections"], totals["sent"]
@@ -422,7 +425,7 @@ def parse_arguments(arguments):
 
 
 def run_parts(soak):
-    """Each of them, whatever became of the others. Returns what failed."""
+    """Runs each part, whether or not others failed. Returns what failed."""
     failures = []
     for part in soak.options.parts:
         try:

@@ -106,7 +106,7 @@ class Client:
         """Sends end of file, then receives the rest and the server's."""
         self.end()
         self.receive_all()
-        self.receive_some()  # returns 0, or raises: that were too many
+        self.receive_some()  # returns 0, or raises: those were too many
 
     def stream(self, size):
         """Sends and receives at the same time, and finishes."""

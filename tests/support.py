@@ -1,4 +1,4 @@
-"""The server as a process, and clients for it: what the tests share."""
+"""What the tests share: the server as a process, and clients for it."""
 
 import concurrent.futures
 import contextlib
@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import launch  # noqa: E402  (scripts/ is no package)
 from parts import server  # noqa: E402
-from parts.clients import (  # noqa: E402, F401  (the tests have them here)
+from parts.clients import (  # noqa: E402, F401  (tests import them from here)
     IO_TIMEOUT, connect, echo, free_port, receive, receive_all, reset)
 from parts.server import STOP_SIGNAL, TEXT, fields  # noqa: E402, F401
 
@@ -30,27 +30,27 @@ STEPS = pathlib.Path(os.environ.get(
 
 CHECKED = ROOT / "build" / "checked" / "iocp_echo_server.exe"
 OBJECTS = CHECKED.with_name("objects")  # of servers that tests compile
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")  # of several pytests
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")  # which pytest this is
 
 BUF_SIZE = 4096        # src/options.h
 LARGE_BUFFER = 65536   # the next size, in src/buffer.c
 DRAIN_TIMEOUT = 5      # seconds, the server's default
 START_TIMEOUT = 60     # Wine's first start is slow
-SLACK = 20             # what a busy machine may add: a limit is for what hangs
+SLACK = 20             # a busy machine may add this: limits are for hangs
 STOP_TIMEOUT = DRAIN_TIMEOUT + SLACK
 
 STOP_REASON = "ctrl-break" if WINDOWS else "ctrl-c"
 NEW_GROUP = subprocess.CREATE_NEW_PROCESS_GROUP if WINDOWS else 0
 
-_running = []  # every process a test has started and not yet waited for
-started = []  # every one of this test: its command, environment and Server
+_running = []  # processes that are to end with the test
+started = []  # those that this test started: command, environment, process
 
-# For tests that run at the same time; one that is to run alone takes all.
+# Tests that run at the same time hold one each; one that runs alone, all.
 PLACES = 64
 
 
 def kill_all():
-    """End what is still running. Returns what that was."""
+    """Ends the processes that still run. Returns them."""
     left = [process for process in _running if process.poll() is None]
     for process in left:
         launch.end(process)
@@ -59,7 +59,7 @@ def kill_all():
 
 
 def start_process(line, **options):
-    """subprocess.Popen, but the process ends with the test."""
+    """Starts a process, as subprocess.Popen does; it ends with the test."""
     process = subprocess.Popen(line, creationflags=NEW_GROUP, **options)
     _running.append(process)
     started.append((line, options.get("env") or {}, process))
@@ -67,31 +67,32 @@ def start_process(line, **options):
 
 
 def places(first, count):
-    """Waits for these places, and holds them."""
+    """Waits for these places, then holds them."""
     return locked(ROOT / "build" / "places.lock", first, count)
 
 
 @contextlib.contextmanager
 def locked(path, first=0, count=1):
-    """Holds these bytes of a file, which need not be there."""
+    """Waits for a lock on these bytes of a file, which need not exist, then
+    holds it."""
     with open(path, "ab") as file:
         if WINDOWS:
             import msvcrt
             file.seek(first)
             held = False
             while not held:
-                with contextlib.suppress(OSError):  # not within ten seconds
+                with contextlib.suppress(OSError):  # it gives up after 10 s
                     msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, count)
                     held = True
         else:
             import fcntl
             fcntl.lockf(file, fcntl.LOCK_EX, count, first)
-        yield  # closing the file gives them back
+        yield  # closing the file unlocks them
 
 
 def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None,
                stdin=subprocess.DEVNULL):
-    """Run the server to its end: for --help and wrong command lines."""
+    """Runs the server to its end: for --help and wrong command lines."""
     for _ in range(launch.START_TRIES):
         process = start_process(
             launch.command(program, *arguments),
@@ -104,8 +105,8 @@ def run_server(*arguments, program=PROGRAM, timeout=START_TIMEOUT, env=None,
 
 
 def environment(more=None):
-    """The environment of a server: what all need, and `more`. Wine starts no
-    debugger for one that crashes."""
+    """Returns a server's environment: what all need, and `more`. In it Wine
+    starts no debugger when the server crashes."""
     env = launch.environment()
     if not WINDOWS:
         env["WINEDLLOVERRIDES"] += ";winedbg.exe=d"
@@ -114,10 +115,10 @@ def environment(more=None):
 
 def build(directory, program, *flags, sources=ROOT / "src", forced=None,
           extra=()):
-    """Compile another server: the sources with other flags. Returns it.
+    """Compiles another server from `sources`. Returns its path.
 
-    `forced` is a header in front of all of them, `extra` are sources that do
-    without it.
+    gcc includes `forced` in front of all of them, but not of `extra`, which
+    are further sources.
     """
     compiler = (shutil.which("x86_64-w64-mingw32-gcc") or shutil.which("gcc"))
     assert compiler is not None
@@ -137,8 +138,8 @@ def build(directory, program, *flags, sources=ROOT / "src", forced=None,
 
 
 def compiled(command, front, path, headers):
-    """Returns the object of this source. Tests change one source and leave the
-    others: what has been compiled before is kept, by all it was made of."""
+    """Returns the object file of this source. Tests change one source and
+    leave the others, so objects are kept, named by a hash of their input."""
     texts = [file.read_bytes() for file in [path, *headers]]
     key = repr((command, bool(front), path.name, texts)).encode()
     made = OBJECTS / f"{path.stem}-{hashlib.sha256(key).hexdigest()[:32]}.o"
@@ -166,7 +167,7 @@ def build_broken(directory, source, old, new):
 
 
 def load_script(name):
-    """A script as a module."""
+    """Returns a script as a module."""
     spec = importlib.util.spec_from_file_location(
         name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -175,13 +176,13 @@ def load_script(name):
 
 
 def windows_path(path):
-    """How a Windows program names a file; Wine's drive Z is all of Linux."""
+    """Returns a Windows program's name for a file: under Wine, on drive Z."""
     return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
 
 
 class Server(server.Server):
-    """A server that was started on a port of the system's choice. Its output
-    comes by pipes, as it does for most who read it."""
+    """A server, started on a port of the system's choice. Its output comes
+    through pipes, as it does for most programs that read it."""
 
     host = "127.0.0.1"
     stop_timeout = STOP_TIMEOUT
@@ -199,7 +200,7 @@ class Server(server.Server):
         self.process = start_process(
             self.line, **TEXT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             **self.options)
-        self.process.server = self  # for who reports what it said
+        self.process.server = self  # reports.py prints its last lines
         self._readers = [
             threading.Thread(target=self._read_output, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True)]
@@ -237,24 +238,24 @@ class Server(server.Server):
 
     @property
     def lines(self):
-        """All event lines so far."""
+        """The event lines so far."""
         with self._more:
             return list(self._lines)
 
     @property
     def errors(self):
-        """All lines on standard error so far."""
+        """The lines on standard error so far."""
         return list(self._errors)
 
     def text(self):
         return "".join(f"{line}\n" for line in self.lines + self.errors)
 
     def matching(self, pattern):
-        """The event lines so far that match, in order."""
+        """Returns the event lines so far that match, in order."""
         return [line for line in self.lines if re.search(pattern, line)]
 
     def wait_for(self, pattern, timeout=IO_TIMEOUT, count=1):
-        """Wait until `count` lines match; returns the last of them."""
+        """Waits until `count` lines match. Returns the last of them."""
         def found():
             return [x for x in self._lines if re.search(pattern, x)]
         with self._more:
@@ -270,7 +271,7 @@ class Server(server.Server):
     # ------------------------------ stopping -------------------------------
 
     def wait_end(self, timeout=None):
-        """Wait for the process to end; returns its exit status."""
+        """Waits for the process to end. Returns its exit status."""
         status = super().wait_end(timeout)
         self._join_readers()
         heap = [line for line in self.errors if ":heap:" in line]
@@ -278,17 +279,17 @@ class Server(server.Server):
         return status
 
     def stop(self, timeout=None):
-        """Stop it as a person would; it has to end well. Returns totals."""
+        """Stops it as a person would. It must end well. Returns its totals."""
         super().stop(timeout)
         return self.check_end()
 
     def kill(self):
-        """End a program that has no clean stop, as the test's last act."""
+        """Ends it at once, as the test's last act: steps have no clean stop."""
         super().kill()
         self._join_readers()
 
     def check_end(self):
-        """The last lines are whole, and add up. Returns the totals."""
+        """Checks that its last lines are complete. Returns its totals."""
         lines = self.lines
         start = next(i for i, line in enumerate(lines)
                      if line.startswith("stopping "))
@@ -309,45 +310,46 @@ class Server(server.Server):
         return totals
 
     def alive(self):
-        """Whether it still runs."""
+        """Returns whether it still runs."""
         return self.process.poll() is None
 
     # ------------------------------- clients -------------------------------
 
     def connect(self, host=None, **options):
-        """A connected client socket with a time limit."""
+        """Returns a connected client socket with a time limit."""
         return connect(host or self.host, self.port, **options)
 
     def check_serves(self):
-        """A new client gets its echo."""
+        """Checks that a new client gets its echo."""
         with self.connect() as client:
             assert echo(client, b"are you there?") == b"are you there?"
 
 
 def one_takes_both(start, *arguments, **options):
-    """A checked server of two workers, started by start(), that serves nobody:
-    when it stops, one of the two takes both sentinels in one call."""
+    """Starts a checked server of two workers with start(). It serves no
+    client: its workers wait for the sentinels, and one of them takes both in
+    one call."""
     return start(*arguments, "--workers", 2, "--batch", 2,
                  env={"TOGETHER": "2"}, **options)
 
 
 def without_wines(lines):
-    """Error lines without those that Wine adds where a process ends while its
-    threads are at work."""
+    """Returns the error lines without those that Wine adds when a process ends
+    while its threads are at work."""
     return [x for x in lines if not x.startswith("wine client error:")]
 
 
 class Asked:
-    """What a checked server asks of the system: each call of those that
-    faults.c tells of, in order, with its arguments."""
+    """The calls of a checked server, in order, with their arguments: those
+    that faults.c records."""
 
     def __init__(self, path):
         self._path = path
         self.env = {"ASKED": windows_path(path)}
 
     def calls(self, *names, thread=None):
-        """Those of these names (none: all), of one thread or of all: pairs of
-        a name and its arguments."""
+        """Returns pairs of a name and its arguments: the calls with one of
+        these names, or all, on one thread, or on any."""
         if not self._path.exists():
             return []
         lines = self._path.read_text(encoding="utf-8").splitlines()
@@ -357,14 +359,15 @@ class Asked:
                 and thread in (None, arguments["thread"])]
 
     def values(self, name, key):
-        """One argument of each of these calls."""
+        """Returns one argument of each call with this name."""
         return [arguments[key] for _, arguments in self.calls(name)]
 
 
 # --------------------------------- clients ---------------------------------
 
 def exchange(client, data, cuts=()):
-    """Send all of it in pieces cut at `cuts`, half-close, receive all."""
+    """Sends the data in pieces cut at `cuts`, and half-closes, while it
+    receives. Returns all that came back."""
     problems = []
 
     def send():
@@ -386,8 +389,8 @@ def exchange(client, data, cuts=()):
 
 @contextlib.contextmanager
 def together(calls):
-    """Run them all at once, beside what is inside; what one raises is raised
-    at the end."""
+    """Runs the calls all at once, beside the block. At its end raises what a
+    call raised."""
     pool = concurrent.futures.ThreadPoolExecutor(len(calls))
     try:
         futures = [pool.submit(call) for call in calls]
@@ -400,7 +403,7 @@ def together(calls):
 
 @contextlib.contextmanager
 def closing_all():
-    """A list of sockets, all closed at the end."""
+    """Gives a list, and closes every socket in it at the end."""
     sockets = []
     try:
         yield sockets
@@ -410,7 +413,8 @@ def closing_all():
 
 
 def wait_until(condition, timeout=IO_TIMEOUT, interval=0.02):
-    """Poll for what no event tells (another process's memory, a backlog)."""
+    """Polls for what no event reports (a process's memory, a backlog).
+    Returns whether it came true in time."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

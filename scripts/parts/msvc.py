@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Microsoft's cl, rc and link, as far as they can be had on Linux.
+"""Stand-ins for Microsoft's cl, rc and link on Linux.
 
 usage: msvc.py cl ARGUMENTS...
        msvc.py rc ARGUMENTS...
@@ -7,15 +7,16 @@ usage: msvc.py cl ARGUMENTS...
        msvc.py fetch DIRECTORY
 
 clang understands cl's command line and makes objects with Microsoft's ABI;
-llvm-rc does the same for rc, lld for link. Headers and import libraries, of
-the universal C runtime too, are Wine's. All that this needs and the real ones
-do not is here, so that a makefile can say what it would say to Microsoft's.
+llvm-rc stands in for rc, lld for link. Headers and import libraries are
+Wine's, those of the universal C runtime too. Whatever options clang and lld
+need beyond Microsoft's are added here, so a makefile passes the same arguments
+to both.
 
-With SDK=DIRECTORY in the environment they are Microsoft's: of a Windows SDK as
-it is in "Windows Kits/10" or as fetch leaves it there, in NuGet's packages.
-Then cl compiles for each of TARGETS, the first of which is linked, and rc is
-Microsoft's, under Wine. Only Visual C++'s own part, which is in no SDK, is
-vcruntime.h's and Wine's.
+With SDK=DIRECTORY in the environment, headers and libraries are Microsoft's.
+The directory is a Windows SDK as in "Windows Kits/10", or one that fetch has
+filled with NuGet's packages. Then cl compiles for each of TARGETS (only the
+first is linked), and rc is Microsoft's, under Wine. No SDK has what belongs to
+Visual C++ itself: that comes from vcruntime.h and from Wine.
 """
 
 import os
@@ -42,14 +43,14 @@ LIBRARIES = pathlib.Path("/usr/lib/x86_64-linux-gnu/wine/x86_64-windows")
 RUNTIME = ["kernel32.lib", "ucrtbase.lib", "winecrt0.lib"]
 TIMEOUT = 120  # seconds
 
-# Wine's C runtime has none of what these two need at run time: neither the
-# cookie of /GS, which cl turns on by itself, nor the checks of /guard:cf.
+# Wine's C runtime lacks what two options need at run time: the cookie of /GS,
+# which cl turns on by default, and the checks of /guard:cf.
 NO_COOKIE = "/GS-"
 NO_GUARD = "/guard:cf"
 
-# Of what cl warns of at /W4 clang has some under other names: hidden names
+# Clang has some of cl's /W4 warnings under names of its own: hidden names
 # (C4456 to C4459), conversions that lose bits (C4244, C4267), unreachable
-# code (C4702). And cl has none of GNU's extensions.
+# code (C4702). -Wpedantic finds GNU's extensions, which cl does not have.
 WARNINGS = ["-Wshadow", "-Wconversion", "-Wno-sign-conversion",
             "-Wunreachable-code", "-Wpedantic"]
 
@@ -69,7 +70,7 @@ PROJECT = """<Project Sdk="Microsoft.NET.Sdk">
 
 
 def of_sdk(*patterns):
-    """The newest of the SDK's directories that is like one of these."""
+    """Returns the newest path in the SDK that matches one of the patterns."""
     found = [path for pattern in patterns
              for path in pathlib.Path(SDK).resolve().glob(pattern)]
     if not found:
@@ -79,14 +80,14 @@ def of_sdk(*patterns):
 
 
 def sdk_headers():
-    """The directories of the SDK's headers."""
+    """Returns the directories of the SDK's headers."""
     found = of_sdk("Include/*/um", "*/*/c/Include/*/um").parent
     return [found / name for name in ("ucrt", "um", "shared")]
 
 
 def overlay(directory):
-    """Writes what lets clang find the SDK's headers in any case. Returns the
-    options. Visual C++'s headers are all one."""
+    """Writes an overlay, so that clang finds the SDK's headers in any case.
+    Returns the options for it. All of Visual C++'s headers are one file."""
     own = pathlib.Path(__file__).with_name("vcruntime.h")
     visual_c = pathlib.Path(directory) / "include"
     places = [(visual_c, {name: own for name in (
@@ -106,7 +107,7 @@ def overlay(directory):
 
 
 def compile_lines(arguments, directory):
-    """The clang commands for cl's arguments."""
+    """Yields the clang commands for cl's arguments."""
     headers = overlay(directory) if SDK else [
         "/imsvc", str(HEADERS / "msvcrt"), "/imsvc", str(HEADERS / "windows")]
     for target in TARGETS:
@@ -119,7 +120,7 @@ def compile_lines(arguments, directory):
 
 
 def resource_lines(arguments, _):
-    """The command for rc's arguments: llvm-rc, or rc itself."""
+    """Yields the command for rc's arguments: llvm-rc, or rc itself."""
     if SDK:
         headers = sdk_headers()
         compiler = of_sdk("bin/*/x64/rc.exe", "*/*/c/bin/*/x64/rc.exe")
@@ -132,12 +133,12 @@ def resource_lines(arguments, _):
 
 
 def wine_library(name):
-    """Wine's for a Windows library: ws2_32.lib, libws2_32.a."""
+    """Returns Wine's file for a library: libws2_32.a for ws2_32.lib."""
     return str(LIBRARIES / f"lib{name[:-len('.lib')]}.a")
 
 
 def sdk_library(name):
-    """The SDK's, in whatever case."""
+    """Returns the SDK's file for a library, in whatever case."""
     um = of_sdk("Lib/*/um/x64", "*.x64/*/c/um/x64")
     found = [path for directory in (um, um.parents[1] / "ucrt" / "x64")
              for path in directory.glob("*.*") if path.name.lower() == name]
@@ -147,13 +148,13 @@ def sdk_library(name):
 
 
 def link_lines(arguments, _):
-    """The lld-link command for link's arguments."""
+    """Yields the lld-link command for link's arguments."""
     library = sdk_library if SDK else wine_library
     named = [library(x) if x.endswith(".lib") else x for x in arguments]
-    if SDK:  # Wine's have what is left: a start, __chkstk, memcpy
+    if SDK:  # the rest comes from Wine: a start, __chkstk, memcpy
         named += map(sdk_library, ["kernel32.lib", "ucrt.lib"])
-    # By itself lld would ask for Microsoft's libraries, and can't tell from
-    # Wine's, which have a start for each, whether this is main or wmain.
+    # By default lld asks for Microsoft's libraries. And it can't tell whether
+    # this is main or wmain: Wine's libraries have a start for each.
     yield ["lld-link", "/nodefaultlib", "/subsystem:console",
            "/entry:mainCRTStartup", *named, *map(wine_library, RUNTIME)]
 
@@ -162,7 +163,7 @@ TOOLS = {"cl": compile_lines, "rc": resource_lines, "link": link_lines}
 
 
 def fetch(directory):
-    """Fetches the SDK with NuGet, under Microsoft's licence for it."""
+    """Fetches the SDK with NuGet, under Microsoft's licence."""
     if shutil.which("dotnet") is None:
         raise Failure("dotnet is not installed: install .NET's SDK, or use a "
                       "Windows SDK that is there with make msvc SDK=DIRECTORY")
@@ -178,7 +179,7 @@ def fetch(directory):
 
 
 def run(line):
-    """Returns its exit status."""
+    """Runs a command. Returns its exit status."""
     try:
         return subprocess.run(line, env=launch.environment() if SDK else None,
                               timeout=TIMEOUT).returncode
@@ -192,7 +193,7 @@ def run(line):
 
 @program.entry
 def main():
-    """Runs one of them. Returns its exit status."""
+    """Runs one of the tools, or fetches the SDK. Returns the exit status."""
     if len(sys.argv) == 3 and sys.argv[1] == "fetch":
         return fetch(sys.argv[2])
     if len(sys.argv) < 3 or sys.argv[1] not in TOOLS:

@@ -1,7 +1,7 @@
 /*
- * vcruntime.h - the little of Visual C++ that the headers of Microsoft's C
- * runtime and SDK ask for, where Visual C++ is not there. msvc.py gives this
- * file each of the names under which they include it.
+ * vcruntime.h - what the headers of Microsoft's C runtime and SDK need of
+ * Visual C++, where there is none. They include it under several names;
+ * msvc.py maps all of them to this file.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Microsoft's annotations, as far as clang can hold callers to them. */
+/* Those of Microsoft's annotations that clang can check at a call. */
 #undef _Check_return_
 #define _Check_return_ __attribute__((warn_unused_result))
 #undef _Must_inspect_result_
@@ -29,7 +29,7 @@ typedef int jmp_buf[16];
 #define _CRT_UNPARENTHESIZE_(...) __VA_ARGS__
 #define _CRT_UNPARENTHESIZE(...)  _CRT_UNPARENTHESIZE_ __VA_ARGS__
 
-/* C4996, as cl has it. */
+/* What cl warns of as C4996. */
 #define _CRT_DEPRECATE_TEXT(text) __declspec(deprecated(text))
 #define _CRT_INSECURE_DEPRECATE(instead) \
     _CRT_DEPRECATE_TEXT("unsafe: consider " #instead)

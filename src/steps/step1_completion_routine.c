@@ -13,10 +13,10 @@
  * that comes to a quiet server waits up to 100 ms, and silent ones come in at
  * ten a second. A shorter sleep burns CPU time instead. Where there is much to
  * do it is worse: SleepEx calls routines until none is left to call, and each
- * starts an operation that may be done at once. One client that sends without
- * a pause, and nobody else is accepted (so measured under Wine 8). And of many
- * CPUs one thread uses one. In step2_iocp.c main waits in accept, and other
- * threads wait for completions.
+ * starts an operation that may be done at once. While one client sends without
+ * a pause, no other is accepted (measured under Wine 8). And one thread uses
+ * one CPU of many. In step2_iocp.c main waits in accept, and other threads wait
+ * for completions.
  *
  *   step1_completion_routine PORT      0: the system chooses
  *
@@ -73,8 +73,8 @@ static void PrintClient(const char *event, DWORD code, const SOCKADDR_IN *adr)
     fflush(stdout);  /* through a pipe it would come much later */
 }
 
-/* A client has one operation at most, and here none: nobody else uses what is
- * freed. */
+/* A client has at most one operation, and here it has none: nothing uses what
+ * is freed. */
 static void CloseClient(LPWSAOVERLAPPED lpOverlapped, const char *event,
                         DWORD code)
 {
@@ -162,7 +162,7 @@ static void StartClient(SOCKET hRecvSock, const SOCKADDR_IN *recvAdr)
     Receive(lpOvLp);
 }
 
-/* atoi takes "9190x" and "-1" for ports too. -1: this is none. */
+/* Returns the port, or -1 if this is none: atoi would take "9190x", too. */
 static int ParsePort(const char *text)
 {
     size_t digits = strspn(text, "0123456789");
@@ -213,7 +213,7 @@ int main(int argc, char *argv[])
         int recvAdrSz = sizeof recvAdr;
         SOCKET hRecvSock;
 
-        SleepEx(100, TRUE);  /* here the routines are called, only here */
+        SleepEx(100, TRUE);  /* the routines are called here, nowhere else */
         hRecvSock = accept(hLisnSock, (SOCKADDR *)&recvAdr, &recvAdrSz);
         /* The new socket is non-blocking as well. Overlapped operations do not
          * mind: they become pending where others fail. */

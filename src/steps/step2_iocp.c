@@ -7,16 +7,16 @@
  * number of bytes, the key that was given with the socket (handleInfo: whose)
  * and the OVERLAPPED that was given with the operation (ioInfo: which).
  *
- * Other than in the chapter's listing a client has one PER_IO_DATA, which goes
- * READ, WRITE, READ. So it has one packet, and one thread at a time; at its
- * end of file no send still uses what is freed; and for a client that never
- * reads no sends pile up. The key is a ULONG_PTR, since (DWORD) would cut a
- * 64-bit address in half. A failed operation ends its client and no other.
+ * Unlike in the chapter's listing, a client has one PER_IO_DATA, which goes
+ * READ, WRITE, READ. So it has one packet, and one thread at a time; at its end
+ * of file no send still uses what is freed; and no sends pile up for a client
+ * that never reads. The key is a ULONG_PTR, since (DWORD) would cut a 64-bit
+ * address in half. A failed operation ends its client and no other.
  *
  * Its problem: no end and no bounds. Ctrl+C ends it as it ends any program, at
- * once, with bytes received and not yet echoed. It takes any number of
- * clients, keeps silent ones for ever, and a full memory ends it. The server
- * in src/ begins here.
+ * once, with bytes received and not yet echoed. It takes any number of clients,
+ * keeps silent ones for ever, and ends when memory runs out. The server in src/
+ * begins here.
  *
  *   step2_iocp PORT      0: the system chooses
  *
@@ -91,8 +91,8 @@ static BOOL AssociateDeviceWithIOCP(HANDLE hIOCP, HANDLE hDevice,
     return CreateIoCompletionPort(hDevice, hIOCP, completionKey, 0) == hIOCP;
 }
 
-/* For who holds the client's only packet, or knows that none comes. Code 0 is
- * the end of file; any other is that of the operation that failed. */
+/* Call only while holding the client's only packet, or when none will come.
+ * Code 0 is the end of file; any other is that of the operation that failed. */
 static void CloseClient(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
                         DWORD code)
 {
@@ -109,7 +109,7 @@ static void CloseClient(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
 }
 
 /* Done at once (0) or WSA_IO_PENDING: a packet comes either way. Another
- * thread may have it by now, and have freed the client: nothing is touched any
+ * thread may have it by now, and have freed the client, so this touches nothing
  * more. Any other error: no packet comes, so the client ends here. */
 static void Post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
 {
@@ -135,7 +135,7 @@ static void PostRead(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
     Post(handleInfo, ioInfo);
 }
 
-/* The client's operation is done: the next. */
+/* The client's operation is done: posts the next. */
 static void Echo(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
                  DWORD bytesTrans)
 {
@@ -197,7 +197,7 @@ static void StartClient(HANDLE hComPort, SOCKET hClntSock,
     PostRead(handleInfo, ioInfo);
 }
 
-/* atoi takes "9190x" and "-1" for ports too. -1: this is none. */
+/* Returns the port, or -1 if this is none: atoi would take "9190x", too. */
 static int ParsePort(const char *text)
 {
     size_t digits = strspn(text, "0123456789");

@@ -1,43 +1,44 @@
 /*
- * checked.h - the server with its calls under a test's control.
+ * checked.h - puts the server's calls under a test's control.
  *
- * Forced in front of every source of a test build (gcc's -include, cl's /FI),
- * it renames the calls of Windows, Winsock and the C runtime to those of
- * faults.c, which do the same, and more as the environment says:
+ * The compiler includes it before every source of a test build (gcc's -include,
+ * cl's /FI). It renames the calls of Windows, Winsock and the C runtime to
+ * those in faults.c, which make the same calls, and do what the environment
+ * asks for:
  *
  *   FAULTS="WSASend:/3:10055,accept:2:10024"
- *       calls fail. A list of CALL:WHEN:CODE. WHEN is N (the Nth call only),
- *       N-M (the Nth to the Mth), N+ (the Nth and all after it) or /N (every
- *       Nth). CODE is what GetLastError or WSAGetLastError is to say; or
- *       "short": WSASend and WSARecv transfer half, and getsockopt shows a
- *       socket that is no IFS handle; or "late": CancelIoEx says that it has
- *       cancelled, but the operation goes on, and closesocket comes half a
- *       second later for the socket that listens.
+ *       Calls fail. This is a list of CALL:WHEN:CODE. WHEN is N (only the Nth
+ *       call), N-M (the Nth to the Mth), N+ (the Nth and all later ones) or /N
+ *       (every Nth). CODE is what GetLastError or WSAGetLastError returns
+ *       then. Or it is "short": WSASend and WSARecv transfer half, and
+ *       getsockopt shows a socket that is no IFS handle. Or it is "late":
+ *       CancelIoEx reports success, but the operation goes on; closesocket
+ *       waits half a second before it closes the listening socket.
  *   COUNTS=FILE
- *       at the end a line with the number of calls, of each of those below,
- *       is appended to FILE: WSARecv=12 WSASend=5 ...
+ *       At its end the server appends a line to FILE, with the number of calls
+ *       of each of those below: WSARecv=12 WSASend=5 ...
  *   ASKED=FILE
- *       each call that a test asks about is a line in FILE, with the thread
- *       that makes it and those of its arguments that matter; and so is each
- *       time that the system calls the console's handler. What can't be seen
- *       under Wine (a backlog, a console's mode, a wait) can be seen there.
+ *       Each call that a test asks about appends a line to FILE, with its
+ *       thread and the arguments that matter; so does each call of the
+ *       console's handler by the system. This shows what Wine does not: a
+ *       backlog, a console's mode, a wait.
  *   TOGETHER=N
- *       one thread takes N packets that were posted by hand in one call of
- *       GetQueuedCompletionStatusEx: until they are posted no thread begins
- *       such a call, and the first that does is alone.
+ *       One thread takes N packets that were posted by hand, in one call of
+ *       GetQueuedCompletionStatusEx. No thread begins such a call before they
+ *       are posted, and the first one that does is alone.
  */
 #ifndef CHECKED_H
 #define CHECKED_H
 
 #include "../../src/platform.h"
 
-/* buffer.c keeps nothing for later: what is given back is freed. */
+/* buffer.c keeps no buffers: it frees what is given back. */
 #ifndef KEPT_BYTES
 #define KEPT_BYTES 0u
 #endif
 #define FULL_READS 256
 
-/* log.c leaves out repeated failures for a second, not for a minute. */
+/* log.c reports a repeated failure after a second, not after a minute. */
 #ifndef REPEAT_INTERVAL
 #define REPEAT_INTERVAL 1000u
 #endif
@@ -45,7 +46,7 @@
 #include <process.h>
 #include <stdlib.h>
 
-/* A list, as many of them in a line as fit. */
+/* Several in a line, as many as fit. */
 /* clang-format off */
 #define FAULT_CALLS(X)                                                       \
     X(WSAStartup) X(WSACleanup) X(WSASocketW) X(setsockopt) X(bind)          \
@@ -60,7 +61,7 @@
     X(DeleteTimerQueueTimer) X(GetProcAddress) X(VirtualAlloc)               \
     X(VirtualFree) X(CreateEventW) X(SetEvent) X(WaitForMultipleObjects)     \
     X(GetFileType) X(GetConsoleMode) X(SetConsoleMode)
-/* These can't fail; they are counted, and have to be where the others are. */
+/* These can't fail. They are counted, and some recorded for ASKED. */
 #define SURE_CALLS(X)                                                        \
     X(free) X(AcquireSRWLockExclusive) X(ReleaseSRWLockExclusive) X(Sleep)
 /* clang-format on */
@@ -145,7 +146,7 @@ void WINAPI fault_AcquireSRWLockExclusive(SRWLOCK *lock);
 void WINAPI fault_ReleaseSRWLockExclusive(SRWLOCK *lock);
 void WINAPI fault_Sleep(DWORD milliseconds);
 
-#ifndef CHECKED_REAL /* those who stand between call the real ones */
+#ifndef CHECKED_REAL /* faults.c calls the real ones */
 #define WSAStartup             fault_WSAStartup
 #define WSACleanup             fault_WSACleanup
 #define WSASocketW             fault_WSASocketW

@@ -1,4 +1,4 @@
-/* faults.c - calls that fail when they are told to. See checked.h. */
+/* faults.c - calls that fail on demand. See checked.h. */
 #define CHECKED_REAL
 #include "checked.h"
 
@@ -41,7 +41,7 @@ static BOOL tells;               /* ASKED is set                        */
 static volatile SOCKET listener; /* the socket that listens             */
 static PHANDLER_ROUTINE consoleHandler;
 
-/* TOGETHER: `wanted` is its N, and 0 once one call has taken as many. */
+/* TOGETHER: `wanted` is N, and 0 once one call has taken N packets. */
 static struct {
     SRWLOCK lock;
     CONDITION_VARIABLE more;
@@ -50,15 +50,15 @@ static struct {
 
 /* ------------------------------- the report ------------------------------ */
 
-/* What can't be read or done would be a test that tests nothing. */
+/* Ends the process: a test whose faults can't be made would test nothing. */
 static void give_up(const char *text)
 {
     fprintf(stderr, "faults: can't do '%s'\n", text);
     TerminateProcess(GetCurrentProcess(), 99);
 }
 
-/* Appends a line to the file that an environment variable names, if it does.
- * One thread at a time. */
+/* Appends a line to the file that an environment variable names, if it is set.
+ * One thread at a time calls this. */
 static void append_line(const char *variable, const char *line, size_t length)
 {
     char name[MAX_PATH];
@@ -176,7 +176,7 @@ static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
 
 static void start(void) { InitOnceExecuteOnce(&once, read_rules, NULL, NULL); }
 
-/* Counts a call; TRUE if it is to fail (or SHORT or LATE, by *code). */
+/* Counts a call. Returns whether it must fail; *code says how. */
 static BOOL due(size_t call, int *code)
 {
     RULE *rule = &rules[call];
@@ -191,8 +191,8 @@ static BOOL due(size_t call, int *code)
 
 static void count(size_t call) { InterlockedIncrement(&rules[call].calls); }
 
-/* Appends a line to the file of ASKED: the call, and " key=value" for each
- * argument that matters. */
+/* Appends a line to the file of ASKED: the call, its thread, and " key=value"
+ * for each argument that matters. */
 static void asked(size_t call, const char *format, ...)
 {
     static SRWLOCK lock = SRWLOCK_INIT;
@@ -217,7 +217,8 @@ static void asked(size_t call, const char *format, ...)
     SetLastError(code);
 }
 
-/* due, and sets both last errors, which are one on Windows. */
+/* As due, but also sets the last error, Winsock's too: on Windows they are one
+ * and the same. */
 static BOOL fails(size_t call)
 {
     int code;
@@ -238,7 +239,7 @@ int WSAAPI fault_WSAStartup(WORD version, WSADATA *data)
     return due(CALL_WSAStartup, &code) ? code : WSAStartup(version, data);
 }
 
-/* What gives something back does it even when it then says that it failed. */
+/* A call that releases something does so even when it is to fail. */
 int WSAAPI fault_WSACleanup(void)
 {
     int result;
@@ -258,13 +259,13 @@ int WSAAPI fault_closesocket(SOCKET sock)
     if (fault && code == LATE && listens)
         Sleep(TOO_LATE);
     if (listens)
-        listener = INVALID_SOCKET; /* the handle may be given out again */
+        listener = INVALID_SOCKET; /* the system may reuse the handle */
     result = closesocket(sock);
     if (fault && code != LATE) {
         WSASetLastError(code);
         result = SOCKET_ERROR;
     }
-    /* When it is done: what main does must come after that. */
+    /* Recorded after it: a test asks whether main goes on only then. */
     asked(CALL_closesocket, " listener=%d", listens);
     return result;
 }
@@ -359,8 +360,8 @@ int WSAAPI fault_shutdown(SOCKET sock, int how)
     return fails(CALL_shutdown) ? SOCKET_ERROR : shutdown(sock, how);
 }
 
-/* Half of a buffer, rounded up: its WSABUF is captured before a post returns,
- * so the short one may be on the stack. */
+/* Returns half of a buffer, rounded up. The system copies a WSABUF before the
+ * post returns, so this one may be on the stack. */
 static WSABUF half(const WSABUF *buffer)
 {
     WSABUF part = *buffer;
@@ -412,8 +413,8 @@ BOOL WSAAPI fault_WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped,
 
 /* -------------------------- packets taken together ------------------------ */
 
-/* Waits for the packets if they are still to come. TRUE: this thread is to
- * take them, and then to call open_gate; until it does no other gets here. */
+/* Waits until the packets are posted. Returns TRUE if this thread must take
+ * them and then call open_gate; until it does, other threads wait here. */
 static BOOL enter_gate(void)
 {
     AcquireSRWLockExclusive(&gate.lock);
@@ -425,7 +426,7 @@ static BOOL enter_gate(void)
     return FALSE;
 }
 
-/* The thread that had to take them has taken so many. */
+/* Lets the other threads go on: this one has taken `taken` packets. */
 static void open_gate(ULONG taken)
 {
     if (taken < gate.wanted)
@@ -434,7 +435,7 @@ static void open_gate(ULONG taken)
     ReleaseSRWLockExclusive(&gate.lock);
 }
 
-/* Tells the gate of a packet that was posted. */
+/* Counts a packet that was posted. */
 static void gate_posted(void)
 {
     AcquireSRWLockExclusive(&gate.lock);
@@ -539,8 +540,8 @@ uintptr_t fault__beginthreadex(void *security, unsigned stack,
     return 0;
 }
 
-/* It fails after the wait: Wine 10 may take the status of a thread that ends in
- * the same moment for that of the process. */
+/* Fails only after the wait: if a thread ends just as the process does, Wine 10
+ * may take the thread's exit status for that of the process. */
 DWORD WINAPI fault_WaitForSingleObject(HANDLE handle, DWORD milliseconds)
 {
     DWORD result;
@@ -593,7 +594,7 @@ static BOOL WINAPI on_console_control(DWORD event)
     return consoleHandler(event);
 }
 
-/* For ASKED a line whenever the system calls the handler. */
+/* Registers a handler that records each call of it for ASKED. */
 BOOL WINAPI fault_SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
 {
     consoleHandler = handler;
@@ -627,7 +628,7 @@ BOOL WINAPI fault_GetConsoleMode(HANDLE console, DWORD *mode)
 {
     if (fails(CALL_GetConsoleMode) || !GetConsoleMode(console, mode))
         return FALSE;
-    asked(CALL_GetConsoleMode, " mode=%lu", *mode); /* what it is told */
+    asked(CALL_GetConsoleMode, " mode=%lu", *mode); /* the answer */
     return TRUE;
 }
 

@@ -1,14 +1,14 @@
 /*
- * driver.c - many command lines through options_parse, in one process.
+ * driver.c - passes many command lines to options_parse, in one process.
  *
- * Starting a process for each would be most of the work. Standard input is one
- * command line after the other: a count of two bytes, low byte first, then for
- * each argument its length of two bytes and its bytes. After each, on both
- * standard output and standard error, comes a line that begins with a \x01:
- * "done N" with the OPTIONS_RESULT, and with the port.
+ * Starting a process for each would be most of the work. Standard input holds
+ * one command line after the other: the number of arguments in two bytes, low
+ * byte first, then each argument's length in two bytes and the argument. After
+ * each command line the driver writes a line to both standard output and
+ * standard error: \x01, "done", the OPTIONS_RESULT and the port.
  *
- * An argument lies at the end of its pages, and the page behind can't be
- * touched: who reads past its NUL ends the process.
+ * An argument ends where its pages end, and the page after them is not
+ * accessible: reading past its NUL ends the process.
  */
 #include "../../src/options.h"
 
@@ -21,7 +21,7 @@
 #define ROOM      (17u * PAGE)  /* for one argument; the length is 16 bits */
 #define ARGUMENTS 64u
 
-/* Never to be seen: a crash can't pass for an end. */
+/* Ends the process with a status that no test takes for a good end. */
 static void give_up(const char *what)
 {
     fprintf(stderr, "driver: %s\n", what);
@@ -43,7 +43,7 @@ static BOOL read_number(unsigned *number)
     return TRUE;
 }
 
-/* The end of ROOM bytes that nobody may go beyond. */
+/* Returns the end of ROOM bytes; an access beyond it ends the process. */
 static char *fence(void)
 {
     char *pages = VirtualAlloc(NULL, ROOM + PAGE, MEM_RESERVE, PAGE_NOACCESS);
@@ -67,7 +67,7 @@ static char *read_argument(char *end)
     return end;
 }
 
-/* The way the log writes, so that all is in order. */
+/* Writes as log.c does, so that the lines come in order. */
 static void mark(DWORD stream, const char *line)
 {
     DWORD written;

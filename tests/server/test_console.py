@@ -17,7 +17,7 @@ from test_command_line import WRONG
 pytestmark = pytest.mark.skipif(
     WINDOWS, reason="POSIX makes the terminals and the pipes that are full")
 
-PATIENCE = 3  # seconds after the second Ctrl+C: src/main.c
+PATIENCE = 3  # seconds after the second Ctrl+C: src/console.c
 HANDLER = "SetConsoleCtrlHandler"  # logged when the system calls the handler
 
 

@@ -1,7 +1,8 @@
-"""Every call the server makes fails, in a build where calls can be told to.
+"""The server survives, or reports, the failure of every call it makes.
 
-See tests/checked/checked.h. The server goes on, or ends with the right status;
-says in one line what failed; and the other clients keep getting their bytes.
+Its calls fail on demand: see tests/checked/checked.h. The server goes on, or
+ends with the right status. It says in one line what failed, and the other
+clients keep getting their bytes.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.own_build
 
 @pytest.fixture
 def faulty():
-    """faulty(faults, *arguments): a server whose calls fail like that."""
+    """faulty(faults, *arguments) starts a server whose calls fail so."""
     def start(faults, *arguments, env=None):
         return Server(*arguments, program=CHECKED,
                       env={**(env or {}), "FAULTS": faults})
@@ -38,7 +39,7 @@ def faulty():
 
 
 def complaints(server, call):
-    """The error lines about this call."""
+    """Returns the error lines about this call."""
     return [x for x in server.errors
             if re.match(rf"iocp_echo_server: {call}\b.* failed: ", x)]
 
@@ -47,8 +48,8 @@ LEFT_OUT = r"; (\d+) more like it were left out$"
 
 
 def told(server, said):
-    """How many failures the error lines tell of, which are all about the same:
-    the first at once, and later lines say how many were left out."""
+    """Returns how many failures the error lines report. All must be alike: the
+    first reports one, each later one also those that were left out."""
     first, *more = server.errors
     assert re.search(said, first) and not re.search(LEFT_OUT, first)
     for line in more:
@@ -63,7 +64,7 @@ def told(server, said):
     "WSASend:/1:short", "WSARecv:/1:short", "WSASend:/2:short",
     "WSASend:/3:short,WSARecv:/2:short"])
 def test_short_transfers_are_continued(faulty, faults):
-    """A WRITE that completes short goes on with the rest, until it is done."""
+    """After a short WRITE the rest is sent, until all of it is."""
     server = faulty(faults)
     with server.connect() as client:
         for size in (1, 2, 3, 100, BUF_SIZE - 1, BUF_SIZE):
@@ -83,8 +84,9 @@ def test_short_transfers_are_continued(faulty, faults):
 @pytest.mark.parametrize("code", [10054, 10055])
 def test_a_post_that_fails_retires_its_connection_once(faulty, call, when,
                                                        code):
-    """No packet comes for it, so the poster closes the connection: twice and
-    the totals do not add up, never and it stays."""
+    """No packet comes for it, so the poster closes the connection: if it did
+    so twice, the totals would not add up; if never, the connection would
+    stay."""
     server = faulty(f"{call}:{when}:{code}", "-v")
     whole = 0
     for _ in range(20):
@@ -94,7 +96,7 @@ def test_a_post_that_fails_retires_its_connection_once(faulty, call, when,
                 client.shutdown(1)
                 receive_all(client)
             except OSError:
-                pass  # this one was hit
+                pass  # the fault hit this one
     assert whole > 0 or when == "/1"
     server.wait_for("^close ", count=20)
     totals = server.stop()
@@ -107,7 +109,7 @@ def test_a_post_that_fails_retires_its_connection_once(faulty, call, when,
 # ------------------------------ it goes on ---------------------------------
 
 GOES_ON = {
-    # FAULTS, what is said at least once, how many clients it may cost
+    # FAULTS, an error that is printed, how many clients it may cost
     "accept, this client": ("accept:2:10054", "accept failed", 1),
     "accept, aborted": ("accept:/3:10053", "accept failed", 0),
     "accept, unknown": ("accept:/2:12345", "accept failed", 0),
@@ -177,7 +179,7 @@ def test_out_of_descriptors_is_waited_out(faulty):
 
 @pytest.mark.parametrize("code", [10054, 10053, 10055, 12345])
 def test_accept_never_succeeds(faulty, code):
-    """The server waits for better times, says so, and can be stopped."""
+    """The server says so, waits for better times, and can be stopped."""
     server = faulty(f"accept:1+:{code}")
     with server.connect() as client:
         client.settimeout(0.5)
@@ -189,7 +191,7 @@ def test_accept_never_succeeds(faulty, code):
 
 @pytest.mark.parametrize("code", [10038, 10022, 10045, 10093])
 def test_a_listener_that_is_gone_ends_the_server_in_order(faulty, code):
-    """Nobody else can come; who is there gets all that was received."""
+    """No more clients can come; those that are there get their echoes."""
     server = faulty(f"accept:3:{code},getsockopt:1+:{code}", "-v")
     data = bytes(range(256)) * 16
     with server.connect() as first:
@@ -214,7 +216,7 @@ FALLS_BACK = ["WSASocketW:1:10047", "setsockopt:1:10042", "bind:1:10049",
 
 @pytest.mark.parametrize("faults", FALLS_BACK)
 def test_no_ipv6_here(faulty, faults):
-    """All addresses are then those of IPv4."""
+    """The server then listens on all addresses of IPv4."""
     server = faulty(faults)
     assert server.ready["address"] == "0.0.0.0"
     server.check_serves()
@@ -246,7 +248,8 @@ CANNOT_RUN = {
 
 @pytest.fixture
 def run_faulty():
-    """run_faulty(faults, *arguments): its status, output and error lines."""
+    """run_faulty(faults, *arguments) runs a server to its end. Returns its
+    status, output and error lines."""
     def run(faults, *arguments):
         result = run_server(0, "-w", 3, *arguments, program=CHECKED,
                             env={"FAULTS": faults})
@@ -256,7 +259,7 @@ def run_faulty():
 
 @pytest.mark.parametrize("call", CANNOT_RUN)
 def test_cannot_run(run_faulty, call):
-    """One line: the call, its code and what it means. And status 1."""
+    """One line names the call, its code and what that means; status 1."""
     faults, arguments = CANNOT_RUN[call]
     status, out, lines = run_faulty(faults, *arguments)
     code = faults.rsplit(":", 1)[1]
@@ -265,7 +268,7 @@ def test_cannot_run(run_faulty, call):
     assert lines[0].startswith("iocp_echo_server: " + call.split(",")[0])
     assert re.search(rf"failed: .+\(\w+ {code}\)", lines[0])
     assert "ready " not in out
-    # What the user has chosen: the address and the port, how many workers.
+    # The line names what the user chose: address and port, or --workers.
     if call.startswith(("WSASocket", "setsockopt", "bind", "listen",
                         "getsockname")):
         address = {"::1": "[::1]", "127.0.0.1": "127.0.0.1"}.get(
@@ -284,7 +287,7 @@ def test_an_address_that_can_not_be_read(run_faulty):
 # ----------------------------- workers, the end ----------------------------
 
 
-# FAULTS, arguments, and the call: what can't fail on a healthy system.
+# What can't fail on a healthy system: FAULTS, arguments, the call.
 IMPOSSIBLE = {
     "wait for a packet": ("GetQueuedCompletionStatus:5:6", [],
                           "GetQueuedCompletionStatus"),
@@ -306,7 +309,7 @@ IMPOSSIBLE = {
 
 
 def check_ended_at_once(server, call):
-    """One line and status 1: nothing that follows could be relied on."""
+    """One line, status 1, and no summary: its figures could be wrong."""
     # Under Wine the status can be that of a thread that ends by itself just
     # then, as the sweeper does when the server stops.
     beside = not WINDOWS and server.matching("^stopping ")
@@ -322,7 +325,7 @@ def check_ended_at_once(server, call):
 def test_an_impossible_failure_ends_it(faulty, faults, arguments, call):
     server = faulty(faults, "--workers", 2, "--drain-timeout", 60, *arguments)
     with closing_all() as clients:
-        # Not for long: Wine may keep a socket of a process that is gone.
+        # A short timeout: Wine may keep the socket of a process that ended.
         with contextlib.suppress(OSError):
             for _ in range(2):
                 clients.append(server.connect(timeout=2))
@@ -333,7 +336,7 @@ def test_an_impossible_failure_ends_it(faulty, faults, arguments, call):
             server.signal_stop()
         with contextlib.suppress(OSError):
             for client in clients:
-                client.recv(1)  # they go when the server says that it will
+                client.recv(1)  # returns when the server closes
     check_ended_at_once(server, call)
 
 
@@ -350,7 +353,8 @@ def test_a_sentinel_is_posted_again(faulty):
 
 
 def test_the_last_line_is_never_left_out(faulty):
-    """The same call has failed before, a moment ago, and was survived."""
+    """It is printed although the same call failed, and was survived, a moment
+    before."""
     server = faulty(f"PostQueuedCompletionStatus:1+:{NO_RESOURCES}", "-w", 2,
                     "--post", 1)
     assert wait_until(lambda: server.errors)
@@ -375,7 +379,7 @@ def test_a_failure_while_stopping_is_told(faulty, faults, call):
 
 # ------------------------- the same over and over ---------------------------
 
-INTERVAL = 1  # seconds, from line to line: REPEAT_INTERVAL in checked.h
+INTERVAL = 1  # seconds between lines: REPEAT_INTERVAL in checked.h
 
 
 def comes_and_goes(server):
@@ -385,11 +389,11 @@ def comes_and_goes(server):
             client.shutdown(socket.SHUT_WR)
             receive_all(client)
     except OSError:
-        pass  # it was hit
+        pass  # a fault hit it
 
 
 REPEATED = {
-    # FAULTS, arguments, what is said
+    # FAULTS, arguments, the error
     "accept": ("accept:/2:10054", [], "accept failed: "),
     "accept, descriptors": ("accept:/2:10024", [], "accept failed: "),
     "dropped": ("calloc:/1:8", [], "out of memory"),
@@ -408,8 +412,9 @@ REPEATED = {
 @pytest.mark.parametrize("faults, arguments, said", REPEATED.values(),
                          ids=REPEATED.keys())
 def test_the_same_failure_over_and_over(faulty, faults, arguments, said):
-    """The first at once; then now and then a line that says how many were left
-    out: an outage hours later is no secret, and no client can fill a disk."""
+    """The first is printed at once, then now and then a line that says how
+    many were left out: an outage that begins hours later shows, and no client
+    can fill a disk."""
     server = faulty(faults, "-w", 2, *arguments)
     started = time.monotonic()
     silent = server.connect() if "-i" in arguments else None
@@ -431,7 +436,7 @@ def test_the_same_failure_over_and_over(faulty, faults, arguments, said):
 
 
 def test_a_connection_that_goes_on_is_not_idle(faulty, asked):
-    """Its READ was done in the moment in which it was cancelled. What fails
+    """Its READ completed just as it was cancelled. An operation that fails
     later is a failure like any other."""
     server = faulty("CancelIoEx:1-100:late,WSASend:3:10054", "-i", 1, "-v",
                     env=asked.env)
@@ -458,7 +463,7 @@ def test_a_connection_that_is_idle_later(faulty, asked):
 
 
 def inlined(server):
-    """How many operations had no packet, after the stop."""
+    """Returns how many operations had no packet; call it after the stop."""
     return sum(int(fields(x)["inline"]) for x in server.matching("^worker "))
 
 
@@ -467,7 +472,7 @@ def inlined(server):
     ("getsockopt:/1:10042", "--inline"),
     ("getsockopt:/1:short", "--inline.*IFS")])
 def test_inline_is_refused_where_it_is_not_safe(faulty, faults, said):
-    """It serves the ordinary way."""
+    """The server then takes every completion as a packet."""
     server = faulty(faults, "--inline", 4)
     for _ in range(5):
         server.check_serves()
@@ -478,13 +483,14 @@ def test_inline_is_refused_where_it_is_not_safe(faulty, faults, said):
 
 
 def test_who_can_not_be_queued_goes_on(faulty):
-    """The limit of --inline needs a post; without it there is no limit."""
+    """After --inline rounds the worker posts what is left to the port. If that
+    fails, it goes on without a limit."""
     server = faulty(f"PostQueuedCompletionStatus:/2:{NO_RESOURCES}",
                     "--inline", 1, "--buffer", BUF_SIZE, "-v", "-w", 2)
     data = bytes(range(256)) * 4000
     for number in range(1, 4):
         with server.connect() as client:
-            # Its first READ is pending: main posts nothing for it.
+            # Wait until its first READ is pending: main posts no packet then.
             server.wait_for(f"^accept conn={number} ")
             assert exchange(client, data) == data
     totals = server.stop()
@@ -492,7 +498,7 @@ def test_who_can_not_be_queued_goes_on(faulty):
 
 
 def test_a_return_of_sentinels_that_fails(faulty):
-    """One worker has taken its sibling's and can't give it back."""
+    """A worker has taken another's sentinel and can't return it."""
     server = one_takes_both(
         faulty, f"PostQueuedCompletionStatus:3+:{NO_RESOURCES}")
     server.signal_stop()
@@ -502,7 +508,7 @@ def test_a_return_of_sentinels_that_fails(faulty):
 @pytest.mark.parametrize("arguments", [["--batch", 64],
                                        ["--batch", 64, "--inline", 2]])
 def test_a_failed_operation_in_a_batch(faulty, arguments):
-    """It ends its connection, and the packets beside it are handled."""
+    """It ends its own connection; the batch's other packets are handled."""
     server = faulty("WSAGetOverlappedResult:/20:10054", "-v", *arguments)
     served = 0
     for _ in range(20):
@@ -510,14 +516,14 @@ def test_a_failed_operation_in_a_batch(faulty, arguments):
             with server.connect() as client:
                 served += echo(client, b"hello") == b"hello"
         except OSError:
-            pass  # it was hit
+            pass  # the fault hit this one
     failed = server.stop()["failed"]
     assert failed > 0 and served >= 20 - failed
     assert len(server.matching("^failed .* code=10054$")) == failed
 
 
 def test_no_memory_for_a_large_buffer(faulty):
-    """The connection stays with its small one."""
+    """The connection keeps its small one."""
     server = faulty("VirtualAlloc:/2:8", "-v")
     data = bytes(range(256)) * 4000
     with server.connect() as client:
@@ -530,11 +536,11 @@ def test_no_memory_for_a_large_buffer(faulty):
 
 def test_no_memory_for_any_buffer(faulty):
     server = faulty("VirtualAlloc:3:8", "--zero-byte-recv", "-v")
-    server.check_serves()  # two buffers: for the message, for the end of file
+    server.check_serves()  # takes two: for the message, for the end of file
     server.wait_for("^close conn=1 ")
     with server.connect() as client:
         client.sendall(b"hello")
-        with pytest.raises(ConnectionError):  # closed with bytes not read
+        with pytest.raises(ConnectionError):  # closed with bytes unread
             client.recv(1)
     server.check_serves()
     assert server.stop()["failed"] == 1
@@ -553,7 +559,7 @@ def test_a_buffer_that_can_not_be_freed(faulty):
 # --------------------------------- trace -----------------------------------
 
 TRACE_FAULTS = {
-    # FAULTS, the call that is told of (None: nothing is), is it valid JSON
+    # FAULTS, the call in the error line (None: no line), is it valid JSON
     "CreateFile": ("CreateFileA:1+:5", "CreateFile '", None),
     "what it is": ("GetFileType:1:6", "CreateFile '", False),
     "first write": ("WriteFile:1:112", "WriteFile '", False),
@@ -568,7 +574,8 @@ TRACE_FAULTS = {
 @pytest.mark.parametrize("faults, said, valid", TRACE_FAULTS.values(),
                          ids=TRACE_FAULTS.keys())
 def test_a_trace_that_fails(faulty, tmp_path, faults, said, valid):
-    """One line; the trace ends, or lacks something; the echo goes on."""
+    """One line is printed; the trace ends, or lacks something; the echo goes
+    on."""
     trace = tmp_path / "trace.json"
     server = faulty(faults, "--workers", 2, "--trace", windows_path(trace))
     for _ in range(5):
@@ -586,9 +593,9 @@ def test_a_trace_that_fails(faulty, tmp_path, faults, said, valid):
 
 
 def test_a_disk_that_is_full_later(faulty, tmp_path):
-    """The file's beginning is there, and nobody but the trace is hit."""
+    """The file keeps what was written, and only the trace ends."""
     trace = tmp_path / "trace.json"
-    # The first WriteFile is the trace's beginning, the second the ready line.
+    # The first WriteFile begins the trace, the second prints the ready line.
     server = faulty("WriteFile:3:112", "--trace", windows_path(trace))
     with server.connect() as client:
         assert echo(client, b"before") == b"before"
@@ -605,8 +612,7 @@ def test_a_disk_that_is_full_later(faulty, tmp_path):
 # ------------------------------ completeness -------------------------------
 
 CANNOT_FAIL = {
-    # Windows documents no failure for these, or the server does not depend
-    # on it.
+    # Windows documents no failure for these, or the server needs no success.
     "SetLastError",
     "AcquireSRWLockExclusive", "AcquireSRWLockShared", "InitializeSRWLock",
     "ReleaseSRWLockExclusive", "ReleaseSRWLockShared", "GetTickCount",
@@ -617,7 +623,7 @@ CANNOT_FAIL = {
     "TerminateProcess", "FormatMessageA", "freeaddrinfo", "htons", "ntohl",
     "ntohs", "InitializeSListHead", "InterlockedPushEntrySList",
     "InterlockedPopEntrySList", "QueryDepthSList",
-    # C runtime, on memory of the caller's
+    # The C runtime's, on memory of the caller
     "exit", "free", "memcmp", "memcpy", "memset", "strchr", "strcmp",
     "strcspn", "strlen", "strncmp", "strrchr", "__mingw_vsnprintf",
     "__mingw_snprintf", "__doserrno", "_vsnprintf", "vsnprintf", "snprintf",
@@ -626,7 +632,7 @@ CANNOT_FAIL = {
 
 
 def test_every_call_has_a_fault():
-    """A new call is noticed here: it needs a fault, or a reason for none."""
+    """A call that is new needs a fault, or a place among those without."""
     nm = shutil.which("x86_64-w64-mingw32-nm") or shutil.which("nm")
     assert nm is not None, "binutils' nm lists the calls"
     objects = [path for path in sorted((ROOT / "build" / "x86_64").glob("*.o"))
@@ -638,13 +644,13 @@ def test_every_call_has_a_fault():
     used = {name[len("__imp_"):] if name.startswith("__imp_") else name
             for name in re.findall(r"^\s+U (\S+)$", listing, re.MULTILINE)}
     calls = used - defined - CANNOT_FAIL
-    # On the simulated Windows each of these fails, in every way.
+    # On the simulated Windows each of these is made to fail, in every way.
     swept = set(re.findall(r"X\((\w+), [1-9]", (
         ROOT / "tests" / "simulated" / "calls.h").read_text(
             encoding="ascii")))
     assert calls <= swept, calls - swept
     assert swept <= calls, swept - calls
-    # By their effects, one by one, they are tested here, or beside this.
+    # The effect of each is tested in one of these.
     folder = pathlib.Path(__file__).parent
     text = "".join((folder / name).read_text(encoding="utf-8")
                    for name in ("test_faults.py", "test_console.py"))

@@ -42,15 +42,15 @@ def traced(tmp_path):
 
 
 def reads_offered(server, conn=1, flush=False):
-    """How many bytes each READ of a connection had room for, in order; with
-    `flush` of those that are in the file while the server runs."""
+    """Returns how many bytes each READ of a connection had room for, in order.
+    With `flush`, reads the file while the server runs."""
     return [x["args"]["bytes"] for x in server.events(flush)
             if x["ph"] == "b" and x.get("cat") == "kernel"
             and x["name"] == "READ" and x["args"]["conn"] == conn]
 
 
 def runs(values):
-    """Equal neighbours as one: [(value, how many)]."""
+    """Groups equal neighbours. Returns [(value, how many)]."""
     found = []
     for value in values:
         if not found or found[-1][0] != value:
@@ -70,7 +70,7 @@ def test_the_buffer_grows_and_shrinks(traced, arguments, largest):
             assert echo(client, b"s" * 100) == b"s" * 100
     server.stop()
     small_again = runs(reads_offered(server))
-    # Eight READs that a small one would have held, and it is given back.
+    # After eight READs that a small one would have held, it is given back.
     assert small_again[:2] == [(BUF_SIZE, 2), (largest, 8)]
     assert [size for size, _ in small_again] == [BUF_SIZE, largest, BUF_SIZE]
 
@@ -89,8 +89,8 @@ def test_a_stream_keeps_the_large_buffer(traced):
 
 
 def test_a_long_stream_gets_the_largest_and_gives_it_back(traced):
-    """After 16 MiB that filled its buffer and were taken; and when its client
-    falls silent, which is not yet idle."""
+    """It gets it after 16 MiB of full READs, and gives it back when its client
+    falls silent, long before that is idle."""
     server = traced("--idle-timeout", 60)
     with server.connect() as client:
         stream(client, 1 << 20, 64)
@@ -132,7 +132,7 @@ def test_no_larger_than_asked_for(traced, arguments):
 
 
 def completions(server):
-    """The workers' counts, summed, after the stop."""
+    """Returns the sums of the workers' counts; call it after the stop."""
     lines = [fields(x) for x in server.matching("^worker id=")]
     return {key: sum(int(each[key]) for each in lines)
             for key in ("completions", "waits", "inline") if key in lines[0]}
@@ -161,7 +161,7 @@ def test_no_mode_no_word_of_it():
 @pytest.mark.skipif(WINDOWS and not CHECKED.exists(),
                     reason="GNU make builds the checked server: make checked")
 def test_sentinels_of_others_are_returned(traced):
-    """A worker that takes two needs one: without the other its sibling would
+    """A worker that takes two keeps one; without the other its sibling would
     wait for ever."""
     server = one_takes_both(traced, program=CHECKED)
     server.stop()
@@ -191,7 +191,7 @@ def test_sentinels_that_are_kept_are_missed(tmp_path):
 
 @pytest.mark.parametrize("limit", [1, 4])
 def test_no_more_in_a_row_than_asked_for(limit):
-    """For each packet at most so many operations without one."""
+    """After each packet come at most that many operations without one."""
     server = Server("--workers", 1, "--inline", limit, "--buffer", BUF_SIZE)
     data = bytes(range(256)) * 4096
     for _ in range(3):
@@ -228,7 +228,7 @@ def test_who_is_always_ready_does_not_have_the_worker_alone(batch):
 
 
 def run_exchange(server, data):
-    """A client of its own."""
+    """Connects, exchanges the data and checks it."""
     with connect(server.host, server.port) as client:
         assert exchange(client, data) == data
 
@@ -254,7 +254,7 @@ IDLE_BYTES = 460
 
 @pytest.mark.alone  # three thousand descriptors
 def test_idle_connections_have_no_buffer():
-    """What the process grows by, for each."""
+    """Measures by how much the process grows for each."""
     server = Server("--zero-byte-recv")
     pid = server.process.pid
     with closing_all() as clients:
@@ -294,7 +294,7 @@ def test_what_a_burst_needed_is_given_back():
 ECHOES = 500
 
 COSTS = {
-    # Calls of one echo to one client, as counted; the others: none.
+    # The calls that one echo to one client makes. It makes no others.
     "plain": ([], {
         "WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatus": 2}),
     "batch": (["--batch", 256], {
@@ -302,8 +302,8 @@ COSTS = {
         "WSAGetOverlappedResult": 2}),
     "zero-byte": (["--zero-byte-recv"], {
         "WSARecv": 2, "WSASend": 1, "GetQueuedCompletionStatus": 3}),
-    # These have one packet, if the next message is not there yet; if it is,
-    # they queue it themselves.
+    # An echo of these takes one packet, which the server posts itself if the
+    # next message is there already.
     "inline": (["--inline", 1], {
         "WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatusEx": 1,
         "WSAGetOverlappedResult": 2}),
@@ -324,7 +324,7 @@ def counting(tmp_path_factory):
 
 
 def calls_of(program, directory, arguments, echoes):
-    """How often each call was made, from the start to the end."""
+    """Runs a server. Returns how often it made each call, in all its life."""
     counts = directory / f"counts{echoes}.txt"
     server = Server(*arguments, program=program,
                     env={"COUNTS": windows_path(counts)})
@@ -342,7 +342,7 @@ def calls_of(program, directory, arguments, echoes):
                     reason="builds a server of its own, with gcc")
 @pytest.mark.parametrize("mode", COSTS)
 def test_calls_of_one_echo(counting, tmp_path, mode):
-    """Counted, not believed: no lock, no allocation, and so many calls."""
+    """Counts them: no lock, no allocation, and only the calls in COSTS."""
     arguments, expected = COSTS[mode]
     calls = calls_of(counting, tmp_path, arguments, 100 + ECHOES)
     calls.subtract(calls_of(counting, tmp_path, arguments, 100))
@@ -366,8 +366,8 @@ def test_calls_of_one_echo(counting, tmp_path, mode):
 
 
 def test_every_kind_of_size_at_once(start_server):
-    """Connections that stream and such that chat, side by side: bytes and
-    order hold, whatever buffer they have at the moment."""
+    """Connections that stream and others that chat, side by side: each gets
+    its bytes in order, whatever buffer it has at the moment."""
     server = start_server()
 
     def chat():
@@ -413,7 +413,7 @@ def test_idle_timeout(start_server):
 @pytest.mark.not_for("small-buffer", "batch",
                      because="their READs are cancelled as plain's are")
 def test_stop_while_a_client_floods(start_server):
-    """Its READs are all done at once: none is there to be cancelled."""
+    """Its READs are all done at once, so there is none to cancel."""
     server = start_server("--drain-timeout", 2)
 
     def flood(again):

@@ -55,9 +55,9 @@ def test_a_short_soak():
     result = run_soak("--seconds", 8, "--cycles", 501, "--gigabytes", 0.03,
                       "--stops", 3, "--lines", 3000, "--starts", 30,
                       "--lives", 300, "--seed", 7,
-                      # As on the terminal: no buffer that comes late.
+                      # Without the largest buffer, as on the terminal below.
                       "--", "--buffer", 65536)
-    # Some seconds are too short to judge what rises: that is for a long one.
+    # A few seconds are too short to judge by what rises; a long soak does.
     rise = r"mixed: \w+ rose by [^;]+ in the second half, more than [\d,]+"
     assert re.fullmatch(f"soak: (passed|FAILED: {rise}(; {rise})*)",
                         verdict(result, result.returncode))
@@ -99,7 +99,8 @@ def test_progress_on_a_terminal():
     process = start_process(
         [sys.executable, str(SOAK),
          "--parts", "volume", "--gigabytes", "0.02",
-         # A megabyte more after 16 would be a rise: this is no long run.
+         # Without the largest buffer: it comes after 16 MB, and in a run as
+         # short as this a megabyte more counts as a rise.
          "--", "--buffer", "65536"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=terminal)
     os.close(terminal)

@@ -1,10 +1,10 @@
 /*
- * lines.c - a service in the place of src/echo.c: answers each line with its
- * length, in decimal and a line of its own; at the end of file also one without
- * a newline.
+ * lines.c - a service in place of src/echo.c: answers each line with its
+ * length, in decimal, on a line of its own. At the end of file it also answers
+ * a last line that has no newline.
  *
- * The answer can be longer than what was received (of 4,096 empty lines it is
- * 8,192 bytes), so what finds no room waits for the next call.
+ * The answer can be longer than what was received (8,192 bytes for 4,096 empty
+ * lines), so lines whose answers find no room wait for the next call.
  */
 #include "echo.h"
 
@@ -16,11 +16,11 @@
 
 typedef struct {
     size_t length;   /* of the line so far, over all calls */
-    char *waiting;   /* received and not looked at yet     */
-    size_t bytes;    /* of those                           */
+    char *waiting;   /* received, but not answered yet     */
+    size_t bytes;    /* in `waiting`                       */
 } LINES;
 
-/* Answers what is waiting as far as there is room. Returns the answer's length. */
+/* Answers what waits, as far as there is room. Returns the answer's length. */
 static size_t answer_lines(LINES *lines, char *answer, size_t room)
 {
     size_t used = 0, made = 0;
@@ -48,7 +48,7 @@ size_t echo_answer(ECHO *echo, char *data, size_t bytes, size_t room)
         lines = echo->kept = calloc(1, sizeof *lines);
     if (lines == NULL)
         abort();
-    if (bytes > 0) {  /* nothing waits then: `more` was not set */
+    if (bytes > 0) {  /* nothing waits: `more` was not set */
         free(lines->waiting);
         lines->waiting = malloc(bytes);
         if (lines->waiting == NULL)

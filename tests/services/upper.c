@@ -1,4 +1,4 @@
-/* upper.c - a service in the place of src/echo.c: answers in capital letters. */
+/* upper.c - a service in place of src/echo.c: answers in capital letters. */
 #include "echo.h"
 
 #include <ctype.h>

@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""A small, strict NMAKE, to run NMakefile where Microsoft's is not.
+"""A small, strict NMAKE, to run NMakefile where there is no NMAKE.
 
 usage: nmake.py MAKEFILE [MACRO=VALUE...] [TARGET...]
 
-It knows what NMakefile uses of NMAKE, as Microsoft's reference describes it:
-macros, !IFDEF, description blocks, wildcards in dependents, inference rules
-from .c with paths, $@ $** $<, the @ before a command, SET. All the rest, and
-what NMAKE takes but hardly anyone means (a macro without a definition, a rule
-that never applies), is an error with file and line. So what passes here is
-plain NMAKE; what fails here need not fail there.
+It knows the part of NMAKE that NMakefile uses, as Microsoft's reference
+describes it: macros, !IFDEF, description blocks, wildcards in dependents,
+inference rules from .c with paths, $@ $** $<, the @ before a command, SET. It
+reports anything else as an error, with file and line; so too what NMAKE
+accepts but hardly anyone means (a macro without a definition, a rule that
+never applies). What passes here, NMAKE accepts; what fails here, NMAKE may
+accept.
 
-Commands are started without a shell, found on PATH; those of cmd.exe that
-NMakefile uses (if exist, mkdir, rmdir, del) are done here.
+It finds commands on PATH and starts them without a shell. It carries out the
+commands of cmd.exe that NMakefile uses (if exist, mkdir, rmdir, del) itself.
 """
 
 import glob
@@ -23,27 +24,27 @@ import sys
 import time
 
 COMMAND_TIMEOUT = 120  # seconds
-NAME = r"[\w.\\-]*\w"  # of a file, without GNU's %, and without /
+NAME = r"[\w.\\-]*\w"  # a file's, without GNU's % and without /
 MACRO = re.compile(r"\$(\((\w+)\)|\*\*|[@<]|.?)")
 RULE = re.compile(rf"\{{({NAME})\}}\.c\{{({NAME})\}}(\.\w+)\s*:")
-# NMAKE would take an explicit dependent of these kinds before a rule from .c.
+# NMAKE prefers an explicit dependent of these kinds to a rule from .c.
 BEFORE_C = (".exe", ".obj", ".asm")
 
 
 class MakefileError(Exception):
-    """What is wrong, as FILE(LINE): message."""
+    """Says what is wrong, as FILE(LINE): message."""
 
     def __init__(self, where, message):
         super().__init__("{}({}): {}".format(*where, message))
 
 
 def on_disk(name):
-    """NMAKE's name of a file as this system's."""
+    """Returns this system's name for a file that NMAKE names."""
     return name.replace("\\", os.sep)
 
 
 def modified(name):
-    """When the file was last written, in ns; None if there is none."""
+    """Returns when the file was last written, in ns; None without a file."""
     try:
         return os.stat(on_disk(name)).st_mtime_ns
     except FileNotFoundError:
@@ -51,33 +52,33 @@ def modified(name):
 
 
 def is_file_name(name):
-    """Whether it looks like a file; all, run and clean are pseudotargets."""
+    """Returns whether this names a file: `all`, say, is a pseudotarget."""
     return "." in name or "\\" in name
 
 
 class Block:
-    """A target or an inference rule, and all that is said of it."""
+    """A target or an inference rule, with its dependents and commands."""
 
     def __init__(self, where, path=None):
         self.where = where
-        self.path = path  # a rule's: where the sources are
+        self.path = path  # of a rule: the directory of its sources
         self.dependents = []
         self.commands = []  # (where, text)
 
 
 class Makefile:
-    """A makefile that was read and found to be right."""
+    """A makefile, read and checked."""
 
     def __init__(self, path, overrides):
         self.overrides = overrides
         self.macros = {}      # name -> (where, text)
         self.targets = {}
         self.rules = {}       # (directory, extension) of targets -> Block
-        self.condition = []   # of the !IFDEF: [is true, has an !ELSE]
-        self.open = []        # what an indented line would be a command of
-        self.started = False  # ... and whether there was one already
+        self.condition = []   # in an !IFDEF: [is true, has an !ELSE]
+        self.open = []        # blocks that an indented line belongs to
+        self.started = False  # they have commands
         self.fired = set()    # rules that apply to something
-        self.done = {}        # name -> time
+        self.done = {}        # targets that are up to date: name -> time
         for where, line in logical_lines(path):
             if line.startswith("!"):
                 self.directive(where, line)
@@ -88,7 +89,7 @@ class Makefile:
         self.check()
 
     def directive(self, where, line):
-        """A line that begins with an exclamation mark."""
+        """Reads a line that begins with an exclamation mark."""
         words = line[1:].split()
         if words[:1] == ["IFDEF"] and len(words) == 2 and not self.condition:
             self.condition = [words[1] in {**self.overrides, **self.macros},
@@ -101,9 +102,9 @@ class Makefile:
             raise MakefileError(where, f"directive not known here: {line}")
 
     def line(self, where, line):
-        """Any other line."""
+        """Reads any other line."""
         if not line:
-            if not self.started:  # a block's commands have to follow at once
+            if not self.started:  # commands must follow at once
                 self.open = []
         elif line[0] in " \t":
             self.command(where, line.strip())
@@ -120,7 +121,7 @@ class Makefile:
                 self.macros[name] = (where, text)
 
     def command(self, where, text):
-        """An indented line."""
+        """Adds an indented line to the open blocks."""
         if not self.open:
             raise MakefileError(where, "indented, but no command")
         if not self.started and any(x.commands for x in self.open):
@@ -130,7 +131,7 @@ class Makefile:
         self.started = True
 
     def block(self, where, text):
-        """A dependency line or an inference rule."""
+        """Reads a dependency line or an inference rule."""
         rule = RULE.fullmatch(text)
         left, colon, right = text.partition(":")
         names = left.split()
@@ -153,7 +154,7 @@ class Makefile:
 
     @staticmethod
     def files(where, name):
-        """The name; the files that one with * or ? stands for."""
+        """Returns the name, or the files that match it if it has * or ?."""
         if not re.fullmatch(NAME, re.sub(r"[*?]", "x", name)):
             raise MakefileError(where, f"not a name for NMAKE: '{name}'")
         if not re.search(r"[*?]", name):
@@ -164,7 +165,7 @@ class Makefile:
         return [x.replace(os.sep, "\\") for x in found]
 
     def expand(self, where, text, files=None, inside=()):
-        """The text with its macros replaced; `files` has $@, $** and $<."""
+        """Replaces the text's macros; `files` holds $@, $** and $<."""
         def value(match):
             special, name = match.groups()
             if name is None:
@@ -179,7 +180,7 @@ class Makefile:
         return MACRO.sub(value, text)
 
     def plan(self, name):
-        """What a target depends on, its commands, what their macros are."""
+        """Returns a target's dependents, its commands, and their macros."""
         target = self.targets.get(name) or Block(None)
         dependents, commands = target.dependents, target.commands
         files = {"@": name}
@@ -197,7 +198,7 @@ class Makefile:
         return dependents, commands, files
 
     def check(self):
-        """What NMAKE would find out late, or never say."""
+        """Looks for mistakes that NMAKE reports late or never."""
         for name, (where, _) in self.macros.items():
             self.expand(where, f"$({name})")
         for name, target in self.targets.items():
@@ -217,7 +218,7 @@ class Makefile:
                 raise MakefileError(rule.where, "this rule applies to nothing")
 
     def update(self, name, environment, chain=()):
-        """Bring a target up to date. Returns its time."""
+        """Brings a target up to date. Returns its time."""
         if name in self.done:
             return self.done[name]
         dependents, commands, files = self.plan(name)
@@ -239,7 +240,7 @@ class Makefile:
 
 
 def logical_lines(path):
-    """Each line with those that continue it, and where it began."""
+    """Yields where each line began, and the line with its continuations."""
     with open(path, encoding="ascii") as file:
         text = file.read()
     for pattern, message in [
@@ -258,12 +259,12 @@ def logical_lines(path):
 
 
 def parse_command(where, text):
-    """The words of a command, or an error if it can't be done here."""
+    """Returns a command's words. Raises MakefileError if it isn't known."""
     words = [x.replace('"', "") for x in
              re.findall(r'(?:"[^"]*"|[^\s"])+', text.lstrip("@"))]
     line = " ".join(words)
     rest = re.sub(rf"if (not )?exist {NAME} ", "", line)
-    # With a blank beside it, the = of set would be part of the name.
+    # A blank before the = of set would become part of the variable's name.
     known = (rf"(mkdir|del|rmdir /s /q) {NAME}|set \w+=\S.*|"
              r"(?!(if|set|mkdir|del|rmdir|cd|copy|echo|erase|for|md|move|rd|"
              r"ren|rm|cp|touch)\b)\w+( .*)?")
@@ -274,7 +275,7 @@ def parse_command(where, text):
 
 
 def run(where, text, environment):
-    """One command, which may be shown."""
+    """Runs a command, and shows it unless it begins with an @."""
     words = parse_command(where, text)
     if not text.startswith("@"):
         print("\t" + text, flush=True)
@@ -284,7 +285,7 @@ def run(where, text, environment):
 
 
 def execute(words, environment):
-    """Run it. Returns its exit status."""
+    """Runs a command. Returns its exit status."""
     if words[0] == "if":
         wanted = words[1] != "not"
         name, *words = words[3 - wanted:]
@@ -309,7 +310,7 @@ def execute(words, environment):
 
 
 def main(path, *arguments):
-    """Returns NMAKE's exit status: 2 for an error."""
+    """Returns NMAKE's exit status, 2 for an error."""
     overrides = dict(x.split("=", 1) for x in arguments if "=" in x)
     names = [x for x in arguments if "=" not in x]
     try:

@@ -1,9 +1,9 @@
-"""NMakefile does what it should, as far as that can be seen without NMAKE.
+"""NMakefile does what it should, as far as that shows without NMAKE.
 
-nmake.py reads and runs it; `cl`, `rc` and `link` are found on PATH, as they
-would be on Windows, but lead to clang and lld, or make empty files. First
-nmake.py itself has to refuse what NMAKE would, then it runs NMakefile, then
-NMakefiles with mistakes in them, each of which has to be noticed.
+nmake.py reads and runs it. It finds `cl`, `rc` and `link` on PATH, as NMAKE
+does; here they start clang and lld, or make empty files. First, nmake.py must
+refuse what NMAKE refuses. Then it runs NMakefile, and then NMakefiles with one
+mistake each, which the tests must notice.
 """
 
 import os
@@ -29,7 +29,7 @@ on_linux = pytest.mark.skipif(support.WINDOWS, reason="NMAKE itself is there")
 
 
 def write_commands(directory, commands):
-    """Programs for a PATH: name -> body of a shell script."""
+    """Writes shell scripts, name -> body, into a directory for PATH."""
     directory.mkdir()
     for name, body in commands.items():
         path = directory / name
@@ -39,7 +39,8 @@ def write_commands(directory, commands):
 
 
 def run_nmake(tree, commands, *arguments):
-    """Run it in `tree`. Returns status, commands shown, and all output."""
+    """Runs it in `tree`. Returns its status, the commands it showed, and all
+    of its output."""
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "NMakefile", *arguments],
         cwd=tree, env={"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"},
@@ -131,8 +132,8 @@ def tools(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quick_tools(tmp_path_factory):
-    """The same, but what they make are empty files; and a python that tells
-    what it was asked."""
+    """cl, rc and link that make empty files, and a python that prints its
+    arguments."""
     output = r"""for x; do
         case $x in
             /[Ff]o*) x=${x#/?o} ;;
@@ -148,7 +149,7 @@ def quick_tools(tmp_path_factory):
 
 
 def copy_sources(tree, old="", new=""):
-    """What NMakefile needs, and that with a change."""
+    """Copies the sources and NMakefile, the latter with a change."""
     shutil.copytree(ROOT / "src", tree / "src")
     text = (ROOT / "NMakefile").read_text(encoding="ascii")
     assert old in text
@@ -158,20 +159,20 @@ def copy_sources(tree, old="", new=""):
 
 
 def make(tree, tools, *arguments):
-    """Runs NMakefile. Returns the commands shown."""
+    """Runs NMakefile. Returns the commands that it showed."""
     status, shown, output = run_nmake(tree, tools, *arguments)
     assert status == 0, output
     return shown
 
 
 def compiled(shown):
-    """The sources of the compile commands."""
+    """Returns the sources that these commands compile."""
     return {re.search(r"src\\(?:steps\\)?(\w+)\.c$", line)[1]
             for line in shown if line.startswith("cl ")}
 
 
 def tools_of(shown):
-    """The first words of the commands."""
+    """Returns the commands' first words."""
     return [line.split()[0] for line in shown]
 
 
@@ -184,7 +185,7 @@ def check_flags(shown, mode):
 
 
 def check_build(tree, tools, *macros, program=PROGRAM, mode="/O2"):
-    """It builds all, from all."""
+    """Builds the program, from every source."""
     shown = make(tree, tools, *macros)
     assert compiled(shown) == SOURCES
     assert tools_of(shown) == ["cl"] * len(SOURCES) + ["rc", "link"]
@@ -195,7 +196,7 @@ def check_build(tree, tools, *macros, program=PROGRAM, mode="/O2"):
 
 
 def check_steps(tree, tools, *macros, directory="build/steps", mode="/O2"):
-    """It builds every step, each from its one file."""
+    """Builds every step, each from its one file."""
     shown = make(tree, tools, "steps", *macros)
     assert compiled(shown) == STEPS
     assert tools_of(shown) == ["cl", "link"] * len(STEPS)
@@ -205,7 +206,7 @@ def check_steps(tree, tools, *macros, directory="build/steps", mode="/O2"):
 
 
 def check_changes(tree, tools):
-    """What was changed is made again, with what depends on it, and no more."""
+    """Makes again what depends on a changed file, and nothing else."""
     assert make(tree, tools) == make(tree, tools, "steps") == []
     for name, sources, kinds in [
             ("src/main.c", {"main"}, ["cl", "link"]),
@@ -228,15 +229,15 @@ def check_changes(tree, tools):
 
 
 def check_debug(tree, tools):
-    """The other mode has everything in a place of its own."""
+    """DEBUG=1 builds everything into a directory of its own."""
     check_build(tree, tools, "DEBUG=1", mode="/Od", program=DEBUG_PROGRAM)
     check_steps(tree, tools, "DEBUG=1", mode="/Od",
                 directory="build/msvc-debug/steps")
-    assert make(tree, tools) == []  # what was there still is
+    assert make(tree, tools) == []  # the release build is untouched
 
 
 def check_scripts(tree, tools):
-    """What the scripts are asked, in both modes."""
+    """Starts the scripts with the right arguments, in both modes."""
     for macros, server, steps in [
             ([], "build\\iocp_echo_server.exe", "build\\steps"),
             (["DEBUG=1"], "build\\msvc-debug\\iocp_echo_server.exe",
@@ -261,7 +262,7 @@ def check_scripts(tree, tools):
 
 
 def check_clean(tree, tools):
-    """All that was built goes, and nothing else."""
+    """Removes all that was built, and nothing else."""
     (tree / "build" / "keep").touch()
     for _ in range(2):
         make(tree, tools, "clean")
@@ -269,14 +270,14 @@ def check_clean(tree, tools):
 
 
 def check_all(tree, tools):
-    """All that empty files can show."""
+    """Checks all that empty files can show."""
     for check in (check_build, check_steps, check_changes, check_debug,
                   check_scripts, check_clean):
         check(tree, tools)
 
 
 def makefile_list(name):
-    """The words of a macro of Makefile."""
+    """Returns the words of one of Makefile's macros."""
     text = (ROOT / "Makefile").read_text(encoding="ascii")
     value = re.search(rf"^{name} *= *((?:.*\\\n)*.*)$", text, re.M)[1]
     return set(value.replace("\\\n", " ").split())
@@ -292,7 +293,7 @@ def test_makefile_has_the_same():
 
 
 def test_no_macro_is_a_variable_of_the_tools(monkeypatch):
-    # NMAKE would change the variable, and cl or link obey it.
+    # NMAKE would set the variable, and cl or link would obey it.
     monkeypatch.chdir(ROOT)
     macros = nmake.Makefile("NMakefile", {}).macros
     assert not set(macros) & {"CL", "_CL_", "LINK", "_LINK_", "LIB",
@@ -311,7 +312,7 @@ def test_other_flags_leave_the_warnings(tmp_path, quick_tools):
 
 
 def check_programs(tree, tools, program, steps, *macros):
-    """They are what they should be, and serve."""
+    """The executable is as it should be, and it and the steps serve."""
     make(tree, tools, "all", "steps", *macros)
     test_executable.check((tree / program).read_bytes(), test_executable.X64)
     for path in [program, *(f"{steps}/{x}.exe" for x in STEPS)]:
@@ -339,7 +340,7 @@ def test_debug(tmp_path, tools):
 # ------------------------- NMakefiles with mistakes ------------------------
 
 MISTAKES = [
-    # old, new, what is said. First what nmake.py finds before any command.
+    # Old, new, what is reported. First what nmake.py finds before any command.
     ("$(LD) /nologo", "$(LNK) /nologo", "LNK has no definition"),
     ("OBJDIR  = build\\msvc\n", "OBJDIRS = build\\msvc\n",
      "OBJDIR has no definition"),
@@ -361,7 +362,7 @@ MISTAKES = [
     ("log.obj \\", "log.obj \\ ", "blanks at the end"),
     ("trace_file.obj\n", "trace_file.obj \\\n", "the line goes on"),
     ("{src\\steps}.c{", "{src}.c{", "no rule applies"),
-    # What the build then shows.
+    # What the build shows.
     ("all: $(PROGRAM)", "all:", "set"),
     ("    $(OBJDIR)\\log.obj \\\n", "", "set"),
     ("/Fo$@ ", "", "was not made"),

@@ -284,7 +284,7 @@ class Server(server.Server):
         return self.check_end()
 
     def kill(self):
-        """Ends it at once, as the test's last act: steps have no clean stop."""
+        """Ends it at once, as the test's last act: steps have no stop."""
         super().kill()
         self._join_readers()
 

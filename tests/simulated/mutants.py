@@ -166,8 +166,10 @@ MUTANTS = {
         "        else\n            registry_sweep(registry);\n"
         "        once = cutAt == 0;\n", ""),
     "no lingering": (
-        "connection.c", "    if ((again || send_fin(handleInfo))\n",
-        "    if (!again && !send_fin(handleInfo)\n", ""),
+        "connection.c",
+        "    if ((handleInfo->entry.discarding || send_fin(handleInfo))\n",
+        "    if (!handleInfo->entry.discarding && !send_fin(handleInfo)\n",
+        ""),
     "discards for ever": (
         "registry.c", "    return entry->registry->stop->cutAt == 0;\n",
         "    return TRUE;\n", ""),

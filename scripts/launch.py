@@ -66,8 +66,8 @@ def end(process):
     if not WINDOWS:
         for patience in END_TIMEOUTS:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                with contextlib.suppress(subprocess.TimeoutExpired):
+                with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                    process.send_signal(signal.SIGINT)
                     process.wait(patience)
     process.kill()
     process.wait()

@@ -15,8 +15,8 @@
  * do it is worse: SleepEx calls routines until none is left to call, and each
  * starts an operation that may be done at once. While one client sends without
  * a pause, no other is accepted (measured under Wine 8). And one thread uses
- * one CPU of many. In step2_iocp.c main waits in accept, and other threads wait
- * for completions.
+ * one CPU of many. In step2_iocp.c main waits in accept, and other threads
+ * wait for completions.
  *
  *   step1_completion_routine PORT      0: the system chooses
  *

@@ -8,15 +8,15 @@
  * and the OVERLAPPED that was given with the operation (ioInfo: which).
  *
  * Unlike in the chapter's listing, a client has one PER_IO_DATA, which goes
- * READ, WRITE, READ. So it has one packet, and one thread at a time; at its end
- * of file no send still uses what is freed; and no sends pile up for a client
- * that never reads. The key is a ULONG_PTR, since (DWORD) would cut a 64-bit
- * address in half. A failed operation ends its client and no other.
+ * READ, WRITE, READ. So it has one packet, and one thread at a time; at its
+ * end of file no send still uses what is freed; and no sends pile up for a
+ * client that never reads. The key is a ULONG_PTR, since (DWORD) would cut a
+ * 64-bit address in half. A failed operation ends its client and no other.
  *
  * Its problem: no end and no bounds. Ctrl+C ends it as it ends any program, at
- * once, with bytes received and not yet echoed. It takes any number of clients,
- * keeps silent ones for ever, and ends when memory runs out. The server in src/
- * begins here.
+ * once, with bytes received and not yet echoed. It takes any number of
+ * clients, keeps silent ones for ever, and ends when memory runs out. The
+ * server in src/ begins here.
  *
  *   step2_iocp PORT      0: the system chooses
  *
@@ -92,7 +92,7 @@ static BOOL AssociateDeviceWithIOCP(HANDLE hIOCP, HANDLE hDevice,
 }
 
 /* Call only while holding the client's only packet, or when none will come.
- * Code 0 is the end of file; any other is that of the operation that failed. */
+ * Code 0 is the end of file; any other is that of the failed operation. */
 static void CloseClient(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
                         DWORD code)
 {
@@ -109,8 +109,8 @@ static void CloseClient(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
 }
 
 /* Done at once (0) or WSA_IO_PENDING: a packet comes either way. Another
- * thread may have it by now, and have freed the client, so this touches nothing
- * more. Any other error: no packet comes, so the client ends here. */
+ * thread may have it by now, and have freed the client, so this touches
+ * nothing more. Any other error: no packet comes, so the client ends here. */
 static void Post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
 {
     DWORD flags = 0;

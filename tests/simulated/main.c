@@ -7,8 +7,8 @@
  *
  * Runs the lives of `count` seeds from N on. Stops at the first that fails a
  * check, says what is wrong and returns status 1. --without turns off something
- * that Windows permits; --clients leaves out the clients above a number; --lesson: see
- * lesson.c.
+ * that Windows permits; --clients leaves out the clients above a number.
+ * --lesson plays a lesson instead: see lesson.c.
  */
 #include "world.h"
 

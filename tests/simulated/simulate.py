@@ -181,11 +181,13 @@ def traces(program, count):
         done.stdout if done.returncode else None))
 
 
-def lesson(path, text):
-    """Plays a lesson (see lesson.c). Writes its trace, which says that it is
-    simulated. Raises OSError or SubprocessError."""
-    program = build()
-    run(program, "--lesson", text, "--traces", path).check_returncode()
+def lesson(path, *words):
+    """Plays a lesson: see lesson.c. Writes its trace, which says that it is
+    simulated. Raises OSError, SubprocessError or RuntimeError."""
+    done = run(build(), "--traces", path, "--lesson",
+               " ".join(map(str, words)), timeout=60)
+    if done.returncode != 0:
+        raise RuntimeError(done.stdout)
     trace = path.read_text(encoding="ascii").partition("----\n")[0]
     path.write_text(trace.replace(
         '"system":"Windows"', '"system":"simulated Windows"'),

@@ -785,7 +785,7 @@ def demonstrate_simulated(name, lesson, directory):
     page = directory / f"{name}-simulated.html"
     files.write(page, make_page(model, f"{name}, simulated: {lesson.about}",
                                 tell(lesson, model, observed)))
-    return [seen(model, observed)], [page]
+    return [seen(model, f"{observed} Its picture: {page.name}.")], [page]
 
 
 def demonstrate(name, program, directory):

@@ -722,8 +722,10 @@ def simulate(name, lesson, directory):
     path = directory / f"{name}-simulated.json"
     try:
         simulation.lesson(path, *lesson.simulated, *lesson.options)
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        raise Failure(one_line(str(error))) from None
+    except subprocess.SubprocessError:
+        raise Failure("gcc could not build it, or it did not end") from None
+    except RuntimeError as error:
+        raise Failure(one_line(error)) from None
     return trace_view.load(path)
 
 

@@ -185,9 +185,10 @@ def simulated(tmp_path):
         pytest.skip(simulate.why_not())
 
     def play(name):
-        (said,), (page,) = demo.demonstrate_simulated(
+        said, pages = demo.demonstrate_simulated(
             name, demo.LESSONS[name](), tmp_path)
-        return said[1], trace_view.load(page.with_suffix(".json"))
+        assert len(pages) == 1, said
+        return said[0][1], trace_view.load(pages[0].with_suffix(".json"))
     return play
 
 

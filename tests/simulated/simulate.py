@@ -187,6 +187,7 @@ def lesson(path, *words):
     done = run(build(), "--traces", path, "--lesson",
                " ".join(map(str, words)), timeout=60)
     if done.returncode != 0:
+        path.unlink()
         raise RuntimeError(done.stdout.partition("\n")[0])
     trace = path.read_text(encoding="ascii").partition("----\n")[0]
     path.write_text(trace.replace(

@@ -84,6 +84,7 @@ def check_simulated(text, directory, name):
     assert model["info"]["system"] == "simulated Windows"
     assert '"simulated":true' in page and f">{name}, simulated: " in page
     assert "Simulated Windows, in virtual time" in page
+    assert "Computed on simulated Windows" in trace_view.make_picture(model)
     assert "Simulated Windows, in virtual time" in text
 
 

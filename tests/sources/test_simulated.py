@@ -12,8 +12,9 @@ from simulated import simulate
 from simulated.mutants import MUTANTS, RARE
 from support import ROOT
 
-pytestmark = pytest.mark.skipif(bool(simulate.why_not()),
-                                reason=str(simulate.why_not()))
+pytestmark = [pytest.mark.skipif(bool(simulate.why_not()),
+                                 reason=str(simulate.why_not())),
+              pytest.mark.limit(600)]  # it computes: other load counts
 
 SEEDS = 2000  # a mistake must be found within these
 ALL_RIGHT = re.compile(r"^(\d+) lives, \d+ steps, all as they should be; "

@@ -15,7 +15,8 @@
  *       second later for the socket that listens.
  *   COUNTS=FILE
  *       at the end a line with the number of calls, of each of those below,
- *       is appended to FILE: WSARecv=12 WSASend=5 ...
+ *       is appended to FILE: WSARecv=12 WSASend=5 ... Then buffer.c keeps
+ *       what is given back, as in any other build.
  *   ASKED=FILE
  *       each call that a test asks about is a line in FILE, with the thread
  *       that makes it and those of its arguments that matter; and so is each
@@ -32,9 +33,8 @@
 #include "../../src/platform.h"
 
 /* buffer.c keeps nothing for later: what is given back is freed. */
-#ifndef KEPT_BYTES
-#define KEPT_BYTES 0u
-#endif
+unsigned fault_kept_bytes(void);
+#define KEPT_BYTES fault_kept_bytes()
 #define FULL_READS 256
 
 /* log.c leaves out repeated failures for a second, not for a minute. */

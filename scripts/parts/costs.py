@@ -5,8 +5,16 @@ from parts.clients import connect, echo
 from parts.server import fields
 from parts.words import Failure
 
+CHECKED = launch.ROOT / "build" / "checked" / "iocp_echo_server.exe"
 FIRST, ECHOES = 100, 500  # the first ones are not counted
 MESSAGE = b"x" * 64
+
+
+def why_no_calls(checked):
+    """Returns why they can't be counted, or None."""
+    if checked.is_file():
+        return None
+    return f"{checked} is not there: make checked (it needs GNU make, MinGW)"
 
 
 def calls_of_one_echo(start, directory):

@@ -9,6 +9,10 @@ with Ctrl+C. What it prints as observed is computed only from the trace and
 from what the server printed. Then it prints what Windows documents. It writes
 DIR/LESSON.html, a page for the class, .json, the trace, and .log, the
 server's output. DIR is build/demo if not given.
+
+The server's source also plays the lessons lifo, limit and paused on the
+simulated Windows (tests/README.md), where that can be built. Its page and its
+trace are DIR/LESSON-simulated.html and .json.
 """
 
 import os
@@ -24,6 +28,7 @@ import contextlib
 import html
 import pathlib
 import socket
+import subprocess
 import textwrap
 import threading
 import time
@@ -43,6 +48,7 @@ DIRECTORY = launch.ROOT / "build" / "demo"
 IO_TIMEOUT = 10     # seconds, of a client: far more than any echo takes
 STUCK = 0.4         # seconds: if a send waits this long, the server is stuck
 LIMIT = 60          # seconds for a lesson, from the server's ready line on
+SLEEPS = 2          # the kind of a packet's work, in trace_view's model
 
 
 # -------------------------------- the server --------------------------------
@@ -228,6 +234,16 @@ def work_intervals(model):
             if p["work"]]
 
 
+def running_intervals(model):
+    """Returns when a worker had a packet and did not sleep."""
+    packets = operations(model)
+    awake = [p for p in packets if p["work"] != SLEEPS]
+    asleep = [p for p in packets if p["work"] == SLEEPS]
+    return ([(p["start"], p["end"]) for p in awake]
+            + [(p["start"], p["work_start"]) for p in asleep]
+            + [(p["work_end"], p["end"]) for p in asleep])
+
+
 def taken_beside(model, limit):
     """Counts the packets taken while at least `limit` other workers were
     blocked in their work."""
@@ -260,6 +276,9 @@ class Lesson:
     options = []
     wine = ""   # how Wine differs, if that matters here
     paper = ""  # where the documented rules can be watched, if Wine hides them
+    # drive() for the simulated Windows: how many clients, messages of each,
+    # milliseconds between these, and between one client and the next.
+    simulated = ()
 
     def drive(self, server):
         """Runs the clients. Returns a dict of what only they can know."""
@@ -330,6 +349,7 @@ class Lifo(Lesson):
     wine = ("Wine 8 wakes the worker that has waited longest, Wine 10 the one "
             "that has waited shortest.")
     paper = on_paper("lifo")
+    simulated = (1, 20, 20, 0)
 
     def drive(self, server):
         client = server.connect()
@@ -351,7 +371,7 @@ class Lifo(Lesson):
 class Limit(Lesson):
     about = "workers 8, concurrency 2: how many compute at once?"
     options = ["--workers", 8, "--concurrency", 2, "--work", "30:spin"]
-    text = ("{clients} clients, {reads} READs with 30 ms of computing each. "
+    text = ("{conns} clients, {reads} READs with 30 ms of computing each. "
             "At most {most} of {workers} workers computed at once; the port's "
             "limit was {limit}. More than {limit} did so for {over} ms of the "
             "{some} ms in which any did.")
@@ -361,6 +381,7 @@ class Limit(Lesson):
     page = "I/O Completion Ports"
     wine = "Wine 8 and Wine 10 ignore the limit."
     paper = on_paper("limit")
+    simulated = (8, 3, 200, 0)
 
     def drive(self, server):
         clients = [server.connect() for _ in range(8)]
@@ -371,26 +392,30 @@ class Limit(Lesson):
             for client in clients:
                 receive_whole(client, len(message))
         leave(*clients)
-        return {"clients": len(clients)}
+        return {}
 
     def observe(self, model):
-        work = work_intervals(model)
+        work, running = work_intervals(model), running_intervals(model)
         limit = model["info"]["concurrency"]
-        return {"reads": len(work), "most": most_at_once(work),
+        return {"conns": len(model["connections"]), "reads": len(work),
+                "most": most_at_once(work),
                 "workers": len(model["workers"]), "limit": limit,
                 "over": ms(time_with_more(work, limit)),
                 "some": ms(time_with_more(work, 0)),
-                "beside": taken_beside(model, limit)}
+                "beside": taken_beside(model, limit),
+                "running": most_at_once(running),
+                "excess": ms(time_with_more(running, limit))}
 
 
 class Paused(Limit):
     about = "the same, but they sleep: is a further worker released?"
     options = Limit.options[:-1] + ["30:sleep"]
-    text = ("{clients} clients, {reads} READs in which the worker sleeps 30 "
+    text = ("{conns} clients, {reads} READs in which the worker sleeps 30 "
             "ms. At most {most} of {workers} workers slept at once; the "
             "port's limit was {limit}. {beside} packets were taken while "
             "{limit} or more other workers slept. More than {limit} slept for "
-            "{over} ms of the {some} ms in which any did.")
+            "{over} ms of the {some} ms in which any did. At most {running} "
+            "ran at once, more than {limit} for {excess} ms.")
     documented = ("If a running thread of the port enters a wait state for "
                   "another reason, a waiting thread may be released to "
                   "process a packet. When the first runs again, there may for "
@@ -666,7 +691,8 @@ def list_lessons():
 def run(name, lesson, program, directory):
     """Runs the lesson. Returns what its clients know, and how many
     completions the server reports."""
-    for suffix in (".html", ".json", ".log"):  # or a failure leaves old ones
+    for suffix in (".html", ".json", ".log", "-simulated.html",
+                   "-simulated.json"):  # or a failure leaves old ones
         path = directory / (name + suffix)
         if path.exists():
             path.unlink()
@@ -686,23 +712,41 @@ def run(name, lesson, program, directory):
         server.close()
 
 
-def tell(name, lesson, model, clients, reported):
-    """Returns what to say: a title, and a list of (heading, text)."""
+def simulate(name, lesson, directory):
+    """Plays the lesson on the simulated Windows. Returns its model. Raises
+    Failure, saying why not."""
+    sys.path.append(str(launch.ROOT / "tests"))
+    from simulated import simulate as simulation
+    if simulation.why_not():
+        raise Failure(simulation.why_not())
+    path = directory / f"{name}-simulated.json"
+    try:
+        simulation.lesson(path, *lesson.simulated, *lesson.options)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise Failure(one_line(str(error))) from None
+    return trace_view.load(path)
+
+
+def seen(model, observed):
+    """Returns what was observed, under a heading that says on what."""
     info = model["info"]
-    observed = lesson.observed(model, clients)
-    observed += (f" The server reports {reported} completions in all, the "
-                 f"trace has {len(operations(model))}.")
-    parts = [[f"Observed on {info['system']} ({info['cpus']} CPUs; "
-              f"{info['workers']} workers, limit {info['concurrency']})",
-              observed],
-             [f'Windows documents ("{lesson.page}", Microsoft)',
-              lesson.documented]]
-    if info["wine"] and lesson.wine:
-        parts.append(["Wine is not Windows", lesson.wine])
+    where = ("Simulated Windows, in virtual time" if info["simulated"]
+             else f"Observed on {info['system']}")
+    return (f"{where} ({info['cpus']} CPUs; {info['workers']} workers, limit "
+            f"{info['concurrency']})", observed)
+
+
+def tell(lesson, model, observed, simulated=()):
+    """Returns what to say, as a list of (heading, text)."""
+    parts = [seen(model, observed), *simulated,
+             (f'Windows documents ("{lesson.page}", Microsoft)',
+              lesson.documented)]
+    if model["info"]["wine"] and lesson.wine:
+        parts.append(("Wine is not Windows", lesson.wine))
     if lesson.paper:
-        parts.append(["By the documented rules (computed, not recorded)",
-                      lesson.paper])
-    return f"{name}: {lesson.about}", parts
+        parts.append(("By the documented rules (computed, not recorded)",
+                      lesson.paper))
+    return parts
 
 
 def make_page(model, title, parts):
@@ -727,21 +771,44 @@ def show(title, parts):
                             subsequent_indent="    ") + "\n")
 
 
+def demonstrate_simulated(name, lesson, directory):
+    """Does the lesson on the simulated Windows, if it has one there. Returns
+    what to say of it, as a list of (heading, text), and a list of its page, if
+    it has one."""
+    if not lesson.simulated:
+        return [], []
+    try:
+        model = simulate(name, lesson, directory)
+    except Failure as error:
+        return [("Not simulated here", f"{error}; see the playground.")], []
+    observed = lesson.observed(model, {})
+    page = directory / f"{name}-simulated.html"
+    files.write(page, make_page(model, f"{name}, simulated: {lesson.about}",
+                                tell(lesson, model, observed)))
+    return [seen(model, f"{observed} Its picture: {page.name}.")], [page]
+
+
 def demonstrate(name, program, directory):
-    """Runs the lesson, prints its words, writes its page. Returns the page's
-    path."""
+    """Runs the lesson, prints its words, writes its pages. Returns the pages'
+    paths."""
     lesson = LESSONS[name]()
     launch.check(program)
     directory.mkdir(parents=True, exist_ok=True)
     launch.prepare()
     clients, reported = run(name, lesson, program.resolve(), directory)
     model = trace_view.load(directory / f"{name}.json")
-    title, parts = tell(name, lesson, model, clients, reported)
-    page = directory / f"{name}.html"
-    files.write(page, make_page(model, title, parts))
+    observed = (f"{lesson.observed(model, clients)} The server reports "
+                f"{reported} completions in all, the trace has "
+                f"{len(operations(model))}.")
+    simulated, pages = demonstrate_simulated(name, lesson, directory)
+    parts = tell(lesson, model, observed, simulated)
+    title = f"{name}: {lesson.about}"
+    pages.insert(0, directory / f"{name}.html")
+    files.write(pages[0], make_page(model, title, parts))
     show(title, parts)
-    print(f"Picture: {shown_path(page)}")
-    return page
+    for page in pages:
+        print(f"Picture: {shown_path(page)}")
+    return pages
 
 
 def shown_path(path):
@@ -783,8 +850,8 @@ def main(arguments=None):
         print(f"demo.py: {wrong}"
               + "; there are\n" + list_lessons(), end="", file=sys.stderr)
         return 2
-    page = demonstrate(options.lesson, options.server, options.output)
-    if options.open:
+    pages = demonstrate(options.lesson, options.server, options.output)
+    for page in pages if options.open else ():
         webbrowser.open(page.resolve().as_uri())
     return 0
 

@@ -158,6 +158,7 @@ def read_info(info):
     return {
         "system": system,
         "wine": system.startswith("Wine"),
+        "simulated": system.startswith("simulated"),
         "workers": count(info.get("workers")),
         "concurrency": max(count(info.get("concurrency")), 0),
         "cpus": count(info.get("cpus")),
@@ -708,7 +709,8 @@ def make_picture(model):
     info, shown = model["info"], len(picture.seen(model["packets"]))
     part = "" if picture.whole else (
         f": {shown} of {len(model['packets']):,} packets")
-    picture.text(20, 32, f"Recorded on {info['system'] or 'an unknown system'}"
+    how = "Computed" if info["simulated"] else "Recorded"
+    picture.text(20, 32, f"{how} on {info['system'] or 'an unknown system'}"
                  + part, "h")
     picture.text(WIDTH - 20, 32, "time squeezed: order is true, lengths are "
                  "evened out", "s e")

@@ -61,7 +61,7 @@ BOOL client_can(const CLIENT *client)
 /* Returns when the next waiting client goes on. */
 TIME client_wakes(void)
 {
-    TIME next = NEVER;
+    TIME next = NEVER, transit = world.scenario.transit;
     int i;
 
     for (i = 0; i < world.scenario.clients; ++i) {
@@ -72,6 +72,9 @@ TIME client_wakes(void)
             && (client->state == CONNECTED
                 || (world.ready && world.listener != NULL)))
             next = client->wakeAt;
+        if (client->sock != NULL && client->postedAt + transit > world.now
+            && client->postedAt + transit < next)
+            next = client->postedAt + transit;
     }
     return next;
 }
@@ -136,6 +139,8 @@ static void give(CLIENT *client)
 void client_step(CLIENT *client)
 {
     something_moves(world.now);
+    if (client->pause != 0 && (client->state == AWAY || sends(client)))
+        client->wakeAt += client->pause;
     if (client->state == AWAY)
         arrive(client);
     else if (reads(client) && (below(&world.order, 2) || !sends(client)))

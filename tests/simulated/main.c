@@ -3,10 +3,12 @@
  *
  * usage: simulate [--seed N] [--count N] [--faults] [--story] [--clients N]
  *                 [--without LIBERTY] [--covered FILE] [--traces FILE]
+ *                 [--lesson TEXT]
  *
  * Runs the lives of `count` seeds from N on. Stops at the first that fails a
  * check, says what is wrong and returns status 1. --without turns off something
  * that Windows permits; --clients leaves out the clients above a number.
+ * --lesson plays a lesson instead: see lesson.c.
  */
 #include "world.h"
 
@@ -67,7 +69,7 @@ static uint64_t seed = 1, count = 1;
 static BOOL faults;
 static unsigned without;
 static int clients;
-static const char *coveredName;
+static const char *coveredName, *lesson;
 
 /* Runs one life. Returns a number that stands for all that happened. */
 static uint64_t run(void)
@@ -87,7 +89,10 @@ static uint64_t run(void)
     world.plan = draw(&random);
     object_open(OUTPUT);
     object_open(OUTPUT);
-    scenario_make();
+    if (lesson != NULL)
+        lesson_make(lesson);
+    else
+        scenario_make();
     world.scenario.liberties &= ~without;
     if (clients > 0 && clients < world.scenario.clients)
         world.scenario.clients = clients;
@@ -130,6 +135,8 @@ static void parse(int argc, char **argv)
             clients = atoi(value);
         else if (strcmp(name, "--covered") == 0)
             coveredName = value;
+        else if (strcmp(name, "--lesson") == 0)
+            lesson = value;
         else if (strcmp(name, "--traces") == 0)
             traces = fopen(value, "w");
         else if (strcmp(name, "--without") == 0 && liberty_named(value) != 0)

@@ -129,7 +129,7 @@ static BOOL write_can(const CLIENT *client)
 {
     const OP *op = pending(client, TRUE);
 
-    return op != NULL
+    return op != NULL && world.now >= client->postedAt + world.scenario.transit
            && (op->cancelled || client->resetArrived
                || client->echoed - client->read < client->room);
 }

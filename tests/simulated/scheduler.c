@@ -244,10 +244,13 @@ static int choose(void)
 
     while ((count = list_actors(actors)) == 0)
         pass_time();
-    if (scenario->priorities && world.steps < PCT_STEPS) {
+    if (scenario->priorities
+        && (world.steps < PCT_STEPS || scenario->inTurn)) {
         for (best = actors[0], i = 1; i < count; ++i)
             if (world.priorities[actors[i]] > world.priorities[best])
                 best = actors[i];
+        if (scenario->inTurn)
+            world.priorities[best] = --world.lowest;
         return best;
     }
     i = (int)(world.running - world.threads);

@@ -13,6 +13,7 @@ the arguments are wrong.
 
 import collections
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -66,6 +67,15 @@ def compile_all(jobs):
         list(pool.map(run, jobs))
 
 
+@contextlib.contextmanager
+def alone(path):
+    """Waits until no other process holds the lock of this file."""
+    import fcntl  # not on Windows
+    with open(path, "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def build(kind="plain", changed=None, directory=None):
     """Builds a kind of SERVER in `directory`. `changed` has sources that
     replace those of the same name. Returns the program."""
@@ -81,15 +91,17 @@ def build(kind="plain", changed=None, directory=None):
     for path in changed or ():
         server[path.name] = (path, path.with_suffix(".o"),
                              [*SERVER[kind], "-I", str(ROOT / "src")])
-    compile_all([*jobs, *ours, *server.values()])
     program = (directory or objects) / "simulate"
     # The linker puts the server's variables between the two edges.
     made = [jobs[0][1], *(job[1] for job in server.values()), jobs[1][1],
             *(job[1] for job in ours)]
-    if not program.exists() or any(
-            path.stat().st_mtime > program.stat().st_mtime for path in made):
-        subprocess.run(["gcc", *LINK[kind], "-o", str(program), *map(
-            str, made)], check=True, timeout=TIMEOUT)
+    with alone(objects / "lock"):
+        compile_all([*jobs, *ours, *server.values()])
+        if not program.exists() or any(path.stat().st_mtime
+                                       > program.stat().st_mtime
+                                       for path in made):
+            subprocess.run(["gcc", *LINK[kind], "-o", str(program), *map(
+                str, made)], check=True, timeout=TIMEOUT)
     return program
 
 
@@ -167,6 +179,19 @@ def traces(program, count):
     texts = name.read_text(encoding="ascii").split("----\n")[:-1]
     return len(texts), next(filter(None, map(wrong_in, texts)), (
         done.stdout if done.returncode else None))
+
+
+def lesson(path, *words):
+    """Plays a lesson: see lesson.c. Writes its trace, which says that it is
+    simulated. Raises OSError, SubprocessError or RuntimeError."""
+    done = run(build(), "--traces", path, "--lesson",
+               " ".join(map(str, words)), timeout=60)
+    if done.returncode != 0:
+        raise RuntimeError(done.stdout)
+    trace = path.read_text(encoding="ascii").partition("----\n")[0]
+    path.write_text(trace.replace(
+        '"system":"Windows"', '"system":"simulated Windows"'),
+        encoding="ascii")
 
 
 def print_coverage(program):

@@ -11,6 +11,7 @@
  * system.c     memory, files, console, timers, clocks
  * checks.c     what must hold, and what is excused
  * scenario.c   what a seed means
+ * lesson.c     what a lesson of scripts/demo.py means
  * races.c      vector clocks, and every access to memory
  * main.c       runs one life for each seed
  *
@@ -115,7 +116,7 @@ typedef struct CLIENT {
     unsigned stopsReading, resetsAt;  /* after this many; UINT_MAX: never   */
     BOOL halfCloses, neverStops, floods, staysSilent, slow;
     CLIENT_STATE state;
-    TIME wakeAt;
+    TIME wakeAt, pause;             /* 0, or between what it sends          */
     OBJECT *sock;                   /* the server's end, or NULL            */
     unsigned sent, arrived, taken;  /* client to server                     */
     unsigned echoed, read;          /* server to client                     */
@@ -151,6 +152,8 @@ typedef struct {
     unsigned pressAt;        /* but for a step                              */
     TIME patience, pause[2]; /* between quiet, first, second, third press   */
     BOOL priorities;         /* PCT; FALSE: a random walk                   */
+    BOOL inTurn;             /* first who has not run for longest           */
+    TIME transit;            /* of what the server sends                    */
     unsigned changes[6], stay, blocks;
     unsigned liberties;      /* bits                                        */
     FAULT faults[MAX_FAULTS];
@@ -297,6 +300,7 @@ const char *call_name(CALL call);
 int client_number(const CLIENT *client);
 
 void scenario_make(void);
+void lesson_make(const char *text);
 DWORD fault_code(CALL call);
 
 void clock_release(CLOCK *clock);

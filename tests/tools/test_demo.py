@@ -1,7 +1,8 @@
 """The lessons print what the trace says.
 
-No test here asserts which worker wakes up, or the concurrency limit: systems
-differ in that, and the lessons show how.
+No test of a recorded trace asserts which worker wakes up, or the concurrency
+limit: systems differ in that, and the lessons show how. Those of the simulated
+Windows do.
 """
 
 import re
@@ -10,7 +11,8 @@ import sys
 
 import pytest
 
-from browser import SIZES, check_layout, in_browser
+from browser import SIZES, check_layout, in_browser, use
+from simulated import simulate
 from support import PROGRAM, ROOT, TEXT, load_script
 
 DEMO = ROOT / "scripts" / "demo.py"
@@ -38,7 +40,8 @@ def lesson(tmp_path):
         model = trace_view.load(tmp_path / f"{name}.json")
         text = " ".join(result.stdout.split())
         assert result.stdout.isascii()
-        assert all(len(x) < 80 for x in result.stdout.splitlines()[:-1])
+        assert all(len(x) < 80 or x.startswith("Picture: ")
+                   for x in result.stdout.splitlines())
         # It says on what it ran, and the trace has all that the server did.
         assert model["info"]["system"] in text
         assert name in page and "</html>" in page
@@ -71,16 +74,31 @@ def test_cycle(lesson):
     assert f"{other} of {len(workers) - 1} times the next packet went" in text
 
 
-def test_lifo(lesson):
+def check_simulated(text, directory, name):
+    """Checks that there is a simulated part, which says so everywhere."""
+    if simulate.why_not():
+        assert f"Not simulated here {simulate.why_not()}; see" in text
+        return
+    model = trace_view.load(directory / f"{name}-simulated.json")
+    page = (directory / f"{name}-simulated.html").read_text(encoding="utf-8")
+    assert model["info"]["system"] == "simulated Windows"
+    assert '"simulated":true' in page and f">{name}, simulated: " in page
+    assert "Simulated Windows, in virtual time" in page
+    assert "Simulated Windows, in virtual time" in text
+
+
+def test_lifo(lesson, tmp_path):
     text, model = lesson("lifo")
+    check_simulated(text, tmp_path, "lifo")
     per_worker = [str(row["packets"]) for row in model["workers"]]
     assert f"Packets per worker: {' '.join(per_worker)}." in text
 
 
 @pytest.mark.parametrize("name, word", [("limit", "computed"),
                                         ("paused", "slept")])
-def test_limit_and_paused(lesson, name, word):
+def test_limit_and_paused(lesson, tmp_path, name, word):
     text, model = lesson(name)
+    check_simulated(text, tmp_path, name)
     work = [(p["work_start"], p["work_end"]) for p in model["packets"]
             if p["work"]]
     assert len(work) == 24
@@ -152,8 +170,85 @@ def test_posted(lesson):
 def test_layout_of_the_page(lesson, tmp_path, name):
     """The viewer's page still fits with the lesson's words on it."""
     lesson(name)
-    for size in SIZES:
-        check_layout(tmp_path / f"{name}.html", size)
+    for page in sorted(tmp_path.glob(f"{name}*.html")):
+        for size in SIZES:
+            check_layout(page, size)
+
+
+# ---------------------------- the simulated Windows -------------------------
+
+@pytest.fixture
+def simulated(tmp_path):
+    """simulated(name): plays the lesson there, and returns what it says and
+    the trace's model."""
+    if simulate.why_not():
+        pytest.skip(simulate.why_not())
+
+    def play(name):
+        (said,), (page,) = demo.demonstrate_simulated(
+            name, demo.LESSONS[name](), tmp_path)
+        return said[1], trace_view.load(page.with_suffix(".json"))
+    return play
+
+
+def test_simulated_lifo(simulated):
+    text, model = simulated("lifo")
+    assert kinds(model, 1) == ["READ", "WRITE"] * 20 + ["READ"]
+    assert {p["worker"] for p in model["packets"] if p["conn"]} == {8}
+    assert "40 times the one that had waited shortest took it" in text
+
+
+def most_running_at_a_start(model):
+    """Returns how many others ran at most when a worker took a packet. A trace
+    shows at most those that the port counts."""
+    running = demo.running_intervals(model)
+    return max(sum(a < p["start"] < b for a, b in running)
+               for p in model["packets"])
+
+
+def test_simulated_limit(simulated):
+    text, model = simulated("limit")
+    assert "At most 2 of 8 workers computed at once" in text
+    assert "More than 2 did so for 0.0 ms" in text
+    assert len(model["workers"]) == 8
+    assert demo.most_at_once(demo.running_intervals(model)) == 2
+    reads = [p["conn"] for p in model["packets"] if p["work"]]
+    assert reads == list(range(1, 9)) * 3  # first in, first out
+
+
+def test_simulated_paused(simulated):
+    """Who sleeps makes room for another, and comes back beyond the limit."""
+    text, model = simulated("paused")
+    assert "At most 8 of 8 workers slept at once" in text
+    excess = re.search(r"At most (\d) ran at once, more than 2 for (\S+) ms",
+                       text)
+    assert int(excess[1]) > 2 and 0 < float(excess[2]) < 30
+    assert most_running_at_a_start(model) == 1
+    first = [p["worker"] for p in model["packets"] if p["work"]][:8]
+    assert first == [8, 7, 6, 5, 4, 3, 2, 1]  # last in, first out
+
+
+def test_without_the_simulated_windows(tmp_path, monkeypatch):
+    monkeypatch.setattr(simulate, "why_not", lambda: "it needs gcc")
+    assert demo.demonstrate_simulated("lifo", demo.Lifo(), tmp_path) == (
+        [("Not simulated here", "it needs gcc; see the playground.")], [])
+    assert not list(tmp_path.iterdir())
+
+
+@in_browser
+def test_the_simulated_page_says_so(simulated, tmp_path):
+    simulated("limit")
+    seen = use(tmp_path / "limit-simulated.html", """
+      seen.badge = see("#badge");
+      seen.system = see("#system");
+      seen.remark = see("#remark");
+      press("#language");
+      seen.korean = see("#remark");
+    """)
+    assert seen["badge"].startswith("simulated Windows")
+    assert seen["system"].startswith("Computed in virtual time, with 8 ")
+    assert seen["remark"].startswith("Simulated, not recorded")
+    assert seen["korean"].startswith("\uae30\ub85d\uc774 \uc544\ub2c8\ub77c")
 
 
 # ---------------------------------- parts ----------------------------------

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from browser import in_browser, use
+from simulated import simulate
 from support import ROOT, load_script
 
 PAGE = ROOT / "scripts" / "playground.html"
@@ -52,6 +53,11 @@ def runs(tmp_path_factory):
       const roll = n => (dice = dice * 48271 % 2147483647) % n;
       const what = ["connect", "send", "send", "send", "leave", "reset",
                     "post", "block", "wake"];
+      /* There all READs have the same work. */
+      const {paused} = rules.lessons;
+      seen.paused = follow(rules.make({...paused, work: "block",
+        script: paused.script.map(([at, what, conn, {text}]) =>
+          [at, what, conn, {text}])}));
       seen.random = [];
       for (let i = 0; i < 30; i++) {
         let s = rules.make({workers: 1 + roll(8), limit: 1 + roll(4),
@@ -139,6 +145,37 @@ def test_lessons_and_mistakes(runs):
     assert workers == {8}
     assert max(len(state["released"])
                for state in runs["lessons"]["limit"]) == 2
+
+
+# Each preset's clients, as lesson.c wants them, and the server's options.
+SIMULATED = {
+    "lifo": (1, 3, 20, 0),
+    "limit": (8, 1, 400, 2, "--work", "30:spin"),  # see below
+    "paused": (6, 1, 200, 0, "--work", "30:sleep")}
+
+
+@in_browser
+@pytest.mark.skipif(bool(simulate.why_not()), reason=str(simulate.why_not()))
+@pytest.mark.parametrize("name", SIMULATED)
+def test_the_simulated_windows_does_the_same(runs, tmp_path, name):
+    """The same packets in the same order, and the same worker for each READ.
+    Who takes a WRITE also depends on how long a worker needs. If two began at
+    the same time, so does who is done first: with limit one begins later."""
+    states = runs["paused"] if name == "paused" else runs["lessons"][name]
+    rules = [(packet["kind"], packet["conn"], state["last"]["worker"])
+             for state in states
+             if state["last"]["what"] in ("release", "take")
+             for packet in [state["last"]["packet"]]]
+    trace_view = load_script("trace_view")
+    trace = tmp_path / "trace.json"
+    simulate.lesson(trace, *SIMULATED[name], "--workers", 8)
+    windows = [(trace_view.KINDS[p["kind"]], p["conn"], p["worker"])
+               for p in trace_view.load(trace)["packets"]]
+    windows = windows[:len(rules)]  # then the clients leave
+    assert len(rules) == 2 * SIMULATED[name][0] * SIMULATED[name][1]
+    assert [x[:2] for x in windows] == [x[:2] for x in rules]
+    assert ([x for x in windows if x[0] == "READ"]
+            == [x for x in rules if x[0] == "READ"])
 
 
 # Reads what is on the stage: the frames, and each token with its place.

@@ -502,6 +502,8 @@ class Bench:
         if COSTS in self.options.workloads and self.options.modes:
             self.count("calls", costs.why_no_calls(self.options.checked),
                        self.count_calls)
+            self.count("instructions", costs.why_no_instructions(),
+                       costs.instructions_of_one_echo)
         wineserver = find_wineserver()
         for i in range(self.options.repeat):
             for workload in self.workloads:
@@ -552,22 +554,22 @@ class Bench:
             self.progress.show(f"{what} {mode}")
             try:
                 self.costs.setdefault(mode, {})[what] = count(
-                    split(self.options.mode[mode]))
+                    split(self.options.mode[mode]), self.directory)
             except Failure as why:
                 self.fail(f"{mode}, {what}: {why}")
             finally:
                 self.end()
 
-    def count_calls(self, arguments):
+    def count_calls(self, arguments, directory):
         def start(env):
             server = Server(
                 launch.command(self.options.checked, 0, *arguments),
-                self.directory / "checked.log",
+                directory / "checked.log",
                 env={**launch.environment(), **env})
             self.started = [server.kill]
             server.start()
             return server
-        return costs.calls_of_one_echo(start, self.directory)
+        return costs.calls_of_one_echo(start, directory)
 
     def end(self):
         """Ends what is left of a measurement."""

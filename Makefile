@@ -208,9 +208,10 @@ demo: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/demo.py $(LESSON)
 
-bench: $(PROGRAM) steps
+bench: $(PROGRAM) steps checked
 	@$(if $(SETUP),$(SETUP) wine,)
-	@$(PYTHON) scripts/bench.py --server $(PROGRAM) --steps $(STEPDIR) $(BENCH)
+	@$(PYTHON) scripts/bench.py --server $(PROGRAM) --steps $(STEPDIR) \
+	    --checked $(CHECKED_PROGRAM) $(BENCH)
 
 # What a change is most likely to break. SERVER may name another build.
 CORE = -q tests/server -k "not own_build and (test_echo and plain or \

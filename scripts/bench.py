@@ -40,8 +40,8 @@ import threading
 import time
 
 import launch
-from parts import (bench_load, bench_report, descriptors, files, process_info,
-                   program)
+from parts import (bench_load, bench_report, costs, descriptors, files,
+                   process_info, program)
 from parts.arguments import within
 from parts.clients import free_port
 from parts.server import OWN_GROUP, Server
@@ -79,6 +79,7 @@ STREAMS = 4
 FEW = 10              # connections before the idle ones are counted
 SLOWEST = 5000        # messages/s, to estimate how long one turn takes
 SCALES = (10, 100, 1000, 10000)
+COSTS = "costs"       # what needs no load: see costs.py
 
 
 class Unreached(Exception):
@@ -492,11 +493,17 @@ class Bench:
         self.samples = {(w.name, t.name): [] for w in workloads
                         for t in targets}
         self.notes, self.failures = [], []
+        self.costs = {}        # by mode: what one echo costs
         self.started = []      # functions that end what was started
         self.left_out = set()  # targets, and (workload, target)
         self.progress = Progress(options.repeat * len(self.samples))
 
     def run(self):
+        if COSTS in self.options.workloads and self.options.modes:
+            self.count("calls", costs.why_no_calls(self.options.checked),
+                       self.count_calls)
+            self.count("instructions", costs.why_no_instructions(),
+                       costs.instructions_of_one_echo)
         wineserver = find_wineserver()
         for i in range(self.options.repeat):
             for workload in self.workloads:
@@ -537,6 +544,32 @@ class Bench:
             return taken
         finally:
             self.end()
+
+    def count(self, what, why_not, count):
+        """Counts what an echo costs in each mode, if it can be done here."""
+        if why_not:
+            self.notes.append(f"{what} of one echo: {why_not}")
+            return
+        for mode in self.options.modes:
+            self.progress.show(f"{what} {mode}")
+            try:
+                self.costs.setdefault(mode, {})[what] = count(
+                    split(self.options.mode[mode]), self.directory)
+            except Failure as why:
+                self.fail(f"{mode}, {what}: {why}")
+            finally:
+                self.end()
+
+    def count_calls(self, arguments, directory):
+        def start(env):
+            server = Server(
+                launch.command(self.options.checked, 0, *arguments),
+                directory / "checked.log",
+                env={**launch.environment(), **env})
+            self.started = [server.kill]
+            server.start()
+            return server
+        return costs.calls_of_one_echo(start, directory)
 
     def end(self):
         """Ends what is left of a measurement."""
@@ -594,7 +627,8 @@ def make_result(bench, options, machine):
             "servers": [{"name": target.name, "kind": target.kind,
                          "command": one_line(target.shown)}
                         for target in bench.targets],
-            "workloads": workloads, "notes": bench.notes,
+            "workloads": workloads, "costs": bench.costs,
+            "notes": bench.notes,
             "failures": bench.failures}
 
 
@@ -680,8 +714,8 @@ def make_parser():
         "it is to listen on (not needed if it prints 'ready port=N'); an "
         ".exe runs under Wine where that is needed")
     add("--workloads", metavar="LIST", type=names,
-        help="of ping-1,ping-64,ping-500,stream,churn,idle,scale; default: "
-        "all but scale")
+        help="of ping-1,ping-64,ping-500,stream,churn,idle,costs,scale; "
+        "default: all but scale")
     add("--scale", action="store_true",
         help="also 10, 100, 1,000 and 10,000 connections")
     add("--quick", action="store_true",
@@ -700,6 +734,8 @@ def make_parser():
         help="default: build/iocp_echo_server.exe")
     add("--steps", metavar="DIR", type=pathlib.Path, default=STEPS,
         help="default: build/steps")
+    add("--checked", metavar="EXE", type=pathlib.Path, default=costs.CHECKED,
+        help="that counts calls; default: build/checked/iocp_echo_server.exe")
     add("--json", metavar="FILE", type=pathlib.Path, help="all figures")
     add("--html", metavar="FILE", type=pathlib.Path, help="a page with plots")
     return parser
@@ -719,7 +755,7 @@ def parse_arguments(arguments):
         if getattr(options, name) is None:
             setattr(options, name, value)
     check_names(parser, "--modes", options.modes, options.mode)
-    known = [*make_workloads(options), "scale"]
+    known = [*make_workloads(options), COSTS, "scale"]
     if options.workloads is None:
         options.workloads = [name for name in known if "scale" not in name]
     check_names(parser, "--workloads", options.workloads, known)

@@ -44,6 +44,11 @@ def command(program, *arguments):
     return wine + [str(pathlib.Path(program)), *map(str, arguments)]
 
 
+def windows_path(path):
+    """How a Windows program names a file; Wine's drive Z is all of Linux."""
+    return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
+
+
 def check(program):
     """Raises OSError, saying why, for what can't be started. Wine would say
     it in several lines, or look for a program that opens a directory."""

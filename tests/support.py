@@ -17,6 +17,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import launch  # noqa: E402  (scripts/ is no package)
+from launch import windows_path  # noqa: E402, F401
 from parts import server  # noqa: E402
 from parts.clients import (  # noqa: E402, F401  (tests import them from here)
     IO_TIMEOUT, connect, echo, free_port, receive, receive_all, reset)
@@ -173,11 +174,6 @@ def load_script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def windows_path(path):
-    """Returns a Windows program's name for a file: under Wine, on drive Z."""
-    return str(path) if WINDOWS else "Z:" + str(path).replace("/", "\\")
 
 
 class Server(server.Server):

@@ -149,6 +149,34 @@ SCALE_LEGEND = ("CPU us: of server and wineserver for each message; x: that, "
                 "times what it is on 10 connections; load: us of its own")
 
 
+COSTS_TITLE = "what one echo costs, counted with one client"
+COSTS_LEGEND = ("calls: of Windows, as the checked server counts them, but "
+                "those that an echo seldom makes; with --inline some depend "
+                "on how soon the next message comes; instructions: of the "
+                "server's own functions on the simulated Windows, compiled by "
+                "gcc for Linux, where no operation is done at once")
+SELDOM = 0.05  # times for each echo: what a sweep calls once a second
+
+
+def cost_rows(result):
+    """Returns a table of what one echo costs, a column for each mode; []
+    where nothing was counted."""
+    modes = {mode: cost for mode, cost in result["costs"].items() if cost}
+    calls = [{call: times for call, times in cost.get("calls", {}).items()
+              if times > SELDOM} for cost in modes.values()]
+    ours = [sum(cost.get("instructions", {}).values())
+            for cost in modes.values()]
+
+    def row(name, values, form=".2g"):
+        return [name, *(format(x, form) if x else "-" for x in values)]
+    lines = [["", *modes],
+             *(row(call, [each.get(call) for each in calls])
+               for call in sorted(set().union(*calls))),
+             row("all calls", [sum(each.values()) for each in calls]),
+             row("instructions", ours, ",.0f")]
+    return lines if modes else []
+
+
 SERIOUS = 2  # seconds for each figure; shorter runs prove little
 
 
@@ -185,6 +213,10 @@ def make_text(result):
                                 *table(scale_rows(result)),
                                 *wrapped(SCALE_LEGEND),
                                 *wrapped(scale_verdict(result))]) + "\n")
+    if cost_rows(result):
+        parts.append("\n".join([f"costs: {COSTS_TITLE}",
+                                *table(cost_rows(result)),
+                                *wrapped(COSTS_LEGEND)]) + "\n")
     if result["notes"]:
         parts.append("".join(f"not measured: {note}\n"
                              for note in result["notes"]))
@@ -257,6 +289,9 @@ def make_page(result):
                              "better; flat is good", line_plot(result),
                              html_table(scale_rows(result)), SCALE_LEGEND,
                              scale_verdict(result)))
+    if cost_rows(result):
+        parts.append(section(f"costs: {COSTS_TITLE}", "less is better", "",
+                             html_table(cost_rows(result)), COSTS_LEGEND, ""))
     parts.append(page_servers(result))
     return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, '

@@ -16,7 +16,8 @@
  *       waits half a second before it closes the listening socket.
  *   COUNTS=FILE
  *       At its end the server appends a line to FILE, with the number of calls
- *       of each of those below: WSARecv=12 WSASend=5 ...
+ *       of each of those below: WSARecv=12 WSASend=5 ... Then buffer.c keeps
+ *       what is given back, as in any other build.
  *   ASKED=FILE
  *       Each call that a test asks about appends a line to FILE, with its
  *       thread and the arguments that matter; so does each call of the
@@ -33,9 +34,8 @@
 #include "../../src/platform.h"
 
 /* buffer.c keeps no buffers: it frees what is given back. */
-#ifndef KEPT_BYTES
-#define KEPT_BYTES 0u
-#endif
+unsigned fault_kept_bytes(void);
+#define KEPT_BYTES fault_kept_bytes()
 #define FULL_READS 256
 
 /* log.c reports a repeated failure after a second, not after a minute. */

@@ -37,7 +37,7 @@ static RULE rules[CALL_COUNT] = {
 };
 
 static INIT_ONCE once = INIT_ONCE_STATIC_INIT;
-static BOOL tells;               /* ASKED is set                        */
+static BOOL tells, counts;       /* ASKED is set; COUNTS                */
 static volatile SOCKET listener; /* the socket that listens             */
 static PHANDLER_ROUTINE consoleHandler;
 
@@ -156,6 +156,7 @@ static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
     if (atexit(report) != 0)
         give_up("atexit");
     tells = GetEnvironmentVariableA("ASKED", NULL, 0) != 0;
+    counts = GetEnvironmentVariableA("COUNTS", NULL, 0) != 0;
     if (length >= sizeof text)
         give_up("FAULTS, which is too long");
     for (rule = length > 0 ? text : NULL; rule != NULL; rule = next) {
@@ -175,6 +176,12 @@ static BOOL CALLBACK read_rules(INIT_ONCE *unused, void *argument,
 /* --------------------------------- calls --------------------------------- */
 
 static void start(void) { InitOnceExecuteOnce(&once, read_rules, NULL, NULL); }
+
+unsigned fault_kept_bytes(void)
+{
+    start();
+    return counts ? 1048576u : 0;
+}
 
 /* Counts a call. Returns whether it must fail; *code says how. */
 static BOOL due(size_t call, int *code)

@@ -4,25 +4,26 @@ The tests of the echo, of hostile clients and of the stop run in each mode;
 what is here is what each mode promises.
 """
 
-import collections
 import json
-import shutil
 import socket
 import subprocess
 import threading
 
 import pytest
 
-from parts import process_info
+from parts import costs, process_info
 import support
 from clients import Load, stream
 from kinds import MODES
-from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, LARGE_BUFFER, ROOT,
-                     WINDOWS, Server, build, build_broken, closing_all,
-                     connect, echo, exchange, fields, one_takes_both, receive,
-                     together, windows_path)
+from support import (BUF_SIZE, CHECKED, IO_TIMEOUT, LARGE_BUFFER, WINDOWS,
+                     Server, build_broken, closing_all, connect, echo,
+                     exchange, fields, one_takes_both, receive, together,
+                     windows_path)
 
 pytestmark = pytest.mark.servers(*MODES)
+needs_checked = pytest.mark.skipif(
+    WINDOWS and not CHECKED.exists(),
+    reason="GNU make builds the checked server: make checked")
 
 
 # --------------------------------- buffers ---------------------------------
@@ -158,8 +159,7 @@ def test_no_mode_no_word_of_it():
 
 
 @pytest.mark.own_build
-@pytest.mark.skipif(WINDOWS and not CHECKED.exists(),
-                    reason="GNU make builds the checked server: make checked")
+@needs_checked
 def test_sentinels_of_others_are_returned(traced):
     """A worker that takes two keeps one; without the other its sibling would
     wait for ever."""
@@ -291,8 +291,6 @@ def test_what_a_burst_needed_is_given_back():
 
 # ------------------------------- what it costs ------------------------------
 
-ECHOES = 500
-
 COSTS = {
     # The calls that one echo to one client makes. It makes no others.
     "plain": ([], {
@@ -306,47 +304,21 @@ COSTS = {
     # next message is there already.
     "inline": (["--inline", 1], {
         "WSARecv": 1, "WSASend": 1, "GetQueuedCompletionStatusEx": 1,
-        "WSAGetOverlappedResult": 2}),
+        "WSAGetOverlappedResult": 1}),
     "zero-byte, inline": (["--zero-byte-recv", "--inline", 2], {
         "WSARecv": 2, "WSASend": 1, "GetQueuedCompletionStatusEx": 1,
-        "WSAGetOverlappedResult": 3}),
+        "WSAGetOverlappedResult": 1}),
 }
 
 
-@pytest.fixture(scope="module")
-def counting(tmp_path_factory):
-    """The checked server, which counts calls, but keeps buffers as usual."""
-    directory = tmp_path_factory.mktemp("counting")
-    checked = ROOT / "tests" / "checked"
-    return build(directory, "counting.exe", "-DKEPT_BYTES=1048576u",
-                 forced=checked / "checked.h",
-                 extra=sorted(checked.glob("*.c")))
-
-
-def calls_of(program, directory, arguments, echoes):
-    """Runs a server. Returns how often it made each call, in all its life."""
-    counts = directory / f"counts{echoes}.txt"
-    server = Server(*arguments, program=program,
-                    env={"COUNTS": windows_path(counts)})
-    with server.connect() as client:
-        for _ in range(echoes):
-            assert echo(client, b"x" * 64) == b"x" * 64
-    server.stop()
-    return collections.Counter({
-        call: int(count) for call, count in
-        fields(counts.read_text(encoding="ascii")).items()})
-
-
 @pytest.mark.own_build
-@pytest.mark.skipif(WINDOWS and shutil.which("gcc") is None,
-                    reason="builds a server of its own, with gcc")
+@needs_checked
 @pytest.mark.parametrize("mode", COSTS)
-def test_calls_of_one_echo(counting, tmp_path, mode):
+def test_calls_of_one_echo(tmp_path, mode):
     """Counts them: no lock, no allocation, and only the calls in COSTS."""
     arguments, expected = COSTS[mode]
-    calls = calls_of(counting, tmp_path, arguments, 100 + ECHOES)
-    calls.subtract(calls_of(counting, tmp_path, arguments, 100))
-    each = {call: count / ECHOES for call, count in calls.items()}
+    each = costs.calls_of_one_echo(
+        lambda env: Server(*arguments, program=CHECKED, env=env), tmp_path)
     # A sentinel may be returned in one of the two and not in the other.
     queued = each.pop("PostQueuedCompletionStatus")
     assert queued <= (1.2 if "inline" in mode else 0.02)

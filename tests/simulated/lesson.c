@@ -59,15 +59,15 @@ void lesson_make(const char *text)
             != 4
         || plan->clients > MAX_CLIENTS)
         exit(2);
-    snprintf(line, sizeof line, "iocp_echo_server 9190 --trace=file %s",
-             text + used);
+    plan->trace = traces != NULL;
+    snprintf(line, sizeof line, "iocp_echo_server 9190 %s%s",
+             plan->trace ? "--trace=file " : "", text + used);
     plan->cpus = plan->concurrency = 2;
     add_words(plan, line);
     plan->drain = 5;
     plan->lent = 64;
     plan->transit = TRANSIT;
     plan->presses = 1;
-    plan->trace = TRUE;
     take_turns(plan);
     for (i = 0; i < plan->clients; ++i)
         make_client(&world.clients[i], turns, pause * MS, gap * MS);

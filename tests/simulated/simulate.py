@@ -40,9 +40,10 @@ SERVER = {  # flags that make mistakes visible; "%lu" is Windows'
     "races": ["-O1", "-Wno-format", "-DKEPT_BYTES=24576u", "-DFULL_READS=2",
               "-DRACES", "-fsanitize=thread", "--param",
               "tsan-distinguish-volatile=1"],
+    "bare": ["-O2", "-Wno-format"],  # as it would be, to count instructions
 }
 LINK = {"plain": ["-fsanitize=address,undefined", "-no-pie"],
-        "races": ["-no-pie"]}
+        "races": ["-no-pie"], "bare": ["-no-pie"]}
 
 
 def why_not():
@@ -193,6 +194,38 @@ def lesson(path, *words):
     path.write_text(trace.replace(
         '"system":"Windows"', '"system":"simulated Windows"'),
         encoding="ascii")
+
+
+def instructions(path, echoes, *options):
+    """Plays one client with that many echoes under valgrind. Returns how many
+    instructions each of the server's functions took: {"FILE FUNCTION": N}.
+    Writes to `path`. Raises OSError, SubprocessError or RuntimeError."""
+    done = run("valgrind", "--tool=callgrind", f"--callgrind-out-file={path}",
+               build("bare"), "--lesson",
+               " ".join(map(str, [1, echoes, 2, 0, *options])), timeout=300)
+    if done.returncode != 0:
+        raise RuntimeError(done.stdout)
+    return instructions_in(path.read_text(encoding="utf-8"))
+
+
+def instructions_in(profile):
+    """Reads callgrind's format. A name comes once, with a number, which stands
+    for it from then on; what a call took is not the caller's."""
+    names, counts, of_call = {}, collections.Counter(), False
+    for line in profile.splitlines():
+        name = re.fullmatch(r"(c?)(f.)=\((\d+)\)(?: (.*))?", line)
+        if name:
+            key = name[2] == "fn", name[3]
+            names.setdefault(key, name[4])
+            if name[2] == "fl" and not name[1]:
+                file = pathlib.Path(names[key])
+            elif name[2] == "fn" and not name[1]:
+                function = names[key].partition("'")[0]  # '2: it recurses
+        elif re.match(r"[+*\d-]", line) and not of_call:
+            if file.parent == ROOT / "src":
+                counts[f"{file.name} {function}"] += int(line.split()[1])
+        of_call = line.startswith("calls=")
+    return counts
 
 
 def print_coverage(program):

@@ -5,6 +5,7 @@ process. Servers that are broken on purpose are found.
 """
 
 import re
+import shutil
 
 import pytest
 
@@ -47,6 +48,19 @@ def lives(program, *arguments):
 def test_every_life_is_as_it_should_be(programs, how, count):
     kind, arguments = KINDS[how]
     lives(programs[kind], "--count", count, *arguments)
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind")
+def test_instructions_are_the_same_in_every_run(tmp_path):
+    """And for every echo."""
+    few, again, more, most = [
+        simulate.instructions(tmp_path / "profile", echoes)
+        for echoes in (10, 10, 30, 50)]
+    assert few == again
+    for function in ("worker.c EchoThreadMain", "connection.c post",
+                     "echo.c echo_answer"):
+        assert (most[function] - more[function]
+                == more[function] - few[function] > 0)
 
 
 @pytest.mark.parametrize("how", KINDS)

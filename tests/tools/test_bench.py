@@ -18,7 +18,7 @@ import pytest
 
 import browser
 import support
-from parts import bench_load, bench_report, program
+from parts import bench_load, bench_report, costs, program
 from support import (IO_TIMEOUT, PROGRAM, ROOT, TEXT, WINDOWS, load_script,
                      start_process, wait_until)
 
@@ -113,8 +113,11 @@ def step_alone(tmp_path):
 
 # ------------------------------ a run that works ----------------------------
 
-WORKLOADS = ["ping-1", "ping-64", "stream", "churn", "idle"]
+WORKLOADS = ["ping-1", "ping-64", "stream", "churn", "idle", "costs"]
 SERVERS = ["plain", "step2", "other", "native"]
+COSTS = [["", "plain", "zero-byte"],
+         ["GetQueuedCompletionStatus", "2", "3"], ["WSARecv", "1", "2"],
+         ["WSASend", "1", "1"], ["all calls", "4", "6"]]
 
 
 def check_row(workload, row):
@@ -161,7 +164,7 @@ def test_quick(tmp_path, other, step_alone, mark):
     assert (result.returncode, result.stderr) == (0, "")
     data = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
     assert (data["notes"], data["failures"]) == ([], [])
-    assert [x["name"] for x in data["workloads"]] == WORKLOADS
+    assert [x["name"] for x in data["workloads"]] == WORKLOADS[:-1]
     for workload in data["workloads"]:
         assert [x["name"] for x in workload["servers"]] == SERVERS
         for row in workload["servers"]:
@@ -180,7 +183,7 @@ def test_quick(tmp_path, other, step_alone, mark):
     for word in [*WORKLOADS, *SERVERS, *([] if WINDOWS else ["of Wine"])]:
         assert word in result.stdout
     page = (tmp_path / "b.html").read_text(encoding="utf-8")
-    assert len(check_page(page)) == len(WORKLOADS) + len(SERVERS)
+    assert len(check_page(page)) == len(WORKLOADS[:-1]) + len(SERVERS)
     assert ("figures of Wine" in page) != WINDOWS
     for size in browser.SIZES if browser.BROWSER else []:
         browser.check_layout(tmp_path / "b.html", size)
@@ -207,6 +210,56 @@ def test_interrupted(mark, after, signal_name):
     out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert (out, err) == ("", "bench.py: interrupted\n")
+
+
+@pytest.mark.own_build
+@pytest.mark.skipif(WINDOWS and not support.CHECKED.exists(),
+                    reason="GNU make builds the checked server: make checked")
+def test_what_an_echo_costs(tmp_path, mark):
+    """The modes side by side, in all three forms, and no load for it."""
+    result = run_bench(
+        "--workloads", "costs", "--modes", "plain,zero-byte", "--no-steps",
+        "--server", PROGRAM, "--json", tmp_path / "b.json", "--html",
+        tmp_path / "b.html", mark=mark)
+    assert (result.returncode, result.stderr) == (0, "")
+    table = [re.split("  +", x) for x in result.stdout.splitlines()]
+    assert [row for row in table if row in COSTS] == COSTS
+    plain, other = table[table.index(COSTS[-1]) + 1][1:]
+    page = (tmp_path / "b.html").read_text(encoding="utf-8")
+    assert "GetQueuedCompletionStatus</td><td>2</td><td>3</td>" in page
+    data = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
+    assert data["workloads"] == []
+    calls = data["costs"]["plain"]["calls"]
+    assert calls["WSASend"] == pytest.approx(1, abs=0.02)
+    assert calls["free"] == pytest.approx(0, abs=0.2)
+    why_not = costs.why_no_instructions()
+    if why_not:
+        assert data["notes"] == [f"instructions of one echo: {why_not}"]
+        assert (plain, other) == ("-", "-")
+    else:
+        assert data["notes"] == []
+        ours = data["costs"]["plain"]["instructions"]
+        assert int(plain) == round(sum(ours.values())) < int(other)
+        assert ours["echo.c echo_answer"] >= 1
+
+
+def test_instructions_without_the_tools(monkeypatch):
+    if not costs.simulation().why_not():
+        monkeypatch.setattr(shutil, "which", {"gcc": "/gcc"}.get)
+        assert costs.why_no_instructions() == "valgrind is missing"
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert costs.why_no_instructions() == costs.simulation().why_not()
+
+
+def test_calls_that_can_not_be_counted(tmp_path, mark):
+    result = run_bench(
+        "--workloads", "costs", "--modes", "plain,batch", "--no-steps",
+        "--server", PROGRAM, "--checked", tmp_path / "none.exe", mark=mark)
+    assert (result.returncode, result.stderr) == (0, "")
+    said = " ".join(result.stdout.split())
+    assert said.count("not measured: calls of one echo: ") == 1
+    assert "none.exe is not there: make checked" in said
+    assert "WSASend" not in said
 
 
 # --------------------------- servers that are none --------------------------
@@ -427,6 +480,10 @@ def made_up(rows, wine=None):
                            "connections": n, "servers": rows}
                           for name, n in (("ping-1", 1), ("scale-10", 10),
                                           ("scale-10000", 10000))],
+            "costs": {"plain": {"calls": {"WSASend": 0.9, "free": 0.01},
+                                "instructions": {"a.c a": 12, "a.c b": 1.4}},
+                      "other": {"instructions": {"a.c a": 1e4}},
+                      "failed": {}},
             "notes": ["x <y>"], "failures": ["z <&>"]}
 
 
@@ -442,7 +499,8 @@ def test_pages(wine):
     assert "x &lt;y&gt;" in page and "z &lt;&amp;&gt;" in page
     text = bench_report.make_text(result)
     for said in ("1000.0 times as fast as plain", "10,000",
-                 "0.3 CPUs", "not measured: x <y>"):
+                 "0.3 CPUs", "not measured: x <y>", "plain other WSASend 0.9 "
+                 "- all calls 0.9 - instructions 13 10,000"):
         assert said in " ".join(text.split())
     assert ("of Wine" in text) == ("of Wine" in page) == (wine is not None)
     result["workloads"] = result["workloads"][:1]

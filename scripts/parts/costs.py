@@ -1,0 +1,73 @@
+"""What one echo costs, in figures that do not depend on the machine."""
+
+import shutil
+import subprocess
+import sys
+
+import launch
+from parts.clients import connect, echo
+from parts.server import fields
+from parts.words import Failure
+
+CHECKED = launch.ROOT / "build" / "checked" / "iocp_echo_server.exe"
+FEW, ECHOES = 100, 500  # what the first ones cost is subtracted
+MESSAGE = b"x" * 64
+
+
+def why_no_calls(checked):
+    """Returns why they can't be counted, or None."""
+    if checked.is_file():
+        return None
+    return f"{checked} is not there: make checked (it needs GNU make, MinGW)"
+
+
+def calls_of_one_echo(start, directory):
+    """Returns how often a server makes each call for one echo to one client.
+    start(env) starts the checked server (tests/checked), with `env` added to
+    its environment. What only some echoes need gives fractions."""
+    few = calls_of(FEW, start, directory)
+    many = calls_of(FEW + ECHOES, start, directory)
+    return {call: (many[call] - few[call]) / ECHOES for call in many}
+
+
+def calls_of(echoes, start, directory):
+    """Returns how often each call was made, from the start to the end."""
+    counts = directory / f"calls-{echoes}.txt"
+    server = start({"COUNTS": launch.windows_path(counts)})
+    with connect("127.0.0.1", server.port) as client:
+        for _ in range(echoes):
+            if echo(client, MESSAGE) != MESSAGE:
+                raise Failure("a wrong echo")
+    server.stop()
+    return {call: int(count) for call, count in
+            fields(counts.read_text(encoding="ascii")).items()}
+
+
+def simulation():
+    """Returns tests/simulated as a module."""
+    tests = str(launch.ROOT / "tests")
+    if tests not in sys.path:
+        sys.path.append(tests)
+    from simulated import simulate
+    return simulate
+
+
+def why_no_instructions():
+    """Returns why they can't be counted, or None."""
+    return simulation().why_not() or (
+        None if shutil.which("valgrind") else "valgrind is missing")
+
+
+def instructions_of_one_echo(arguments, directory):
+    """Returns how many instructions of the server's functions an echo takes,
+    {"FILE FUNCTION": N}: of the sources as gcc compiles them for Linux, on a
+    simulated Windows (tests/simulated), without what it calls."""
+    def instructions(echoes):
+        try:
+            return simulation().instructions(
+                directory / f"instructions-{echoes}", echoes, *arguments)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            raise Failure(f"not counted: {error}") from None
+    few, many = instructions(FEW), instructions(FEW + ECHOES)
+    return {function: (many[function] - few[function]) / ECHOES
+            for function in many if many[function] != few[function]}

@@ -266,10 +266,12 @@ del sys.argv[0]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+# Only the first: launch.end says why a server under Wine is not killed.
 NO_SIGNAL = """
 import signal, subprocess
 def send_signal(self, number, send=subprocess.Popen.send_signal):
-    if number == signal.SIGINT:
+    if number == signal.SIGINT and not hasattr(self, "refused"):
+        self.refused = True
         raise PermissionError(1, "Operation not permitted")
     send(self, number)
 subprocess.Popen.send_signal = send_signal

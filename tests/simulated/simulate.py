@@ -28,9 +28,15 @@ ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "simulated"
 TIMEOUT = 900  # seconds
 
+HEADERS = next((path for path in map(pathlib.Path, (
+    "/usr/include/wine/wine/windows", "/usr/include/wine/windows"))
+    if path.exists()), None)
 COMPILE = ["gcc", "-std=gnu11", "-fshort-wchar", "-g", "-I",
-           str(HERE / "include"), "-c"]
-OURS = ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
+           str(HERE / "include"), "-isystem", str(HEADERS),
+           "-include", str(HERE / "include" / "linux.h"),
+           "-Wno-incompatible-pointer-types", "-c"]
+OURS = ["-DSIMULATION", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter",
+        "-Werror"]
 SERVER = {  # flags that make mistakes visible; "%lu" is Windows'
     "plain": ["-O1", "-Wno-format", "-DKEPT_BYTES=24576u", "-DFULL_READS=2",
               "-fsanitize=address,undefined",
@@ -48,6 +54,8 @@ def why_not():
     """Returns why it can't be built here, or None."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return "the simulation switches stacks as x86-64 Linux does"
+    if HEADERS is None:
+        return "it needs Wine's headers: sh scripts/setup.sh msvc"
     return None if shutil.which("gcc") else "it needs gcc"
 
 

@@ -74,7 +74,7 @@ int setsockopt(SOCKET sock, int level, int name, const char *value, int size)
 
 int getsockopt(SOCKET sock, int level, int name, char *value, int *size)
 {
-    WSAPROTOCOL_INFOW info = {XP1_IFS_HANDLES};
+    WSAPROTOCOL_INFOW info = {.dwServiceFlags1 = XP1_IFS_HANDLES};
     OBJECT *listener;
 
     CALL(getsockopt, SOCKET_ERROR);
@@ -130,7 +130,7 @@ static BOOL accept_is_over(void *unused)
  * fails, or it fails with WSAECONNRESET: Microsoft's page on accept. */
 static SOCKET accept_client(CLIENT *client, SOCKADDR *address)
 {
-    SOCKADDR_IN peer = {AF_INET, 0, {0x0100007f}, {0}};
+    SOCKADDR_IN *peer = (SOCKADDR_IN *)(void *)address;
     OBJECT *sock;
 
     client->accepted = TRUE;
@@ -144,9 +144,10 @@ static SOCKET accept_client(CLIENT *client, SOCKADDR *address)
     client->sock = sock;
     client->postedAt = client->ownedAt = client->takenAt = world.now;
     client->timeouts = 1;
-    peer.sin_port = htons((u_short)(50000 + client_number(client)));
     memset(address, 0, sizeof(SOCKADDR_INET));
-    memcpy(address, &peer, sizeof peer);
+    peer->sin_family = AF_INET;
+    peer->sin_port = htons((u_short)(50000 + client_number(client)));
+    peer->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     tell("accepts #%d", client_number(client));
     return (SOCKET)object_handle(sock);
 }
@@ -284,7 +285,8 @@ static int post(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
 }
 
 int WSARecv(SOCKET sock, WSABUF *buffers, DWORD count, DWORD *bytes,
-            DWORD *flags, OVERLAPPED *overlapped, ROUTINE routine)
+            DWORD *flags, OVERLAPPED *overlapped,
+            LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
     CALL(WSARecv, SOCKET_ERROR);
     *flags = 0;
@@ -292,7 +294,8 @@ int WSARecv(SOCKET sock, WSABUF *buffers, DWORD count, DWORD *bytes,
 }
 
 int WSASend(SOCKET sock, WSABUF *buffers, DWORD count, DWORD *bytes,
-            DWORD flags, OVERLAPPED *overlapped, ROUTINE routine)
+            DWORD flags, OVERLAPPED *overlapped,
+            LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
     CALL(WSASend, SOCKET_ERROR);
     return post(socket_of(sock, "WSASend"), buffers, overlapped, TRUE);

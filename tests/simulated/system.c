@@ -136,7 +136,7 @@ BOOL VirtualFree(LPVOID address, SIZE_T size, DWORD type)
 }
 
 /* Nobody owns what is on a list, so it is poisoned. */
-void InitializeSListHead(SLIST_HEADER *list) { list->first = list->depth = 0; }
+void InitializeSListHead(SLIST_HEADER *list) { list->Alignment = list->Region = 0; }
 
 SLIST_ENTRY *InterlockedPushEntrySList(SLIST_HEADER *list, SLIST_ENTRY *entry)
 {
@@ -150,9 +150,9 @@ SLIST_ENTRY *InterlockedPushEntrySList(SLIST_HEADER *list, SLIST_ENTRY *entry)
     clock_release(&world.listClock);
     memory_is_new(entry, block->size);
     block->kept = TRUE;
-    entry->Next = (SLIST_ENTRY *)list->first;
-    list->first = (ULONG_PTR)entry;
-    ++list->depth;
+    entry->Next = (SLIST_ENTRY *)list->Alignment;
+    list->Alignment = (ULONGLONG)entry;
+    ++list->Region;
     kernel_takes(entry, block->size);
     return entry->Next;
 }
@@ -163,20 +163,20 @@ SLIST_ENTRY *InterlockedPopEntrySList(SLIST_HEADER *list)
     BLOCK *block;
 
     enter(CALL_Interlocked);
-    entry = (SLIST_ENTRY *)list->first;
+    entry = (SLIST_ENTRY *)list->Alignment;
     if (entry == NULL)
         return NULL;
     block = block_of(entry, "InterlockedPopEntrySList");
     clock_acquire(&world.listClock);
     kernel_gives(entry, block->size);
     block->kept = FALSE;
-    list->first = (ULONG_PTR)entry->Next;
-    --list->depth;
+    list->Alignment = (ULONGLONG)entry->Next;
+    --list->Region;
     check_larger_buffers();
     return entry;
 }
 
-USHORT QueryDepthSList(SLIST_HEADER *list) { return (USHORT)list->depth; }
+USHORT QueryDepthSList(SLIST_HEADER *list) { return (USHORT)list->Region; }
 
 /* ------------------------- output, files, console ------------------------ */
 
@@ -381,7 +381,8 @@ DWORD GetActiveProcessorCount(WORD group)
 /* ---------------------------------- text --------------------------------- */
 
 DWORD FormatMessageA(DWORD flags, const void *source, DWORD code,
-                     DWORD language, char *text, DWORD size, va_list *args)
+                     DWORD language, char *text, DWORD size,
+                     __ms_va_list *args)
 {
     return (DWORD)snprintf(text, size, "Windows' text for %u. \r\n", code);
 }

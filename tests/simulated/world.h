@@ -19,9 +19,8 @@
  */
 #pragma once
 
-#define SIMULATION
 #include "calls.h"
-#include "include/windows.h"
+#include "include/process.h"
 
 #define MAX_THREADS 48
 #define MAX_CLIENTS 10

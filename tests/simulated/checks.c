@@ -55,40 +55,23 @@ void tell(const char *format, ...)
     putchar('\n');
 }
 
-static void print_scenario(void)
-{
-    const SCENARIO *scenario = &world.scenario;
-    int i;
-
-    printf("  server:");
-    for (i = 1; i < scenario->count; ++i)
-        printf(" %s", scenario->words[i]);
-    printf("\n  %u CPUs, %s, %d clients, %d times Ctrl+C\n", scenario->cpus,
-           scenario->priorities ? "priorities" : "random walk",
-           scenario->clients, scenario->presses);
-    for (i = 0; i < scenario->clients; ++i)
-        printf("  #%d has sent %u of %u bytes, by %u, and read %u of %u\n",
-               i + 1, world.clients[i].sent, world.clients[i].total,
-               world.clients[i].chunk, world.clients[i].read,
-               world.clients[i].echoed);
-    for (i = 0; i < scenario->faultCount; ++i)
-        printf("  fails: %s, the time %u, then each %u\n",
-               call_name(scenario->faults[i].call), scenario->faults[i].first,
-               scenario->faults[i].every);
-}
-
 _Noreturn void blame(const char *format, ...)
 {
+    const CLIENT *client;
     va_list args;
 
-    printf("seed %llu: ", (unsigned long long)world.seed);
+    printf("%s: ", world.scenario.name);
     va_start(args, format);
     vprintf(format, args);
     va_end(args);
     printf("\n  after %u steps, at %.3f ms%s%s\n", world.steps,
            (double)world.now / MS, world.errors ? "; last error: " : "",
            world.lastError);
-    print_scenario();
+    for (client = world.clients;
+         client < world.clients + world.scenario.clients; ++client)
+        printf("  #%d has sent %u bytes and read %u of %u\n",
+               client_number(client), client->sent, client->read,
+               client->echoed);
     fflush(stdout);
     _exit(1);
 }
@@ -467,7 +450,7 @@ static BOOL one_failed(char kind)
 void check_end(int status)
 {
     if (world.scenario.wrong) {
-        if (status != world.scenario.expected && world.failed == 0)
+        if (status != (int)world.scenario.expected && world.failed == 0)
             blame("status %d for a command line", status);
         check_left();
         return;

@@ -164,7 +164,7 @@ BOOL user_can(void)
         return FALSE;
     return world.now >= world.pressAt
            || (world.pressed == 0 && scenario->early
-               && world.steps >= scenario->pressAt);
+               && world.steps >= scenario->pressStep);
 }
 
 /* The system calls the handler on a new thread. After CTRL_CLOSE_EVENT the
@@ -203,7 +203,9 @@ void user_step(void)
         world.outputStops = FALSE;
     world.pressAt = NEVER;
     if (world.pressed < scenario->presses)
-        world.pressAt = world.now + scenario->pause[world.pressed > 1];
+        world.pressAt = world.now
+                        + (world.pressed > 1 ? scenario->third
+                                             : scenario->second);
     else if (scenario->event == CTRL_CLOSE_EVENT)
         world.pressAt = world.now + 5000 * MS + 2 * world.stalled;
     thread_start("console", handler_main, NULL);

@@ -18,7 +18,7 @@ static const unsigned char *bytes_at(const CLIENT *client, unsigned place)
     if (pattern[0] == 0)
         for (i = 0; i < PERIOD; ++i)
             pattern[i] = pattern[i + PERIOD] =
-                (unsigned char)(1 + below(&random, 255));
+                (unsigned char)(1 + draw(&random) % 255);
     return pattern
            + (place + (unsigned)client_number(client) * 1009u) % PERIOD;
 }

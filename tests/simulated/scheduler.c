@@ -48,12 +48,9 @@ uint64_t draw(RANDOM *random) /* SplitMix64 */
 
 unsigned below(RANDOM *random, unsigned limit)
 {
+    if (world.scenario.order == 0)  /* scripted: no chance */
+        return 0;
     return (unsigned)((draw(random) >> 32) * limit >> 32);
-}
-
-unsigned among(RANDOM *random, const unsigned *values, size_t count)
-{
-    return values[below(random, (unsigned)count)];
 }
 
 BOOL may(LIBERTY liberty, unsigned oneIn)
@@ -292,6 +289,19 @@ static void schedule(void)
     }
 }
 
+void schedule_begin(void)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof world.priorities / sizeof *world.priorities; ++i)
+        world.priorities[i] = 0x40000000
+                              + (unsigned)(draw(&world.order) >> 36);
+    world.lowest = 0x40000000;
+    world.untilPreempted = 1
+                           + below(&world.order,
+                                   (unsigned)world.scenario.blocks);
+}
+
 /* --------------------------------- points -------------------------------- */
 
 BOOL nothing(void *unused) { return FALSE; }
@@ -415,10 +425,12 @@ void __sanitizer_cov_trace_pc(void)
 {
     if (covered != NULL)
         covered[(char *)__builtin_return_address(0) - __executable_start] = 1;
-    if (--world.untilPreempted == 0 && world.running != NULL) {
+    if (world.scenario.blocks == 0 || world.running == NULL)
+        return;
+    if (--world.untilPreempted == 0) {
         world.untilPreempted = 1
                                + below(&world.order,
-                                       2 * world.scenario.blocks);
+                                       2 * (unsigned)world.scenario.blocks);
         point();
     }
 }

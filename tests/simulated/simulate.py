@@ -4,13 +4,14 @@
 usage: simulate.py [--races] [ARGUMENTS]
        simulate.py --coverage
 
-The arguments are those of main.c. With --seed N alone it runs one life and
-prints it as a story. If a life fails, it leaves out what the failure does not
-need and prints the rest. With --races it uses the build that sees every access
-to memory. Exit status: 0 all passed, 1 one failed, 2 it could not be built, or
+--seed N and --count N say which lives of lives.py it runs; with --faults calls
+fail in them. One life alone is printed as a story. If a life fails, it leaves
+out what the failure does not need and prints the rest. With --races it uses the
+build that sees every access to memory. Exit status: 0 all passed, 1 one failed, 2 it could not be built, or
 the arguments are wrong.
 """
 
+import argparse
 import collections
 import concurrent.futures
 import hashlib
@@ -22,9 +23,13 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
+from simulated.lives import of_seed  # noqa: E402
+
 BUILD = ROOT / "build" / "simulated"
 TIMEOUT = 900  # seconds
 
@@ -46,6 +51,10 @@ SERVER = {  # flags that make mistakes visible; "%lu" is Windows'
               "-DRACES", "-fsanitize=thread", "--param",
               "tsan-distinguish-volatile=1"],
 }
+SEEDS = argparse.ArgumentParser(allow_abbrev=False)
+SEEDS.add_argument("--seed", type=int, default=1)
+SEEDS.add_argument("--count", type=int, default=1)
+SEEDS.add_argument("--faults", action="store_true")
 LINK = {"plain": ["-fsanitize=address,undefined", "-no-pie"],
         "races": ["-no-pie"]}
 
@@ -101,12 +110,40 @@ def build(kind="plain", changed=None, directory=None):
     return program
 
 
-def run(program, *arguments, timeout=TIMEOUT):
-    """Runs the program. Returns the CompletedProcess, with its output."""
-    return subprocess.run([str(program), *map(str, arguments)],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+def live(program, lives, *arguments, timeout=TIMEOUT):
+    """Runs lives, each some lines. Returns the CompletedProcess, with its
+    output."""
+    line = [str(program), *map(str, arguments)]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, encoding="utf-8",
-                          errors="replace", timeout=timeout)
+                          errors="replace") as process:
+        late = threading.Timer(timeout, process.kill)
+        late.start()
+        writer = threading.Thread(target=write_lives, args=(process, lives))
+        writer.start()
+        output = process.stdout.read()
+        writer.join()
+        late.cancel()
+    return subprocess.CompletedProcess(line, process.returncode, output)
+
+
+def write_lives(process, lives):
+    try:
+        with process.stdin as file:
+            for life in lives:
+                file.write("\n".join([*life, "\n"]))
+    except BrokenPipeError:
+        pass  # one has failed, and ended the program
+
+
+def run(program, *arguments):
+    """The same for the lives of seeds: --seed N, --count N, --faults. Other
+    arguments are the program's."""
+    options, others = SEEDS.parse_known_args(list(map(str, arguments)))
+    return live(program, (
+        of_seed(seed, options.faults)
+        for seed in range(options.seed, options.seed + options.count)),
+        *others)
 
 
 def coverage(program, *runs):
@@ -184,29 +221,39 @@ def print_coverage(program):
           *dict.fromkeys(missed), sep="\n  ")
 
 
-FAILED = re.compile(r"^seed (\d+): (.*?)(?:\n +|; )after (\d+) steps",
-                    re.MULTILINE | re.DOTALL)
+FAILED = re.compile(r"^(seed (\d+)|case .*?): (.*?)(?:\n +|; )"
+                    r"after (\d+) steps", re.MULTILINE | re.DOTALL)
 
 
-def fewest_steps(program, arguments):
-    """Returns the arguments of a life that fails, and more that shorten it:
-    without some clients or some of Windows' liberties it fails in the same
-    way after fewer steps."""
-    liberties = re.findall(r"MAY_(\w+)", " ".join(
-        path.read_text(encoding="ascii") for path in HERE.glob("*.c")))
-    more = [["--clients", str(n)] for n in range(1, 10)]
-    more += [["--without", name] for name in dict.fromkeys(liberties)
-             if name != "##liberty"]
+def shorter(life):
+    """Yields the life without one of its clients, faults or liberties."""
+    for i, line in enumerate(life):
+        kind, *words = line.split()
+        if kind in ("client", "fault"):
+            yield life[:i] + life[i + 1:]
+        for word in words if kind == "may" else ():
+            rest = " ".join(each for each in words if each != word)
+            yield [*life[:i], f"may {rest}", *life[i + 1:]]
 
-    def steps(tried):
-        failed = FAILED.search(run(program, *tried).stdout)
-        return failed and (re.sub(r"\d+", "", failed[2]), int(failed[3]))
-    best = steps(arguments)
-    for each in more if best else ():
-        tried = steps([*arguments, *each])
-        if tried and tried[0] == best[0] and tried[1] < best[1]:
-            arguments, best = [*arguments, *each], tried
-    return arguments
+
+def fewest_steps(program, life):
+    """Returns what a life that fails needs to fail in the same way after as
+    few steps, or fewer."""
+    def tried(life):
+        failed = FAILED.search(live(program, [life]).stdout)
+        return failed and (re.sub(r"\d+", "", failed[3]), int(failed[4]))
+    best = tried(life)
+    found = best is not None
+    while found:
+        for less in shorter(life):
+            result = tried(less)
+            found = result and result[0] == best[0] and result[1] <= best[1]
+            if found:
+                life, best = less, result
+                break
+        else:
+            found = False
+    return life
 
 
 def source_hash():
@@ -231,18 +278,20 @@ def main(arguments):
         return 0
     done = run(program, *arguments)
     failed = FAILED.search(done.stdout)
-    if failed or "--count" not in arguments:
-        more = ["--faults"] if "--faults" in arguments else []
-        if failed:
-            arguments = fewest_steps(program, ["--seed", failed[1], *more])
+    options, _ = SEEDS.parse_known_args(arguments)
+    if failed:
+        life = of_seed(int(failed[2]), options.faults)
+        life = fewest_steps(program, life)
+        print(live(program, [life], "--story").stdout, *life, sep="\n")
+        more = [*["--faults"] * options.faults, *["--races"] * (
+            kind == "races")]
+        print(f"To repeat it: make simulate SEED={failed[2]}"
+              + (f' ARGS="{" ".join(more)}"' if more else "")
+              + f" (sources {source_hash()})")
+    elif options.count == 1:
         print(run(program, *arguments, "--story").stdout, end="")
     else:
         print(done.stdout, end="")
-    if failed:
-        more += ["--races"] if kind == "races" else []
-        print(f"To repeat it: make simulate SEED={failed[1]}"
-              + (f' ARGS="{" ".join(more)}"' if more else "")
-              + f" (sources {source_hash()})")
     return min(done.returncode, 2) if done.returncode >= 0 else 1
 
 

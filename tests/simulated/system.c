@@ -136,7 +136,10 @@ BOOL VirtualFree(LPVOID address, SIZE_T size, DWORD type)
 }
 
 /* Nobody owns what is on a list, so it is poisoned. */
-void InitializeSListHead(SLIST_HEADER *list) { list->Alignment = list->Region = 0; }
+void InitializeSListHead(SLIST_HEADER *list)
+{
+    list->Alignment = list->Region = 0;
+}
 
 SLIST_ENTRY *InterlockedPushEntrySList(SLIST_HEADER *list, SLIST_ENTRY *entry)
 {
@@ -347,7 +350,7 @@ ULONGLONG GetTickCount64(void)
     now = world.now += LOOK;
     if ((world.scenario.liberties >> MAY_tick & 1) != 0)
         now -= now % 15625;
-    return world.bootedAt + now / MS;
+    return world.scenario.bootedAt + now / MS;
 }
 
 DWORD GetTickCount(void) { return (DWORD)GetTickCount64(); }

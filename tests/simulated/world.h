@@ -10,9 +10,9 @@
  * client.c     the clients, and the user at the keyboard
  * system.c     memory, files, console, timers, clocks
  * checks.c     what must hold, and what is excused
- * scenario.c   what a seed means
+ * scenario.c   reads what a life is
  * races.c      vector clocks, and every access to memory
- * main.c       runs one life for each seed
+ * main.c       runs one life after the other
  *
  * A life changes only `world`, which is all zero before it, and the server's
  * own variables, which main.c puts back.
@@ -29,6 +29,7 @@
 #define MAX_OPS     4    /* of a socket; the server should have one         */
 #define MAX_BLOCKS  512
 #define MAX_FAULTS  3
+#define MAX_HOLDS   6
 #define MAX_PRESSES 8
 #define NEVER       UINT64_MAX
 #define MS          1000u /* of simulated time, which is in microseconds    */
@@ -40,7 +41,7 @@ typedef uint64_t TIME, RANDOM;
 #define LIBERTIES(X)                                                         \
     X(at_once) X(early) X(short_send) X(cut) X(late_cancel) X(codes)         \
     X(release) X(stall) X(tick) X(dead_accept) X(blocks) X(destroy)          \
-    X(preempt) X(lateness) X(fail_later) X(freeze)
+    X(lateness) X(fail_later) X(freeze)
 #define LIBERTY_NAME(name) MAY_##name,
 typedef enum { LIBERTIES(LIBERTY_NAME) LIBERTY_COUNT } LIBERTY;
 #define CALL_NAME(name, a, b, c, kind) CALL_##name,
@@ -107,18 +108,22 @@ typedef struct THREAD {
     CLOCK clock;
 } THREAD;
 
-/* How a client behaves, and how far it has come. Bytes are only counted: their
- * place in the stream gives their value. */
+/* How a client behaves: the words of a life's text. It sends `total` bytes,
+ * `chunk` at once, at most `window` unechoed. After `stopsReading` or
+ * `resetsAt` bytes it does that; `room` is between the two, each way. */
+#define CLIENT_WORDS(X)                                                  \
+    X(total)                                                             \
+    X(chunk) X(window) X(room) X(stopsReading) X(resetsAt) X(halfCloses) \
+        X(neverStops) X(floods) X(staysSilent) X(slow) X(wakeAt)
+#define AS_FIELD(name) uint64_t name;
+
+/* Bytes are only counted: their place in the stream gives their value. */
 typedef struct CLIENT {
-    unsigned total, chunk, window;  /* bytes: to send, at once, unechoed    */
-    unsigned stopsReading, resetsAt;  /* after this many; UINT_MAX: never   */
-    BOOL halfCloses, neverStops, floods, staysSilent, slow;
+    CLIENT_WORDS(AS_FIELD)
     CLIENT_STATE state;
-    TIME wakeAt;
     OBJECT *sock;                   /* the server's end, or NULL            */
     unsigned sent, arrived, taken;  /* client to server                     */
     unsigned echoed, read;          /* server to client                     */
-    unsigned room;                  /* between the two, each way            */
     BOOL fin, finArrived, finTaken, reset, resetArrived;  /* the client's   */
     BOOL serverFin, finRead, serverReset;                 /* the server's   */
     BOOL lost;                      /* and the echo on its way with it      */
@@ -135,25 +140,40 @@ typedef struct {
     unsigned pick;           /* which of its codes                          */
 } FAULT;
 
-/* What a seed means. */
+/* Holds a thread as it makes a call for the n-th time, until another thread has
+ * come to a call of its own. */
 typedef struct {
-    char words[24][40];
-    int count;
-    DWORD workers, concurrency, cpus, limit, idle, drain, lent;
-    BOOL eager;              /* operations end at once where they can       */
-    BOOL trace, quiet, noIpv6, blocksForEver, resumes, hasConsole, quickEdit;
-    BOOL wrong;              /* a command line that only prints             */
-    int expected;            /* its status                                  */
-    int clients, presses;
-    DWORD event;
-    BOOL early;              /* the first Ctrl+C does not wait for quiet    */
-    unsigned pressAt;        /* but for a step                              */
-    TIME patience, pause[2]; /* between quiet, first, second, third press   */
-    BOOL priorities;         /* PCT; FALSE: a random walk                   */
-    unsigned changes[6], stay, blocks;
+    struct {
+        char who[16];
+        CALL call;
+        unsigned nth, seen;
+    } held, until;
+} HOLD;
+
+/* A life's other words. Times are in microseconds.
+ *   order         the seed of all chance; 0: a scripted life, without any
+ *   expected      the status of a command line that is `wrong`, only prints
+ *   eager         operations end at once where they can
+ *   early         the first Ctrl+C does not wait for quiet, but for a step
+ *   patience, second, third: the time between quiet and the three Ctrl+C
+ *   priorities    PCT; 0: a random walk, in which a thread stays, in percent
+ *   blocks        a thread is preempted after about so many; 0: never */
+#define SCENARIO_WORDS(X)                                                    \
+    X(order)                                                                 \
+    X(cpus) X(concurrency) X(limit) X(idle) X(drain) X(lent) X(quiet)        \
+        X(noIpv6) X(wrong) X(expected) X(eager) X(bootedAt) X(blocksForEver) \
+            X(resumes) X(hasConsole) X(quickEdit) X(presses) X(event)        \
+                X(early) X(pressStep) X(patience) X(second) X(third)         \
+                    X(priorities) X(stay) X(blocks)
+
+typedef struct {
+    SCENARIO_WORDS(AS_FIELD)
+    char name[80], *words[32];
+    unsigned changes[6];     /* steps at which a priority is lowered        */
     unsigned liberties;      /* bits                                        */
     FAULT faults[MAX_FAULTS];
-    int faultCount;
+    HOLD holds[MAX_HOLDS];
+    int count, clients, faultCount, holdCount;
 } SCENARIO;
 
 typedef struct {
@@ -163,9 +183,8 @@ typedef struct {
 } BLOCK;
 
 typedef struct {
-    uint64_t seed, hash;
-    BOOL faulty;
-    RANDOM order, liberty, plan;
+    uint64_t hash;
+    RANDOM order, liberty;
     SCENARIO scenario;
     TIME now, stalled, frozen, lastActivity, closedAt;
     unsigned steps, untilPreempted;
@@ -186,8 +205,8 @@ typedef struct {
     BOOL lost;               /* the server itself has begun the stop        */
 
     PHANDLER_ROUTINE handler;
-    int pressed;
-    TIME pressAt, pressedAt[MAX_PRESSES], bootedAt;
+    unsigned pressed;
+    TIME pressAt, pressedAt[MAX_PRESSES];
     DWORD consoleMode;
 
     WAITORTIMERCALLBACK callback;
@@ -216,10 +235,6 @@ extern FILE *traces;  /* where the traces of --trace go, or NULL            */
 
 uint64_t draw(RANDOM *random);
 unsigned below(RANDOM *random, unsigned limit);
-unsigned among(RANDOM *random, const unsigned *values, size_t count);
-#define AMONG(random, ...)                         \
-    among(random, (const unsigned[]){__VA_ARGS__}, \
-          sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
 
 /* Whether this liberty is taken now, one time in `oneIn`. */
 BOOL may(LIBERTY liberty, unsigned oneIn);
@@ -245,6 +260,7 @@ void something_moves(TIME time);  /* it is not quiet before then */
 
 THREAD *thread_start(const char *role, unsigned (*start)(void *),
                      void *argument);
+void schedule_begin(void);
 int live(int (*start)(void));  /* from start to end; returns the status */
 _Noreturn void life_ends(int status);
 
@@ -295,7 +311,7 @@ void check_end(int status);
 const char *call_name(CALL call);
 int client_number(const CLIENT *client);
 
-void scenario_make(void);
+BOOL scenario_read(void);
 DWORD fault_code(CALL call);
 
 void clock_release(CLOCK *clock);

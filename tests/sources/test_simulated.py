@@ -97,9 +97,11 @@ def test_a_failure_is_told_with_few_steps(tmp_path, programs):
     program, *_ = build_mutant(tmp_path, "sends are cancelled with receives")
     first = simulate.FAILED.search(simulate.run(program, "--count",
                                                 SEEDS).stdout)
-    arguments = simulate.fewest_steps(program, ["--seed", first[1]])
-    told = simulate.run(program, *arguments, "--story").stdout
+    life = simulate.of_seed(int(first[2]))
+    few = simulate.fewest_steps(program, life)
+    told = simulate.live(program, [few], "--story").stdout
     last = simulate.FAILED.search(told)
-    assert last[1] == first[1] and "a WRITE is cancelled" in last[2]
-    assert int(last[3]) <= int(first[3])
+    assert last[1] == first[1] and "a WRITE is cancelled" in last[3]
+    assert int(last[4]) <= int(first[4])
+    assert len("".join(few)) < len("".join(life))
     assert re.search(r"ms  main 0 +> stopping reason=", told)

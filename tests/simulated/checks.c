@@ -25,11 +25,6 @@ _Noreturn void _exit(int status);
 
 /* ------------------------------- what is said ---------------------------- */
 
-int client_number(const CLIENT *client)
-{
-    return (int)(client - world.clients) + 1;
-}
-
 const char *call_name(CALL call)
 {
 #define CALL_TEXT(name, a, b, c, kind) #name,
@@ -64,14 +59,14 @@ _Noreturn void blame(const char *format, ...)
     va_start(args, format);
     vprintf(format, args);
     va_end(args);
-    printf("\n  after %u steps, at %.3f ms%s%s\n", world.steps,
-           (double)world.now / MS, world.errors ? "; last error: " : "",
-           world.lastError);
+    printf("\n  after %u steps, at %.3f ms, in %s%s%s\n", world.steps,
+           (double)world.now / MS,
+           world.running != NULL ? call_name(world.running->call) : "no call",
+           world.errors ? "; last error: " : "", world.lastError);
     for (client = world.clients;
          client < world.clients + world.scenario.clients; ++client)
-        printf("  #%d has sent %u bytes and read %u of %u\n",
-               client_number(client), client->sent, client->read,
-               client->echoed);
+        printf("  #%d has sent %u bytes and read %u of %u\n", client->number,
+               client->sent, client->read, client->echoed);
     fflush(stdout);
     _exit(1);
 }
@@ -158,8 +153,8 @@ void check_taken(const PACKET *packet)
     CLIENT *client = packet->client;
 
     tell("has the %s of #%d: %u bytes, code %u",
-         packet->writes ? "WRITE" : "READ", client_number(client),
-         packet->bytes, packet->code);
+         packet->writes ? "WRITE" : "READ", client->number, packet->bytes,
+         packet->code);
     client->takenAt = world.now;
     note_silent(client);
     something_moves(world.now);
@@ -185,17 +180,17 @@ void check_cancel(CLIENT *client, const OP *op)
         return;
     note_lent(client, world.stalled);
     if (!stopping() && (op->writes || !client->everLent))
-        blame("#%d is cancelled, and is not idle", client_number(client));
+        blame("#%d is cancelled, and is not idle", client->number);
     if (op->writes && !drain_is_over())
         blame("#%d: a WRITE is cancelled while the drain lasts",
-              client_number(client));
+              client->number);
 }
 
 void check_shutdown(CLIENT *client)
 {
     if (client->received != client->echoed && !excused(client))
         blame("#%d: the FIN comes before %u bytes that were received",
-              client_number(client), client->received - client->echoed);
+              client->number, client->received - client->echoed);
     client->silentSince = client->cameAt = world.now;
 }
 
@@ -207,18 +202,18 @@ void check_close(const OBJECT *sock)
     for (op = sock->ops; op < sock->ops + MAX_OPS; ++op)
         if (op->overlapped != NULL)
             blame("#%d is closed with an operation outstanding",
-                  client_number(client));
+                  client->number);
     note_idle(client, 0);
     note_silent(client);
     if (client->received != client->echoed && !excused(client))
         blame("#%d is closed, and %u bytes of it were received and not sent",
-              client_number(client), client->received - client->echoed);
+              client->number, client->received - client->echoed);
     if (!stopping() && !client->finTaken && !excused(client))
-        blame("#%d is closed, and was healthy", client_number(client));
+        blame("#%d is closed, and was healthy", client->number);
     if (stopping() && !client->finTaken && !client->lingered
         && !excused(client))
         blame("#%d is closed before its FIN and a second of silence",
-              client_number(client));
+              client->number);
 }
 
 /* The client sees its end. */
@@ -231,14 +226,14 @@ void check_client(CLIENT *client)
         return;
     if (!reset && !stopping() && client->read != client->sent
         && !excused(client))
-        blame("#%d sees the end of file after %u of %u bytes",
-              client_number(client), client->read, client->sent);
+        blame("#%d sees the end of file after %u of %u bytes", client->number,
+              client->read, client->sent);
     if (reset && !stopping() && !excused(client))
-        blame("#%d is reset", client_number(client));
+        blame("#%d is reset", client->number);
     if (reset && client->lost && client->read < client->echoed
         && !client->lingered && !excused(client))
         blame("#%d is reset, and loses %u bytes that were sent",
-              client_number(client), client->echoed - client->read);
+              client->number, client->echoed - client->read);
 }
 
 /* --------------------------------- in time ------------------------------- */

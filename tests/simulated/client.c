@@ -81,11 +81,11 @@ TIME client_wakes(void)
 static void arrive(CLIENT *client)
 {
     if ((int)world.waiting >= world.listener->backlog)
-        blame("#%d is refused: %u wait already", client_number(client),
+        blame("#%d is refused: %u wait already", client->number,
               world.waiting);
     client->state = CONNECTED;
     world.backlog[world.waiting++] = client;
-    tell("#%d connects", client_number(client));
+    tell("#%d connects", client->number);
 }
 
 /* It reads: bytes, the end of file or a reset. */
@@ -95,19 +95,19 @@ static void take(CLIENT *client)
 
     if ((client->serverReset && client->lost)
         || (bytes == 0 && client->serverReset)) {
-        tell("#%d sees a reset", client_number(client));
+        tell("#%d sees a reset", client->number);
         check_client(client);
         client->state = GONE;
     } else if (bytes > 0) {
         if (client->slow)
             bytes = 1 + below(&world.order, bytes);
         client->read += bytes;
-        tell("#%d reads %u bytes", client_number(client), bytes);
+        tell("#%d reads %u bytes", client->number, bytes);
         if (client->slow)
             client->wakeAt = world.now + below(&world.order, 200 * MS);
     } else {
         client->finRead = TRUE;
-        tell("#%d sees the end of file", client_number(client));
+        tell("#%d sees the end of file", client->number);
         check_client(client);
         if (client->slow || client->staysSilent)
             client->wakeAt = world.now + below(&world.order, 2500 * MS);
@@ -123,7 +123,7 @@ static void give(CLIENT *client)
     if (client->sent < client->total && bytes > client->total - client->sent)
         bytes = client->total - client->sent;
     client->sent += bytes;
-    tell("#%d sends %u bytes", client_number(client), bytes);
+    tell("#%d sends %u bytes", client->number, bytes);
     if (client->slow)
         client->wakeAt = world.now + below(&world.order, 300 * MS);
     if (client->floods) {  /* others may be late meanwhile */
@@ -145,10 +145,10 @@ void client_step(CLIENT *client)
     else if (gives_up(client)) {
         client->reset = TRUE;
         client->state = GONE;
-        tell("#%d resets", client_number(client));
+        tell("#%d resets", client->number);
     } else {
         client->fin = TRUE;
-        tell("#%d sends its FIN", client_number(client));
+        tell("#%d sends its FIN", client->number);
         if (client->finRead)
             client->state = GONE;
     }

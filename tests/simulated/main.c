@@ -8,6 +8,8 @@
  */
 #include "world.h"
 
+#include <sanitizer/common_interface_defs.h>
+
 BOOL story;
 FILE *traces;
 
@@ -16,8 +18,6 @@ extern char data_begin[], data_end[], bss_begin[], bss_end[];
 extern unsigned char *covered;
 extern char __executable_start[], etext[];
 
-#define WEAK __attribute__((weak))
-void WEAK __sanitizer_set_death_callback(void (*callback)(void));
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -139,8 +139,7 @@ int main(int argc, char **argv)
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     parse(argc, argv);
-    if (__sanitizer_set_death_callback)
-        __sanitizer_set_death_callback(on_death);
+    __sanitizer_set_death_callback(on_death);
     if (coveredName != NULL)
         covered = calloc(1, (size_t)(etext - __executable_start));
     for (; run(); ++count) {

@@ -19,8 +19,7 @@ static const unsigned char *bytes_at(const CLIENT *client, unsigned place)
         for (i = 0; i < PERIOD; ++i)
             pattern[i] = pattern[i + PERIOD] =
                 (unsigned char)(1 + draw(&random) % 255);
-    return pattern
-           + (place + (unsigned)client_number(client) * 1009u) % PERIOD;
+    return pattern + (place + (unsigned)client->number * 1009u) % PERIOD;
 }
 
 static void fill(CLIENT *client, char *data, DWORD bytes)
@@ -42,7 +41,7 @@ static void check_echo(CLIENT *client, const char *data, DWORD bytes)
         if (memcmp(data + done, bytes_at(client, client->echoed + done), piece)
             != 0)
             blame("#%d gets bytes that it did not send, or not there",
-                  client_number(client));
+                  client->number);
     }
 }
 
@@ -87,7 +86,7 @@ void connection_reset(CLIENT *client)
         return;
     client->serverReset = TRUE;
     client->lost = may(MAY_destroy, 2);
-    tell("resets #%d%s", client_number(client),
+    tell("resets #%d%s", client->number,
          client->lost ? ", and what is on its way is lost" : "");
 }
 
@@ -147,18 +146,18 @@ static void carry(CLIENT *client)
 
     if (client->reset) {
         client->resetArrived = TRUE;
-        tell("the reset of #%d arrives", client_number(client));
+        tell("the reset of #%d arrives", client->number);
     } else if (bytes > 0 && room > 0) {
         bytes = bytes < room ? bytes : room;
         if (may(MAY_cut, 3))
             bytes = 1 + below(&world.liberty, bytes);
         client->arrived += bytes;
-        tell("%u bytes of #%d arrive", bytes, client_number(client));
+        tell("%u bytes of #%d arrive", bytes, client->number);
         if (client->closed)
             connection_reset(client);
     } else if (bytes == 0) {
         client->finArrived = TRUE;
-        tell("the FIN of #%d arrives", client_number(client));
+        tell("the FIN of #%d arrives", client->number);
     }
 }
 

@@ -66,12 +66,12 @@ void port_resumes(THREAD *thread)
         ++world.portRunning;
 }
 
-static OBJECT *port_of(HANDLE handle, const char *call)
+static OBJECT *port_of(HANDLE handle)
 {
-    OBJECT *port = object_of(handle, PORT, call);
+    OBJECT *port = object_of(handle, PORT);
 
     if (port == NULL || port != world.port)
-        blame("%s: the port is closed", call);
+        blame("the port is closed");
     return port;
 }
 
@@ -92,21 +92,20 @@ HANDLE CreateIoCompletionPort(HANDLE file, HANDLE port, ULONG_PTR key,
             blame("--concurrency is not what the port gets");
         return object_handle(world.port);
     }
-    object = object_of(file, SOCKET_HANDLE, "CreateIoCompletionPort");
-    port_of(port, "CreateIoCompletionPort");
+    object = object_of(file, SOCKET_HANDLE);
+    port_of(port);
     if (object->associated)
         return fails(ERROR_INVALID_PARAMETER), NULL;
     object->associated = TRUE;
     object->key = key;
-    tell("ties #%d to the port", client_number(object->client));
+    tell("ties #%d to the port", object->client->number);
     return port;
 }
 
 BOOL SetFileCompletionNotificationModes(HANDLE file, UCHAR modes)
 {
     CALL(SetFileCompletionNotificationModes, FALSE);
-    OBJECT *sock = object_of(file, SOCKET_HANDLE,
-                             "SetFileCompletionNotificationModes");
+    OBJECT *sock = object_of(file, SOCKET_HANDLE);
 
     sock->skips = sock->skips || (modes & 1) != 0;
     return TRUE;
@@ -167,7 +166,7 @@ BOOL GetQueuedCompletionStatus(HANDLE port, DWORD *bytes, ULONG_PTR *key,
     CALL(GetQueuedCompletionStatus, FALSE);
     PACKET packet;
 
-    port_of(port, "GetQueuedCompletionStatus");
+    port_of(port);
     *overlapped = NULL;
     if (!next_packet(&packet, milliseconds))
         return fails(WAIT_TIMEOUT);
@@ -186,7 +185,7 @@ BOOL GetQueuedCompletionStatusEx(HANDLE port, OVERLAPPED_ENTRY *entries,
     DWORD i = 0;
 
     CALL(GetQueuedCompletionStatusEx, FALSE);
-    port_of(port, "GetQueuedCompletionStatusEx");
+    port_of(port);
     if (count == 0)
         blame("GetQueuedCompletionStatusEx for no packet");
     if (!next_packet(&packet, milliseconds))
@@ -212,7 +211,7 @@ BOOL PostQueuedCompletionStatus(HANDLE port, DWORD bytes, ULONG_PTR key,
     CALL(PostQueuedCompletionStatus, FALSE);
     PACKET packet = {0};
 
-    port_of(port, "PostQueuedCompletionStatus");
+    port_of(port);
     packet.bytes = bytes;
     packet.key = key;
     packet.overlapped = overlapped;

@@ -78,6 +78,7 @@ static void read_client(void)
 {
     CLIENT *client = &world.clients[plan->clients++];
 
+    client->number = plan->clients;
     client->window = client->stopsReading = client->resetsAt = UINT32_MAX;
     client->chunk = client->total = 100;
     client->room = 8192;

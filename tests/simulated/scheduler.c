@@ -9,6 +9,8 @@
  */
 #include "world.h"
 
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
 #include <sys/mman.h>
 
 #define STACK_SIZE    (256u * 1024u)
@@ -28,12 +30,6 @@ static char *stacks;
 static THREAD host;
 static size_t hostSize;
 static int (*program)(void);
-
-/* Tell ASan about each switch, in the build that has it. */
-#define WEAK __attribute__((weak))
-void WEAK __sanitizer_start_switch_fiber(void **, const void *, size_t);
-void WEAK __sanitizer_finish_switch_fiber(void *, const void **, size_t *);
-void WEAK __asan_unpoison_memory_region(void const volatile *, size_t);
 
 /* -------------------------------- chance --------------------------------- */
 
@@ -81,12 +77,10 @@ static void switch_to(THREAD *from, THREAD *to)
     void *fake = NULL;
 
     world.running = to == &host ? NULL : to;
-    if (__sanitizer_start_switch_fiber)
-        __sanitizer_start_switch_fiber(&fake, to->stack,
-                                       to == &host ? hostSize : STACK_SIZE);
+    __sanitizer_start_switch_fiber(&fake, to->stack,
+                                   to == &host ? hostSize : STACK_SIZE);
     fibre_switch(&from->sp, to->sp);
-    if (__sanitizer_finish_switch_fiber)
-        __sanitizer_finish_switch_fiber(fake, NULL, NULL);
+    __sanitizer_finish_switch_fiber(fake, NULL, NULL);
 }
 
 static void schedule(void);
@@ -97,9 +91,8 @@ static void fibre_main(void)
     const void *bottom;
     size_t size;
 
-    if (__sanitizer_finish_switch_fiber)
-        __sanitizer_finish_switch_fiber(NULL, &bottom, &size);
-    if (__sanitizer_finish_switch_fiber && host.stack == NULL) {
+    __sanitizer_finish_switch_fiber(NULL, &bottom, &size);
+    if (host.stack == NULL) {
         host.stack = (char *)bottom;
         hostSize = size;
     }
@@ -125,8 +118,7 @@ THREAD *thread_start(const char *role, unsigned (*start)(void *),
         if (++thread == world.threads + MAX_THREADS)
             blame("more threads than %d", MAX_THREADS);
     thread->stack = stacks + (size_t)(thread - world.threads) * STACK_SIZE;
-    if (__asan_unpoison_memory_region)
-        __asan_unpoison_memory_region(thread->stack, STACK_SIZE);
+    __asan_unpoison_memory_region(thread->stack, STACK_SIZE);
     top = (void **)(void *)(thread->stack + STACK_SIZE) - 2;
     *top = (void *)fibre_main;
     *thread = (THREAD){.state = READY,
@@ -362,6 +354,7 @@ void point(void)
 DWORD enter(CALL call)
 {
     world.hash = (world.hash ^ (unsigned)call) * 0x100000001b3u;
+    world.running->call = call;
     ++world.calls[call];
     /* The server has just looked at what others may change now. */
     if ((call == CALL_CancelIoEx || call == CALL_SetConsoleMode)

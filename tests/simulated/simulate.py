@@ -4,11 +4,11 @@
 usage: simulate.py [--races] [ARGUMENTS]
        simulate.py --coverage
 
---seed N and --count N say which lives of lives.py it runs; with --faults calls
-fail in them. One life alone is printed as a story. If a life fails, it leaves
-out what the failure does not need and prints the rest. With --races it uses the
-build that sees every access to memory. Exit status: 0 all passed, 1 one failed, 2 it could not be built, or
-the arguments are wrong.
+--seed N and --count N say which lives of lives.py it runs; with --faults
+calls fail in them. One life alone is printed as a story. If a life fails, it
+leaves out what the failure does not need and prints the rest. With --races it
+uses the build that sees every access to memory. Exit status: 0 all passed, 1
+one failed, 2 it could not be built, or the arguments are wrong.
 """
 
 import argparse
@@ -56,7 +56,7 @@ SEEDS.add_argument("--seed", type=int, default=1)
 SEEDS.add_argument("--count", type=int, default=1)
 SEEDS.add_argument("--faults", action="store_true")
 LINK = {"plain": ["-fsanitize=address,undefined", "-no-pie"],
-        "races": ["-no-pie"]}
+        "races": ["-fsanitize=address", "-no-pie"]}
 
 
 def why_not():

@@ -1,23 +1,19 @@
 /* system.c - memory, files, the console, the timer, clocks. */
 #include "world.h"
 
-#define WEAK __attribute__((weak))
-void WEAK __asan_poison_memory_region(void const volatile *, size_t);
-void WEAK __asan_unpoison_memory_region(void const volatile *, size_t);
+#include <sanitizer/asan_interface.h>
 
 /* --------------------------------- memory -------------------------------- */
 
 /* Forbids the server to touch this memory; kernel_gives permits it again. */
 void kernel_takes(void *address, size_t size)
 {
-    if (__asan_poison_memory_region)
-        __asan_poison_memory_region(address, size);
+    __asan_poison_memory_region(address, size);
 }
 
 void kernel_gives(void *address, size_t size)
 {
-    if (__asan_unpoison_memory_region)
-        __asan_unpoison_memory_region(address, size);
+    __asan_unpoison_memory_region(address, size);
 }
 
 static void *allocate(size_t size, BOOL pages)
@@ -33,34 +29,20 @@ static void *allocate(size_t size, BOOL pages)
     return address;
 }
 
-static BLOCK *block_of(const void *address, const char *call)
+static BLOCK *block_of(const void *address)
 {
     unsigned i = world.blockCount;
 
     while (i-- > 0)
         if (world.blocks[i].address == address)
             return &world.blocks[i];
-    blame("%s: no block of memory, or freed already", call);
-}
-
-static BOOL lies_in(const void *address, const BLOCK *block)
-{
-    return (const char *)address >= (const char *)block->address
-           && (const char *)address
-                  < (const char *)block->address + block->size;
+    blame("no block of memory, or freed already");
 }
 
 static void check_not_the_kernels(const BLOCK *block)
 {
-    const OBJECT *sock;
-    const OP *op;
-
-    for (sock = world.objects; sock < world.objects + MAX_OBJECTS; ++sock)
-        for (op = sock->ops; op < sock->ops + MAX_OPS; ++op)
-            if (sock->kind == SOCKET_HANDLE && op->overlapped != NULL
-                && (lies_in(op->overlapped, block)
-                    || lies_in(op->buffer, block)))
-                blame("memory is freed that the kernel owns");
+    if (__asan_region_is_poisoned(block->address, block->size) != NULL)
+        blame("memory is freed that the kernel owns");
 }
 
 static void release_block(BLOCK *block)
@@ -73,12 +55,12 @@ static void release_block(BLOCK *block)
     free(address);
 }
 
-static void release(void *address, BOOL pages, const char *call)
+static void release(void *address, BOOL pages)
 {
-    BLOCK *block = block_of(address, call);
+    BLOCK *block = block_of(address);
 
     if (block->pages != pages)
-        blame("%s: a block of the other kind", call);
+        blame("a block of memory of the other kind");
     check_not_the_kernels(block);
     release_block(block);
 }
@@ -102,7 +84,7 @@ void simulated_free(void *block)
 {
     enter(CALL_free);
     if (block != NULL)
-        release(block, FALSE, "free");
+        release(block, FALSE);
 }
 
 /* Checks how much memory larger buffers use. */
@@ -131,7 +113,7 @@ LPVOID VirtualAlloc(LPVOID address, SIZE_T size, DWORD type, DWORD protection)
 BOOL VirtualFree(LPVOID address, SIZE_T size, DWORD type)
 {
     CALL(VirtualFree, FALSE);
-    release(address, TRUE, "VirtualFree");
+    release(address, TRUE);
     return TRUE;
 }
 
@@ -146,7 +128,7 @@ SLIST_ENTRY *InterlockedPushEntrySList(SLIST_HEADER *list, SLIST_ENTRY *entry)
     BLOCK *block;
 
     enter(CALL_Interlocked);
-    block = block_of(entry, "InterlockedPushEntrySList");
+    block = block_of(entry);
     if (block->kept)
         blame("a buffer is given back twice");
     check_not_the_kernels(block);
@@ -169,7 +151,7 @@ SLIST_ENTRY *InterlockedPopEntrySList(SLIST_HEADER *list)
     entry = (SLIST_ENTRY *)list->Alignment;
     if (entry == NULL)
         return NULL;
-    block = block_of(entry, "InterlockedPopEntrySList");
+    block = block_of(entry);
     clock_acquire(&world.listClock);
     kernel_gives(entry, block->size);
     block->kept = FALSE;
@@ -216,7 +198,7 @@ BOOL WriteFile(HANDLE handle, const void *data, DWORD size, DWORD *written,
                OVERLAPPED *overlapped)
 {
     DWORD code = enter(CALL_WriteFile);
-    OBJECT *file = object_at(handle, "WriteFile");
+    OBJECT *file = object_at(handle);
 
     if (file->kind != OUTPUT && file->kind != FILE_HANDLE)
         blame("WriteFile: no file");
@@ -245,14 +227,14 @@ HANDLE CreateFileA(const char *name, DWORD access, DWORD share,
 DWORD GetFileType(HANDLE file)
 {
     CALL(GetFileType, 0);
-    object_of(file, FILE_HANDLE, "GetFileType");
+    object_of(file, FILE_HANDLE);
     return FILE_TYPE_DISK;
 }
 
 BOOL GetConsoleMode(HANDLE console, DWORD *mode)
 {
     CALL(GetConsoleMode, FALSE);
-    object_of(console, CONSOLE, "GetConsoleMode");
+    object_of(console, CONSOLE);
     *mode = world.consoleMode;
     return TRUE;
 }
@@ -260,7 +242,7 @@ BOOL GetConsoleMode(HANDLE console, DWORD *mode)
 BOOL SetConsoleMode(HANDLE console, DWORD mode)
 {
     CALL(SetConsoleMode, FALSE);
-    object_of(console, CONSOLE, "SetConsoleMode");
+    object_of(console, CONSOLE);
     world.consoleMode = mode;
     return TRUE;
 }

@@ -23,24 +23,24 @@ HANDLE object_handle(const OBJECT *object)
     return (HANDLE)(ULONG_PTR)((object - world.objects + 1) * 4);
 }
 
-OBJECT *object_at(HANDLE handle, const char *call)
+OBJECT *object_at(HANDLE handle)
 {
     ULONG_PTR number = (ULONG_PTR)handle / 4 - 1;
 
     if (number >= MAX_OBJECTS)
-        blame("%s: no handle", call);
+        blame("no handle");
     return &world.objects[number];
 }
 
 /* Returns NULL for the listener if it is closed, as it may be at any moment. */
-OBJECT *object_of(HANDLE handle, KIND kind, const char *call)
+OBJECT *object_of(HANDLE handle, KIND kind)
 {
-    OBJECT *object = object_at(handle, call);
+    OBJECT *object = object_at(handle);
 
     if (object->kind == kind)
         return object;
     if (kind != LISTENER)
-        blame("%s: a handle that is not open, or of another kind", call);
+        blame("a handle that is not open, or of another kind");
     return NULL;
 }
 
@@ -52,7 +52,7 @@ void object_close(OBJECT *object)
 
 BOOL CloseHandle(HANDLE handle)
 {
-    OBJECT *object = object_at(handle, "CloseHandle");
+    OBJECT *object = object_at(handle);
 
     CALL(CloseHandle, FALSE);
     if (object->kind == NOTHING || object->kind == SOCKET_HANDLE
@@ -82,7 +82,7 @@ HANDLE CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual, BOOL set,
 BOOL SetEvent(HANDLE handle)
 {
     CALL(SetEvent, FALSE);
-    OBJECT *event = object_of(handle, EVENT, "SetEvent");
+    OBJECT *event = object_of(handle, EVENT);
 
     tell("sets event %u", (unsigned)(event - world.objects));
     clock_release(&event->clock);
@@ -109,7 +109,7 @@ static void take(OBJECT *object)
 
 static OBJECT *waitable(HANDLE handle)
 {
-    OBJECT *object = object_at(handle, "a wait");
+    OBJECT *object = object_at(handle);
 
     if (object->kind != EVENT && object->kind != THREAD_HANDLE)
         blame("a wait for what is no event and no thread");

@@ -100,6 +100,7 @@ typedef struct THREAD {
     void *object;
     TIME wakeAt;
     DWORD error;
+    CALL call;                    /* the last one that it made              */
     BOOL held;                    /* a handle of it is open                 */
     BOOL onPort;                  /* it has waited on the port, so counts   */
     BOOL served;                  /* the port has given it `packet`         */
@@ -111,15 +112,17 @@ typedef struct THREAD {
 /* How a client behaves: the words of a life's text. It sends `total` bytes,
  * `chunk` at once, at most `window` unechoed. After `stopsReading` or
  * `resetsAt` bytes it does that; `room` is between the two, each way. */
-#define CLIENT_WORDS(X)                                                  \
-    X(total)                                                             \
-    X(chunk) X(window) X(room) X(stopsReading) X(resetsAt) X(halfCloses) \
-        X(neverStops) X(floods) X(staysSilent) X(slow) X(wakeAt)
+#define CLIENT_WORDS(X)                                                       \
+    X(total)                                                                  \
+    X(chunk)                                                                  \
+    X(window) X(room) X(stopsReading) X(resetsAt) X(halfCloses) X(neverStops) \
+        X(floods) X(staysSilent) X(slow) X(wakeAt)
 #define AS_FIELD(name) uint64_t name;
 
 /* Bytes are only counted: their place in the stream gives their value. */
 typedef struct CLIENT {
     CLIENT_WORDS(AS_FIELD)
+    int number;
     CLIENT_STATE state;
     OBJECT *sock;                   /* the server's end, or NULL            */
     unsigned sent, arrived, taken;  /* client to server                     */
@@ -158,13 +161,14 @@ typedef struct {
  *   patience, second, third: the time between quiet and the three Ctrl+C
  *   priorities    PCT; 0: a random walk, in which a thread stays, in percent
  *   blocks        a thread is preempted after about so many; 0: never */
-#define SCENARIO_WORDS(X)                                                    \
-    X(order)                                                                 \
-    X(cpus) X(concurrency) X(limit) X(idle) X(drain) X(lent) X(quiet)        \
-        X(noIpv6) X(wrong) X(expected) X(eager) X(bootedAt) X(blocksForEver) \
-            X(resumes) X(hasConsole) X(quickEdit) X(presses) X(event)        \
-                X(early) X(pressStep) X(patience) X(second) X(third)         \
-                    X(priorities) X(stay) X(blocks)
+#define SCENARIO_WORDS(X)                                                     \
+    X(order)                                                                  \
+    X(cpus)                                                                   \
+    X(concurrency) X(limit) X(idle) X(drain) X(lent) X(quiet) X(noIpv6)       \
+        X(wrong) X(expected) X(eager) X(bootedAt) X(blocksForEver) X(resumes) \
+            X(hasConsole) X(quickEdit) X(presses) X(event) X(early)           \
+                X(pressStep) X(patience) X(second) X(third) X(priorities)     \
+                    X(stay) X(blocks)
 
 typedef struct {
     SCENARIO_WORDS(AS_FIELD)
@@ -268,8 +272,8 @@ _Noreturn void life_ends(int status);
 
 OBJECT *object_open(KIND kind);
 HANDLE object_handle(const OBJECT *object);
-OBJECT *object_at(HANDLE handle, const char *call);  /* of any kind */
-OBJECT *object_of(HANDLE handle, KIND kind, const char *call);
+OBJECT *object_at(HANDLE handle);  /* of any kind */
+OBJECT *object_of(HANDLE handle, KIND kind);
 void object_close(OBJECT *object);
 void locks_begin(void);
 
@@ -309,7 +313,6 @@ void check_client(CLIENT *client);
 void check_time(void);
 void check_end(int status);
 const char *call_name(CALL call);
-int client_number(const CLIENT *client);
 
 BOOL scenario_read(void);
 DWORD fault_code(CALL call);

@@ -151,25 +151,23 @@ void check_post(CLIENT *client, DWORD timeouts, BOOL lent)
 void check_taken(const PACKET *packet)
 {
     CLIENT *client = packet->client;
+    const OP *op = &packet->op;
 
-    tell("has the %s of #%d: %u bytes, code %u",
-         packet->writes ? "WRITE" : "READ", client->number, packet->bytes,
-         packet->code);
+    tell("has the %s of #%d: %u bytes, code %u", op->writes ? "WRITE" : "READ",
+         client->number, op->moved, packet->code);
     client->takenAt = world.now;
     note_silent(client);
     something_moves(world.now);
-    client->cameAt = packet->bytes > 0 ? world.now : client->silentSince;
+    client->cameAt = op->moved > 0 ? world.now : client->silentSince;
     if (packet->code != 0)
-        client->failed = client->failed || packet->writes
-                         || client->resetArrived;
-    else if (packet->writes)
-        client->written += packet->bytes;
+        client->failed = client->failed || op->writes || client->resetArrived;
+    else if (op->writes)
+        client->written += op->moved;
     else if (client->serverFin)
-        client->discarded += packet->bytes;
+        client->discarded += op->moved;
     else
-        client->received += packet->bytes;
-    if (packet->code == 0 && !packet->writes && packet->size > 0
-        && packet->bytes == 0)
+        client->received += op->moved;
+    if (packet->code == 0 && !op->writes && op->size > 0 && op->moved == 0)
         client->finTaken = TRUE;
 }
 
@@ -469,6 +467,6 @@ void check_end(int status)
     if (status != 0)
         return;
     check_totals();
-    if (traces != NULL && world.trace != NULL)
-        fprintf(traces, "%s----\n", world.trace);
+    if (traces != NULL)
+        fputs("whole", traces);
 }

@@ -174,7 +174,7 @@ unsigned handler_main(void *unused)
 {
     BOOL handled;
 
-    clock_acquire(&world.handlerClock);
+    clock_acquire(&world.handler);
     handled = world.handler(world.scenario.event);
     if (!handled || world.scenario.event == CTRL_CLOSE_EVENT)
         blame("the console's handler returns, and the process ends");

@@ -70,7 +70,6 @@ static BOOL run(void)
     if (!scenario_read())
         return FALSE;
     put_back();
-    locks_begin();
     races_begin();
     world.hash = 0xcbf29ce484222325u;
     world.order = world.scenario.order;
@@ -81,6 +80,8 @@ static BOOL run(void)
     world.consoleMode = world.scenario.quickEdit ? 0x40 : 0;
     world.pressAt = NEVER;
     check_end(live(program));
+    if (traces != NULL)
+        fputs("----\n", traces);
     return TRUE;
 }
 

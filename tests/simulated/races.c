@@ -22,36 +22,15 @@ typedef struct {
 typedef struct {
     uintptr_t address;
     unsigned life;
+    CLOCK clock; /* what those knew who released something here */
     ACCESS write, reads[READS];
     unsigned next;
 } PLACE;
 
-static PLACE *places;
+static PLACE *places; /* NULL: this is not the build for races */
 static unsigned life;
-static BOOL on;
 
 static unsigned me(void) { return (unsigned)(world.running - world.threads); }
-
-void clock_release(CLOCK *clock)
-{
-    CLOCK *mine = &world.running->clock;
-    int i;
-
-    for (i = 0; i < MAX_THREADS; ++i)
-        if (clock->at[i] < mine->at[i])
-            clock->at[i] = mine->at[i];
-    ++mine->at[me()];
-}
-
-void clock_acquire(const CLOCK *clock)
-{
-    CLOCK *mine = &world.running->clock;
-    int i;
-
-    for (i = 0; i < MAX_THREADS; ++i)
-        if (mine->at[i] < clock->at[i])
-            mine->at[i] = clock->at[i];
-}
 
 /* -------------------------------- accesses ------------------------------- */
 
@@ -71,16 +50,39 @@ static PLACE *place_of(uintptr_t address)
     return &places[i];
 }
 
+void clock_release(const volatile void *place)
+{
+    CLOCK *mine = &world.running->clock, *its;
+    int i;
+
+    if (places == NULL)
+        return;
+    its = &place_of((uintptr_t)place)->clock;
+    for (i = 0; i < MAX_THREADS; ++i)
+        its->at[i] = max(its->at[i], mine->at[i]);
+    ++mine->at[me()];
+}
+
+void clock_acquire(const volatile void *place)
+{
+    CLOCK *mine = &world.running->clock, *its;
+    int i;
+
+    if (places == NULL)
+        return;
+    its = &place_of((uintptr_t)place)->clock;
+    for (i = 0; i < MAX_THREADS; ++i)
+        mine->at[i] = max(its->at[i], mine->at[i]);
+}
+
 void memory_is_new(const void *address, size_t size)
 {
     uintptr_t at = (uintptr_t)address & ~(uintptr_t)3;
 
-    for (size = size < 8192 ? size : 64; on && size >= 4; size -= 4, at += 4) {
-        PLACE *place = place_of(at);
-
-        memset(&place->write, 0, sizeof place->write);
-        memset(place->reads, 0, sizeof place->reads);
-    }
+    if (places == NULL)
+        return;
+    for (size = size < 8192 ? size : 64; size >= 4; size -= 4, at += 4)
+        *place_of(at) = (PLACE){.address = at, .life = life};
 }
 
 static BOOL conflicts(const ACCESS *before, BOOL isVolatile)
@@ -102,9 +104,6 @@ static void access(const void *address, size_t size, BOOL writes,
         || ((const char *)address >= world.running->stack
             && (const char *)address < world.running->stack + 256 * 1024))
         return;
-    if (places == NULL)
-        places = calloc(PLACES, sizeof *places);
-    on = TRUE;
     now = (ACCESS){me(), world.running->clock.at[me()], isVolatile};
     for (; at < end; at += 4) {
         PLACE *place = place_of(at);
@@ -161,7 +160,12 @@ void __tsan_write_range(void *p, size_t size)
     access(p, size, TRUE, FALSE, HERE);
 }
 
-void __tsan_init(void) {}
+void __tsan_init(void)
+{
+    if (places == NULL)
+        places = calloc(PLACES, sizeof *places);
+}
+
 void __tsan_func_entry(void *caller) { (void)caller; }
 void __tsan_func_exit(void) {}
 

@@ -96,8 +96,10 @@ static void fibre_main(void)
         host.stack = (char *)bottom;
         hostSize = size;
     }
+    clock_acquire(me);
     me->start(me->argument);
     tell("ends");
+    clock_release(me);
     me->state = ENDED;
     port_blocks(me);
     schedule();

@@ -209,7 +209,8 @@ def traces(program, count):
     with the first wrong one."""
     name = program.parent / "traces.txt"
     done = run(program, "--count", count, "--traces", name)
-    texts = name.read_text(encoding="ascii").split("----\n")[:-1]
+    texts = [text[:-len("whole")] for text in name.read_text(
+        encoding="ascii").split("----\n") if re.search(r".whole$", text, re.S)]
     return len(texts), next(filter(None, map(wrong_in, texts)), (
         done.stdout if done.returncode else None))
 

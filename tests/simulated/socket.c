@@ -198,7 +198,7 @@ static OP *op_begin(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
                .buffer = buffer->buf,
                .size = buffer->len,
                .writes = writes};
-    clock_release(&op->clock);
+    clock_release(overlapped);
     kernel_takes(overlapped, sizeof *overlapped);
     kernel_takes(op->buffer, op->size);
     return op;
@@ -211,17 +211,10 @@ static void set_status(const OP *op, DWORD code)
     op->overlapped->InternalHigh = op->moved;
 }
 
-static PACKET as_packet(const OBJECT *sock, const OP *op, DWORD code)
-{
-    return (PACKET){op->moved,      code,         sock->key,
-                    op->overlapped, op->buffer,   op->size,
-                    op->writes,     sock->client, op->clock};
-}
-
 /* Ends an operation and queues its packet. */
 void op_ends(OBJECT *sock, OP *op, DWORD code)
 {
-    PACKET packet = as_packet(sock, op, code);
+    PACKET packet = {*op, code, sock->key, sock->client};
 
     tell("the kernel ends the %s of #%d: %u bytes, code %u",
          op->writes ? "WRITE" : "READ", sock->client->number, op->moved, code);
@@ -235,7 +228,7 @@ void op_ends(OBJECT *sock, OP *op, DWORD code)
 /* Ends an operation at once; without a packet if the socket skips those. */
 static int done_at_once(OBJECT *sock, OP *op)
 {
-    PACKET packet = as_packet(sock, op, 0);
+    PACKET packet = {*op, 0, sock->key, sock->client};
 
     if (!sock->skips) {
         op_ends(sock, op, 0);

@@ -70,8 +70,6 @@ void memory_end(void)
 {
     while (world.blockCount > 0)
         release_block(&world.blocks[world.blockCount - 1]);
-    free(world.trace);
-    world.trace = NULL;
 }
 
 void *simulated_calloc(size_t count, size_t size)
@@ -132,7 +130,7 @@ SLIST_ENTRY *InterlockedPushEntrySList(SLIST_HEADER *list, SLIST_ENTRY *entry)
     if (block->kept)
         blame("a buffer is given back twice");
     check_not_the_kernels(block);
-    clock_release(&world.listClock);
+    clock_release(list);
     memory_is_new(entry, block->size);
     block->kept = TRUE;
     entry->Next = (SLIST_ENTRY *)list->Alignment;
@@ -152,7 +150,7 @@ SLIST_ENTRY *InterlockedPopEntrySList(SLIST_HEADER *list)
     if (entry == NULL)
         return NULL;
     block = block_of(entry);
-    clock_acquire(&world.listClock);
+    clock_acquire(list);
     kernel_gives(entry, block->size);
     block->kept = FALSE;
     list->Alignment = (ULONGLONG)entry->Next;
@@ -185,14 +183,6 @@ static void write_line(const OBJECT *file, const char *text, DWORD size)
     check_line(file == &world.objects[1], text, size);
 }
 
-static void write_trace(const void *data, DWORD size)
-{
-    world.trace = realloc(world.trace, world.traceLength + size + 1);
-    memcpy(world.trace + world.traceLength, data, size);
-    world.traceLength += size;
-    world.trace[world.traceLength] = '\0';
-}
-
 /* A disk that is full may take a part: Microsoft's page on WriteFile. */
 BOOL WriteFile(HANDLE handle, const void *data, DWORD size, DWORD *written,
                OVERLAPPED *overlapped)
@@ -207,8 +197,8 @@ BOOL WriteFile(HANDLE handle, const void *data, DWORD size, DWORD *written,
         return fails(code);
     if (file->kind == OUTPUT)
         write_line(file, data, size);
-    else
-        write_trace(data, *written);
+    else if (traces != NULL)
+        fwrite(data, 1, *written, traces);
     return TRUE;
 }
 
@@ -250,7 +240,7 @@ BOOL SetConsoleMode(HANDLE console, DWORD mode)
 BOOL SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
 {
     CALL(SetConsoleCtrlHandler, FALSE);
-    clock_release(&world.handlerClock);
+    clock_release(&world.handler);
     world.handler = add ? handler : NULL;
     return TRUE;
 }
@@ -273,9 +263,9 @@ _Noreturn void simulated_exit(int status)
  * Microsoft's page on CreateTimerQueueTimer. */
 static unsigned timer_main(void *unused)
 {
-    clock_acquire(&world.exchangeClock);
+    clock_acquire(&world.due);
     world.callback(world.timerParameter, TRUE);
-    clock_release(&world.exchangeClock);
+    clock_release(&world.due);
     --world.callbacks;
     return 0;
 }
@@ -298,7 +288,7 @@ BOOL CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
     world.timerParameter = parameter;
     world.period = period;
     world.due = world.now + due * MS;
-    clock_release(&world.exchangeClock);
+    clock_release(&world.due);
     *timer = &world.due;
     return TRUE;
 }
@@ -312,7 +302,7 @@ BOOL DeleteTimerQueueTimer(HANDLE queue, HANDLE timer, HANDLE event)
     world.due = 0;
     if (event == INVALID_HANDLE_VALUE)
         wait_for(no_callback, NULL, INFINITE);
-    clock_acquire(&world.exchangeClock);
+    clock_acquire(&world.due);
     CALL(DeleteTimerQueueTimer, FALSE);
     return TRUE;
 }

@@ -55,30 +55,24 @@ typedef enum { AWAY, CONNECTED, GONE } CLIENT_STATE;
 typedef struct { unsigned at[MAX_THREADS]; } CLOCK;  /* see races.c */
 /* clang-format on */
 
-/* A completed operation, or a packet posted by hand. */
-typedef struct {
-    DWORD bytes, code;
-    ULONG_PTR key;
-    OVERLAPPED *overlapped;
-    char *buffer;            /* the kernel's until the packet is taken      */
-    DWORD size;
-    BOOL writes;
-    struct CLIENT *client;   /* NULL: posted by hand                        */
-    CLOCK clock;             /* the poster's                                */
-} PACKET;
-
 typedef struct {
     OVERLAPPED *overlapped;  /* NULL: this place is free                    */
-    char *buffer;
+    char *buffer;            /* the kernel's until the packet is taken      */
     DWORD size, moved;
     BOOL writes, cancelled;
-    CLOCK clock;
 } OP;
+
+/* A completed operation, or a packet posted by hand. */
+typedef struct {
+    OP op;
+    DWORD code;
+    ULONG_PTR key;
+    struct CLIENT *client;   /* NULL: posted by hand                        */
+} PACKET;
 
 /* What a handle stands for. */
 typedef struct OBJECT {
     KIND kind;
-    CLOCK clock;             /* what its last setter knew                   */
     BOOL manual, set;        /* an event                                    */
     struct THREAD *thread;
     struct CLIENT *client;   /* a socket's                                  */
@@ -115,8 +109,9 @@ typedef struct THREAD {
 #define CLIENT_WORDS(X)                                                       \
     X(total)                                                                  \
     X(chunk)                                                                  \
-    X(window) X(room) X(stopsReading) X(resetsAt) X(halfCloses) X(neverStops) \
-        X(floods) X(staysSilent) X(slow) X(wakeAt)
+    X(window)                                                                 \
+    X(room) X(stopsReading) X(resetsAt) X(halfCloses) X(neverStops) X(floods) \
+        X(staysSilent) X(slow) X(wakeAt)
 #define AS_FIELD(name) uint64_t name;
 
 /* Bytes are only counted: their place in the stream gives their value. */
@@ -164,11 +159,12 @@ typedef struct {
 #define SCENARIO_WORDS(X)                                                     \
     X(order)                                                                  \
     X(cpus)                                                                   \
-    X(concurrency) X(limit) X(idle) X(drain) X(lent) X(quiet) X(noIpv6)       \
-        X(wrong) X(expected) X(eager) X(bootedAt) X(blocksForEver) X(resumes) \
-            X(hasConsole) X(quickEdit) X(presses) X(event) X(early)           \
-                X(pressStep) X(patience) X(second) X(third) X(priorities)     \
-                    X(stay) X(blocks)
+    X(concurrency)                                                            \
+    X(limit) X(idle) X(drain) X(lent) X(quiet) X(noIpv6) X(wrong) X(expected) \
+        X(eager) X(bootedAt) X(blocksForEver) X(resumes) X(hasConsole)        \
+            X(quickEdit) X(presses) X(event) X(early) X(pressStep)            \
+                X(patience) X(second) X(third) X(priorities) X(stay)          \
+                    X(blocks)
 
 typedef struct {
     SCENARIO_WORDS(AS_FIELD)
@@ -201,7 +197,6 @@ typedef struct {
     DWORD portLimit, portRunning;
     PACKET queue[MAX_PACKETS];
     unsigned first, packets, waits;
-    CLOCK listClock, exchangeClock, handlerClock;
 
     CLIENT clients[MAX_CLIENTS], *backlog[MAX_CLIENTS];
     unsigned waiting, accepted;
@@ -227,8 +222,7 @@ typedef struct {
     unsigned long long totals[5], completions;  /* as the server tells them */
     BOOL stopped, ready;
     unsigned lines, errors;
-    char lastError[4200], *trace;
-    size_t traceLength;
+    char lastError[4200];
 } WORLD;
 
 extern WORLD world;
@@ -275,7 +269,6 @@ HANDLE object_handle(const OBJECT *object);
 OBJECT *object_at(HANDLE handle);  /* of any kind */
 OBJECT *object_of(HANDLE handle, KIND kind);
 void object_close(OBJECT *object);
-void locks_begin(void);
 
 void timer_fires(void);
 void memory_end(void);
@@ -317,7 +310,7 @@ const char *call_name(CALL call);
 BOOL scenario_read(void);
 DWORD fault_code(CALL call);
 
-void clock_release(CLOCK *clock);
-void clock_acquire(const CLOCK *clock);
+void clock_release(const volatile void *place);
+void clock_acquire(const volatile void *place);
 void memory_is_new(const void *address, size_t size);
 void races_begin(void);

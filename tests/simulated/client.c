@@ -164,7 +164,8 @@ BOOL user_can(void)
         return FALSE;
     return world.now >= world.pressAt
            || (world.pressed == 0 && scenario->early
-               && world.steps >= scenario->pressStep);
+               && world.steps >= scenario->pressStep
+               && scenario->press.seen >= scenario->press.nth);
 }
 
 /* The system calls the handler on a new thread. After CTRL_CLOSE_EVENT the

@@ -10,7 +10,8 @@ life is a text, in lines that scenario.c reads and world.h explains:
     changes STEP...                where the priority of who runs is lowered
     may LIBERTY...                 what Windows permits and does
     fault CALL FIRST EVERY CODE    which calls fail, with which of its codes
-    hold THREAD CALL N THREAD CALL N    see world.h; for scripted lives
+    hold THREAD CALL N THREAD CALL N    see world.h; for scripted lives,
+    press THREAD CALL N                 which have no order
 
 The same seed means the same life with each Python.
 """

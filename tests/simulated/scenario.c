@@ -85,16 +85,14 @@ static void read_client(void)
     read_pairs(ofClient, client);
 }
 
-static void read_hold(void)
+static PLACE next_place(void)
 {
-    HOLD *hold = &plan->holds[plan->holdCount++];
+    PLACE place = {.nth = 0};
 
-    snprintf(hold->held.who, sizeof hold->held.who, "%s", next_word());
-    hold->held.call = next_call();
-    hold->held.nth = next_number();
-    snprintf(hold->until.who, sizeof hold->until.who, "%s", next_word());
-    hold->until.call = next_call();
-    hold->until.nth = next_number();
+    snprintf(place.who, sizeof place.who, "%s", next_word());
+    place.call = next_call();
+    place.nth = next_number();
+    return place;
 }
 
 static void read_fault(void)
@@ -124,7 +122,9 @@ static void read_line(char *line)
     else if (strcmp(kind, "fault") == 0)
         read_fault();
     else if (strcmp(kind, "hold") == 0)
-        read_hold();
+        plan->holds[plan->holdCount++] = (HOLD){next_place(), next_place()};
+    else if (strcmp(kind, "press") == 0)
+        plan->press = next_place();
     else if (strcmp(kind, "changes") == 0)
         for (i = 0; i < sizeof plan->changes / sizeof *plan->changes; ++i)
             plan->changes[i] = next_number();

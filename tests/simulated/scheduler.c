@@ -184,6 +184,67 @@ static TIME next_time(void)
                                                          : next;
 }
 
+/* ----------------------------- scripted lives ---------------------------- */
+
+/* Whether the running thread comes to this place with this call. */
+static BOOL comes_to(PLACE *place, CALL call)
+{
+    const THREAD *me = world.running;
+    char name[32];
+
+    snprintf(name, sizeof name, "%s%d", me->role, me->number);
+    return place->call == call
+           && (strcmp(place->who, me->role) == 0
+               || strcmp(place->who, name) == 0)
+           && ++place->seen == place->nth;
+}
+
+static BOOL hold_is_over(void *pHold)
+{
+    const PLACE *until = &((HOLD *)pHold)->until;
+
+    return until->seen >= until->nth;
+}
+
+/* Returns what holds a thread, or NULL. */
+static HOLD *held(void)
+{
+    THREAD *thread;
+
+    for (thread = world.threads; thread < world.threads + MAX_THREADS;
+         ++thread)
+        if (thread->state == WAITING && thread->ready == hold_is_over)
+            return thread->object;
+    return NULL;
+}
+
+/* Does not run this thread from the next point on, until it is ready. The port
+ * still counts it as running. */
+static void stop_here(BOOL (*ready)(void *), void *object, TIME wakeAt)
+{
+    world.running->ready = ready;
+    world.running->object = object;
+    world.running->wakeAt = wakeAt;
+    world.running->state = WAITING;
+}
+
+static void follow_script(CALL call)
+{
+    SCENARIO *scenario = &world.scenario;
+    HOLD *hold = scenario->holds;
+
+    (void)comes_to(&scenario->press, call);
+    for (; hold < scenario->holds + scenario->holdCount; ++hold) {
+        (void)comes_to(&hold->until, call);
+        if (!comes_to(&hold->at, call))
+            continue;
+        tell("is held as it calls %s", call_name(call));
+        stop_here(hold_is_over, hold, NEVER);
+    }
+}
+
+/* --------------------------------- time ---------------------------------- */
+
 /* Lets time pass when nobody can go on. If nothing moves by itself any more and
  * no client waits for a time, it is quiet, and the user acts. */
 static void pass_time(void)
@@ -201,10 +262,14 @@ static void pass_time(void)
             world.pressAt = world.now + world.scenario.patience;
     }
     next = next_time();
-    if (next == NEVER)
+    if (next == NEVER && held() == NULL)
         blame("nobody can go on");
-    if (next > world.now)
+    if (next == NEVER)
+        held()->until.nth = 0;
+    else if (next > world.now) {
+        world.stalled += held() != NULL ? next - world.now : 0;
         world.now = next;
+    }
     check_time();
 }
 
@@ -306,10 +371,9 @@ void something_moves(TIME time)
         world.lastActivity = time;
 }
 
-/* Delays this thread alone. The port still counts it as running. */
+/* Delays this thread alone. */
 static void freeze(void)
 {
-    THREAD *me = world.running;
     TIME time = below(&world.liberty, 3000) * MS;
 
     if (world.frozen + time > 5000 * MS)
@@ -317,11 +381,8 @@ static void freeze(void)
     tell("does not run for %u ms", (unsigned)(time / MS));
     world.frozen += time;
     world.stalled += time;
-    me->ready = nothing;
-    me->object = NULL;
-    me->wakeAt = world.now + time;
-    me->state = WAITING;
-    something_moves(me->wakeAt);
+    stop_here(nothing, NULL, world.now + time);
+    something_moves(world.now + time);
 }
 
 void point(void)
@@ -362,6 +423,7 @@ DWORD enter(CALL call)
     if ((call == CALL_CancelIoEx || call == CALL_SetConsoleMode)
         && may(MAY_freeze, 8))
         freeze();
+    follow_script(call);
     point();
     return fault_code(call);
 }

@@ -106,12 +106,14 @@ typedef struct THREAD {
 /* How a client behaves: the words of a life's text. It sends `total` bytes,
  * `chunk` at once, at most `window` unechoed. After `stopsReading` or
  * `resetsAt` bytes it does that; `room` is between the two, each way. */
-#define CLIENT_WORDS(X)                                                       \
-    X(total)                                                                  \
-    X(chunk)                                                                  \
-    X(window)                                                                 \
-    X(room) X(stopsReading) X(resetsAt) X(halfCloses) X(neverStops) X(floods) \
-        X(staysSilent) X(slow) X(wakeAt)
+#define CLIENT_WORDS(X)                                                      \
+    X(total)                                                                 \
+    X(chunk)                                                                 \
+    X(window)                                                                \
+    X(room)                                                                  \
+    X(stopsReading)                                                          \
+    X(resetsAt) X(halfCloses) X(neverStops) X(floods) X(staysSilent) X(slow) \
+        X(wakeAt)
 #define AS_FIELD(name) uint64_t name;
 
 /* Bytes are only counted: their place in the stream gives their value. */
@@ -138,14 +140,18 @@ typedef struct {
     unsigned pick;           /* which of its codes                          */
 } FAULT;
 
-/* Holds a thread as it makes a call for the n-th time, until another thread has
- * come to a call of its own. */
+/* A place in a scripted life: a thread makes a call for the n-th time. It is
+ * named by its role, "console", or with its number, "thread2". */
 typedef struct {
-    struct {
-        char who[16];
-        CALL call;
-        unsigned nth, seen;
-    } held, until;
+    char who[16];
+    CALL call;
+    unsigned nth, seen;
+} PLACE;
+
+/* Holds the thread that comes to a place until another one comes to its own, or
+ * nobody else can go on. */
+typedef struct {
+    PLACE at, until;
 } HOLD;
 
 /* A life's other words. Times are in microseconds.
@@ -156,15 +162,16 @@ typedef struct {
  *   patience, second, third: the time between quiet and the three Ctrl+C
  *   priorities    PCT; 0: a random walk, in which a thread stays, in percent
  *   blocks        a thread is preempted after about so many; 0: never */
-#define SCENARIO_WORDS(X)                                                     \
-    X(order)                                                                  \
-    X(cpus)                                                                   \
-    X(concurrency)                                                            \
-    X(limit) X(idle) X(drain) X(lent) X(quiet) X(noIpv6) X(wrong) X(expected) \
-        X(eager) X(bootedAt) X(blocksForEver) X(resumes) X(hasConsole)        \
-            X(quickEdit) X(presses) X(event) X(early) X(pressStep)            \
-                X(patience) X(second) X(third) X(priorities) X(stay)          \
-                    X(blocks)
+#define SCENARIO_WORDS(X)                                                   \
+    X(order)                                                                \
+    X(cpus)                                                                 \
+    X(concurrency)                                                          \
+    X(limit)                                                                \
+    X(idle)                                                                 \
+    X(drain) X(lent) X(quiet) X(noIpv6) X(wrong) X(expected) X(eager)       \
+        X(bootedAt) X(blocksForEver) X(resumes) X(hasConsole) X(quickEdit)  \
+            X(presses) X(event) X(early) X(pressStep) X(patience) X(second) \
+                X(third) X(priorities) X(stay) X(blocks)
 
 typedef struct {
     SCENARIO_WORDS(AS_FIELD)
@@ -173,6 +180,7 @@ typedef struct {
     unsigned liberties;      /* bits                                        */
     FAULT faults[MAX_FAULTS];
     HOLD holds[MAX_HOLDS];
+    PLACE press;             /* scripted: here the user presses Ctrl+C      */
     int count, clients, faultCount, holdCount;
 } SCENARIO;
 

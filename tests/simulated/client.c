@@ -124,8 +124,9 @@ static void give(CLIENT *client)
         bytes = client->total - client->sent;
     client->sent += bytes;
     tell("#%d sends %u bytes", client->number, bytes);
-    if (client->slow)
-        client->wakeAt = world.now + below(&world.order, 300 * MS);
+    if (client->slow || client->pause > 0)
+        client->wakeAt = world.now + client->pause
+                         + below(&world.order, 300 * MS);
     if (client->floods) {  /* others may be late meanwhile */
         world.now += 5 * MS;
         world.stalled += 5 * MS;

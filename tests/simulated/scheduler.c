@@ -206,15 +206,21 @@ static BOOL hold_is_over(void *pHold)
     return until->seen >= until->nth;
 }
 
-/* Returns what holds a thread, or NULL. */
-static HOLD *held(void)
+void hold_ends(THREAD *thread)
+{
+    if (thread->state == WAITING && thread->ready == hold_is_over)
+        ((HOLD *)thread->object)->until.nth = 0;
+}
+
+/* Returns a thread that is held, or NULL. */
+static THREAD *held(void)
 {
     THREAD *thread;
 
     for (thread = world.threads; thread < world.threads + MAX_THREADS;
          ++thread)
         if (thread->state == WAITING && thread->ready == hold_is_over)
-            return thread->object;
+            return thread;
     return NULL;
 }
 
@@ -265,7 +271,7 @@ static void pass_time(void)
     if (next == NEVER && held() == NULL)
         blame("nobody can go on");
     if (next == NEVER)
-        held()->until.nth = 0;
+        hold_ends(held());
     else if (next > world.now) {
         world.stalled += held() != NULL ? next - world.now : 0;
         world.now = next;

@@ -193,6 +193,8 @@ void AcquireSRWLockExclusive(SRWLOCK *lock)
     enter(CALL_Acquire);
     if (lock->Ptr == world.running)
         blame("a lock is taken twice by the same thread");
+    if (lock->Ptr != NULL)
+        hold_ends(lock->Ptr);
     wait_for(lock_is_free, lock, INFINITE);
     lock->Ptr = world.running;
     clock_acquire(lock);

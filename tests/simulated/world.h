@@ -106,14 +106,12 @@ typedef struct THREAD {
 /* How a client behaves: the words of a life's text. It sends `total` bytes,
  * `chunk` at once, at most `window` unechoed. After `stopsReading` or
  * `resetsAt` bytes it does that; `room` is between the two, each way. */
+/* clang-format off */
 #define CLIENT_WORDS(X)                                                      \
-    X(total)                                                                 \
-    X(chunk)                                                                 \
-    X(window)                                                                \
-    X(room)                                                                  \
-    X(stopsReading)                                                          \
-    X(resetsAt) X(halfCloses) X(neverStops) X(floods) X(staysSilent) X(slow) \
-        X(wakeAt)
+    X(total) X(chunk) X(window) X(room) X(stopsReading) X(resetsAt)          \
+    X(halfCloses) X(neverStops) X(floods) X(staysSilent) X(slow) X(pause)    \
+    X(wakeAt)
+/* clang-format on */
 #define AS_FIELD(name) uint64_t name;
 
 /* Bytes are only counted: their place in the stream gives their value. */
@@ -148,8 +146,8 @@ typedef struct {
     unsigned nth, seen;
 } PLACE;
 
-/* Holds the thread that comes to a place until another one comes to its own, or
- * nobody else can go on. */
+/* Holds the thread that comes to a place until another one comes to its own,, or
+ * nobody else can go on, or one waits for its lock. */
 typedef struct {
     PLACE at, until;
 } HOLD;
@@ -162,16 +160,14 @@ typedef struct {
  *   patience, second, third: the time between quiet and the three Ctrl+C
  *   priorities    PCT; 0: a random walk, in which a thread stays, in percent
  *   blocks        a thread is preempted after about so many; 0: never */
-#define SCENARIO_WORDS(X)                                                   \
-    X(order)                                                                \
-    X(cpus)                                                                 \
-    X(concurrency)                                                          \
-    X(limit)                                                                \
-    X(idle)                                                                 \
-    X(drain) X(lent) X(quiet) X(noIpv6) X(wrong) X(expected) X(eager)       \
-        X(bootedAt) X(blocksForEver) X(resumes) X(hasConsole) X(quickEdit)  \
-            X(presses) X(event) X(early) X(pressStep) X(patience) X(second) \
-                X(third) X(priorities) X(stay) X(blocks)
+/* clang-format off */
+#define SCENARIO_WORDS(X)                                                    \
+    X(order) X(cpus) X(concurrency) X(limit) X(idle) X(drain) X(lent)        \
+    X(quiet) X(noIpv6) X(wrong) X(expected) X(eager) X(bootedAt)             \
+    X(blocksForEver) X(resumes) X(hasConsole) X(quickEdit)                   \
+    X(presses) X(event) X(early) X(pressStep) X(patience) X(second) X(third) \
+    X(priorities) X(stay) X(blocks)
+/* clang-format on */
 
 typedef struct {
     SCENARIO_WORDS(AS_FIELD)
@@ -269,6 +265,7 @@ THREAD *thread_start(const char *role, unsigned (*start)(void *),
 void schedule_begin(void);
 int live(int (*start)(void));  /* from start to end; returns the status */
 _Noreturn void life_ends(int status);
+void hold_ends(THREAD *thread);
 
 /* ------------------------------ the others ------------------------------- */
 

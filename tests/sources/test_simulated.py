@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from simulated import simulate
+from simulated import cases, simulate
 from simulated.mutants import MUTANTS, RARE
 from support import ROOT
 
@@ -91,6 +91,19 @@ def test_a_broken_server_is_found(tmp_path, programs, name):
     done = simulate.run(program, "--count", seeds, *arguments)
     assert re.search(r"^seed \d+: ", done.stdout, re.MULTILINE), (
         f"not found in {seeds} lives: {name}")
+
+
+@pytest.mark.parametrize("name", cases.CASES)
+def test_a_failure_that_was_found_is_not_there_any_more(tmp_path, programs,
+                                                        name):
+    mutant = cases.CASES[name][0]
+    life = cases.life(name)
+    program, how, _ = build_mutant(tmp_path, mutant)
+    done = simulate.live(programs[KINDS[how][0]], [life])
+    assert done.returncode == 0, done.stdout
+    done = simulate.live(program, [life])
+    assert re.search(r"^case ", done.stdout, re.MULTILINE), (
+        f"not found: {mutant}\n{done.stdout}")
 
 
 def test_a_failure_is_told_with_few_steps(tmp_path, programs):

@@ -2,8 +2,8 @@
 
 MUTANTS: name -> (file, old text, new text, kind of run). The file contains the
 old text exactly once. The kind of run is "" for usual lives, "faults" if calls
-fail, "races" for the build that sees every access to memory, "trace" if the
-traces are checked.
+fail, "races" for the build that sees every access to memory, "races, faults"
+for both, "trace" if the traces are checked.
 """
 
 # ----------------------------- pieces of sources ----------------------------
@@ -284,8 +284,7 @@ MUTANTS = {
         "    ReleaseSRWLockExclusive(&entry->registry->lock);\n", "", ""),
     "a claim is left behind": (
         "registry.c", "    if (entry->deadline == deadline\n",
-        "    if (entry->deadline == deadline || entry->deadline == RECLAIMED\n",
-        ""),
+        "    if (entry->deadline == deadline || entry->deadline == 1\n", ""),
     "a claimed READ ends its connection": (
         "connection.c", "entry->deadline == RECLAIMED", "entry->deadline == 5",
         ""),
@@ -348,7 +347,7 @@ MUTANTS = {
     "a race: the trace is opened after the threads start": (
         "main.c", OPEN + PORT + START, PORT + START + OPEN, "races"),
     "a race: the handler comes before what ends the process": (
-        "console.c", LAST + HANDLER, HANDLER + LAST, "races"),
+        "console.c", LAST + HANDLER, HANDLER + LAST, "races, faults"),
     "a race: the counters before the join": (
         "main.c", "    pool_join(&program->pool);\n    trace_close();\n"
         "    report_totals(program);\n", "    report_totals(program);\n"

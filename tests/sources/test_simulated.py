@@ -21,7 +21,7 @@ ALL_RIGHT = re.compile(r"^(\d+) lives, \d+ steps, all as they should be; "
 
 # How to run the lives: the build and the arguments.
 KINDS = {"": ("plain", []), "faults": ("plain", ["--faults"]),
-         "races": ("races", [])}
+         "races": ("races", []), "races, faults": ("races", ["--faults"])}
 TRACED = 400  # lives, some of which write a trace
 
 

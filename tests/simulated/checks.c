@@ -39,7 +39,7 @@ void tell(const char *format, ...)
     char who[32] = "";
     va_list args;
 
-    if (!story)
+    if (!world.scenario.story)
         return;
     if (thread != NULL)
         snprintf(who, sizeof who, "%s %d", thread->role, thread->number);
@@ -256,7 +256,7 @@ void check_quiet(void)
         return;
     if (scenario->limit != 0 && open > scenario->limit)
         blame("%u connections, and %u are allowed", open, scenario->limit);
-    for (i = 0; i < scenario->clients; ++i) {
+    for (i = 0; i < MAX_CLIENTS; ++i) {
         CLIENT *client = &world.clients[i];
         BOOL reads = client->stopsReading > client->sent;
 
@@ -286,7 +286,8 @@ void check_time(void)
         && world.now > world.pressedAt[0] + slack
                            + (TIME)world.scenario.drain * 1000 * MS)
         blame("the stop takes longer than the drain");
-    for (i = 0; i < world.scenario.clients && world.scenario.idle != 0; ++i) {
+    for (i = 0; i < (int)world.scenario.clients && world.scenario.idle != 0;
+         ++i) {
         const CLIENT *client = &world.clients[i];
 
         if (client->sock != NULL && !stopping()
@@ -401,7 +402,7 @@ static void check_totals(void)
     unsigned long long received = 0, sent = 0;
     int i;
 
-    for (i = 0; i < world.scenario.clients; ++i) {
+    for (i = 0; i < MAX_CLIENTS; ++i) {
         received += world.clients[i].received;
         sent += world.clients[i].written;
     }
@@ -467,6 +468,5 @@ void check_end(int status)
     if (status != 0)
         return;
     check_totals();
-    if (traces != NULL)
-        fputs("whole", traces);
+    fputs("whole", traces);
 }

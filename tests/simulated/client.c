@@ -64,7 +64,7 @@ TIME client_wakes(void)
     TIME next = NEVER;
     int i;
 
-    for (i = 0; i < world.scenario.clients; ++i) {
+    for (i = 0; i < (int)world.scenario.clients; ++i) {
         const CLIENT *client = &world.clients[i];
 
         if (client->state != GONE && client->wakeAt > world.now

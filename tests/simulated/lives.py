@@ -1,11 +1,11 @@
 """What lives there are on the simulated Windows.
 
 of_seed chooses one: options, clients, the user, liberties, calls that fail. A
-life is a text, in lines that scenario.c reads and world.h explains:
+life is a text, in lines that packed() turns into what world.h explains:
 
     life NAME
     options WORD...                what the server is started with
-    set NAME NUMBER...             whatever else differs from its default
+    set NAME NUMBER...             what differs from DEFAULTS
     client NAME NUMBER...          one for each
     changes STEP...                where the priority of who runs is lowered
     may LIBERTY...                 what Windows permits and does
@@ -19,23 +19,42 @@ The same seed means the same life with each Python.
 import pathlib
 import random
 import re
+import struct
 
 HERE = pathlib.Path(__file__).resolve().parent
 MS = 1000  # times are in microseconds
 NEVER = 0xffffffff
-MAX_CLIENTS = 10
-MAX_FAULTS = 3
 
 
-def names(macro, file):
-    """Returns the names that a macro of a header lists as X(NAME...)."""
-    text = (HERE / file).read_text(encoding="ascii")
-    body = re.search(rf"#define {macro}\(X\)((?:[^\n]*\\\n)*[^\n]*)", text)[1]
-    return re.findall(r"X\((\w+)(?:, (\w+))?", body)
+HEADERS = "".join((HERE / name).read_text(encoding="ascii")
+                  for name in ("world.h", "calls.h"))
 
 
-LIBERTIES = [name for name, _ in names("LIBERTIES", "world.h")]
-FAILING = [name for name, code in names("CALLS", "calls.h") if code != "0"]
+def names(macro, more=""):
+    """Returns the names that a macro lists as X(NAME...)."""
+    body = re.search(rf"#define {macro}\(X\)((?:[^\n]*\\\n)*[^\n]*)",
+                     HEADERS)[1]
+    return re.findall(r"X\((\w+)" + more, body)
+
+
+def limit(name):
+    return int(re.search(rf"#define {name} +(\d+)", HEADERS)[1])
+
+
+LIBERTIES = names("LIBERTIES")
+WORDS = names("SCENARIO_WORDS")
+CLIENT_WORDS = names("CLIENT_WORDS")
+CALLS = names("CALLS")
+FAILING = names("CALLS", ", [1-9]")
+MAX_CLIENTS, MAX_FAULTS, MAX_HOLDS, MAX_CHANGES = map(limit, (
+    "MAX_CLIENTS", "MAX_FAULTS", "MAX_HOLDS", "MAX_CHANGES"))
+
+DEFAULTS = dict.fromkeys(WORDS, 0)
+DEFAULTS.update(cpus=2, concurrency=2, drain=5, lent=64, presses=1, stay=50,
+                third=3200 * MS)
+CLIENT_DEFAULTS = dict.fromkeys(CLIENT_WORDS, 0)
+CLIENT_DEFAULTS.update(total=100, chunk=100, window=NEVER, room=8192,
+                       stopsReading=NEVER, resetsAt=NEVER)
 
 WORK = ["1", "5:spin", "20:sleep", "2:spin"]
 # Command lines with which the server only prints, or that it refuses; each
@@ -226,7 +245,7 @@ def choose_order(chooser, settings):
         bootedAt=chooser.among(0xffffffff - chooser.roll(20000),
                                chooser.roll(1000000)))
     latest = chooser.among(100, 500, 3000)
-    return may, [str(1 + chooser.roll(latest)) for _ in range(6)]
+    return may, [str(1 + chooser.roll(latest)) for _ in range(MAX_CHANGES)]
 
 
 def choose_fault(chooser, call):
@@ -257,3 +276,60 @@ def of_seed(seed, faults=False):
             *("client " + pairs(client) for client in clients),
             "changes " + " ".join(changes), "may " + " ".join(may),
             *(choose_fault(chooser, call) for call in failing)]
+
+
+# -------------------------------- packing -----------------------------------
+
+
+def numbers(defaults, words):
+    """Returns the values of all names, of which `words` has pairs."""
+    values = dict(defaults)
+    values.update(zip(words[::2], map(int, words[1::2])))
+    if len(values) != len(defaults):
+        raise ValueError(f"no such word in a life: {words}")
+    return values
+
+
+def place(who, call, nth):
+    number = re.search(r"\d*$", who)[0]
+    who = 0 if who == "main" else int(number or ord(who[0]))
+    return [who, CALLS.index(call), int(nth), 0]
+
+
+def packed(life, story=False):
+    """Returns the bytes of a SCENARIO, which world.h declares."""
+    name, options, words, changes, press = "", "", [], [], []
+    clients, faults, holds, may = [], [], [], 0
+    for line in life:
+        kind, _, rest = line.partition(" ")
+        of_line = rest.split()
+        if kind == "life":
+            name = rest
+        elif kind == "options":
+            options = rest
+        elif kind == "set":
+            words += of_line
+        elif kind == "client":
+            clients.append(numbers(CLIENT_DEFAULTS, of_line))
+        elif kind == "changes":
+            changes = list(map(int, of_line))
+        elif kind == "may":
+            may = sum(1 << LIBERTIES.index(word) for word in of_line)
+        elif kind == "fault":
+            faults += [CALLS.index(of_line[0]), *map(int, of_line[1:])]
+        elif kind == "hold":
+            holds += place(*of_line[:3]) + place(*of_line[3:])
+        elif kind == "press":
+            press = place(*of_line)
+        else:
+            raise ValueError(f"no such line in a life: {line}")
+    values = numbers(DEFAULTS, words)
+    values.update(liberties=may, clients=len(clients), story=int(story))
+    parts = [(values.values(), len(WORDS)), (changes, MAX_CHANGES),
+             (faults, 4 * MAX_FAULTS), (holds, 8 * MAX_HOLDS), (press, 4),
+             ([value for client in clients for value in client.values()],
+              len(CLIENT_WORDS) * MAX_CLIENTS)]
+    every = [value for part, size in parts
+             for value in [*part, *[0] * (size - len(part))]]
+    return struct.pack(f"80s400s{len(every)}Q", name.encode(),
+                       options.encode(), *every)

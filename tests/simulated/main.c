@@ -1,16 +1,17 @@
 /*
  * main.c - runs one life after the other.
  *
- * usage: simulate [--story] [--covered FILE] [--traces FILE]
+ * usage: simulate [TRACES [COVERED]]
  *
- * Runs the lives that standard input describes: see scenario.c. Stops at the
- * first that fails a check, says what is wrong and returns status 1.
+ * Runs the lives that standard input describes: see lives.py. Stops at the
+ * first that fails a check, says what is wrong and returns status 1. Writes the
+ * traces of --trace to a file, and a byte for each of the program, which tells
+ * whether a block that begins there was entered, to another.
  */
 #include "world.h"
 
 #include <sanitizer/common_interface_defs.h>
 
-BOOL story;
 FILE *traces;
 
 int server_main(int argc, char **argv);
@@ -52,14 +53,16 @@ static void put_back(void)
 
 static int program(void)
 {
-    static char name[] = "iocp_echo_server";
-    char *argv[34] = {name};
+    static char name[] = "iocp_echo_server", options[400];
+    char *argv[32] = {name};
+    int argc = 1;
 
-    memcpy(argv + 1, world.scenario.words, sizeof world.scenario.words);
-    return server_main(1 + world.scenario.count, argv);
+    memcpy(options, world.scenario.options, sizeof options);
+    argv[argc] = strtok(options, " ");
+    while (argv[argc] != NULL)
+        argv[++argc] = strtok(NULL, " ");
+    return server_main(argc, argv);
 }
-
-static const char *coveredName;
 
 /* Runs the next life of those on standard input. Returns FALSE after the
  * last. */
@@ -80,8 +83,7 @@ static BOOL run(void)
     world.consoleMode = world.scenario.quickEdit ? 0x40 : 0;
     world.pressAt = NEVER;
     check_end(live(program));
-    if (traces != NULL)
-        fputs("----\n", traces);
+    fputs("----\n", traces);
     return TRUE;
 }
 
@@ -92,29 +94,12 @@ static void on_death(void)
     fflush(stdout);
 }
 
-static void parse(int argc, char **argv)
+static void write_covered(const char *name)
 {
-    int i;
+    size_t size = (size_t)(etext - __executable_start);
+    FILE *file = fopen(name, "w");
 
-    for (i = 1; i < argc; ++i)
-        if (strcmp(argv[i], "--story") == 0)
-            story = TRUE;
-        else if (strcmp(argv[i], "--covered") == 0 && i + 1 < argc)
-            coveredName = argv[++i];
-        else if (strcmp(argv[i], "--traces") == 0 && i + 1 < argc)
-            traces = fopen(argv[++i], "w");
-        else
-            exit(2);
-}
-
-static void write_covered(void)
-{
-    size_t size = (size_t)(etext - __executable_start), i;
-    FILE *file = fopen(coveredName, "w");
-
-    for (i = 0; i < size; ++i)
-        if (covered[i])
-            fprintf(file, "%zx\n", i);
+    fwrite(covered, 1, size, file);
     fclose(file);
 }
 
@@ -139,21 +124,21 @@ int main(int argc, char **argv)
     int i;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    parse(argc, argv);
+    traces = fopen(argc > 1 ? argv[1] : "/dev/null", "w");
     __sanitizer_set_death_callback(on_death);
-    if (coveredName != NULL)
+    if (argc > 2)
         covered = calloc(1, (size_t)(etext - __executable_start));
     for (; run(); ++count) {
         hash = world.hash;
         steps += world.steps;
-        failing += world.scenario.faultCount > 0;
+        failing += world.scenario.faults[0].first > 0;
         for (i = 0; i < CALL_COUNT; ++i)
             failures[i] += world.failures[i];
     }
     if (failing > 1)
         print_never_failed(failures);
-    if (coveredName != NULL)
-        write_covered();
+    if (argc > 2)
+        write_covered(argv[2]);
     printf(
         "%llu lives, %llu steps, all as they should be; the last: %016llx\n",
         count, steps, hash);

@@ -66,15 +66,6 @@ void port_resumes(THREAD *thread)
         ++world.portRunning;
 }
 
-static OBJECT *port_of(HANDLE handle)
-{
-    OBJECT *port = object_of(handle, PORT);
-
-    if (port == NULL || port != world.port)
-        blame("the port is closed");
-    return port;
-}
-
 HANDLE CreateIoCompletionPort(HANDLE file, HANDLE port, ULONG_PTR key,
                               DWORD threads)
 {
@@ -93,7 +84,7 @@ HANDLE CreateIoCompletionPort(HANDLE file, HANDLE port, ULONG_PTR key,
         return object_handle(world.port);
     }
     object = object_of(file, SOCKET_HANDLE);
-    port_of(port);
+    object_of(port, PORT);
     if (object->associated)
         return fails(ERROR_INVALID_PARAMETER), NULL;
     object->associated = TRUE;
@@ -168,7 +159,7 @@ static ULONG take(HANDLE port, OVERLAPPED_ENTRY *entries, ULONG count,
     PACKET packet;
     ULONG i = 0;
 
-    port_of(port);
+    object_of(port, PORT);
     if (!next_packet(&packet, milliseconds))
         return fails(WAIT_TIMEOUT);
     hand_over(&packet, &entries[i]);
@@ -215,7 +206,7 @@ BOOL PostQueuedCompletionStatus(HANDLE port, DWORD bytes, ULONG_PTR key,
     CALL(PostQueuedCompletionStatus, FALSE);
     PACKET packet = {{.overlapped = overlapped, .moved = bytes}, .key = key};
 
-    clock_release(port_of(port));
+    clock_release(object_of(port, PORT));
     if (overlapped != NULL)
         packet.code = (DWORD)overlapped->Internal;
     tell("posts a packet by hand");

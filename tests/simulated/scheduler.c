@@ -9,7 +9,6 @@
  */
 #include "world.h"
 
-#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #include <sys/mman.h>
 
@@ -190,12 +189,10 @@ static TIME next_time(void)
 static BOOL comes_to(PLACE *place, CALL call)
 {
     const THREAD *me = world.running;
-    char name[32];
 
-    snprintf(name, sizeof name, "%s%d", me->role, me->number);
-    return place->call == call
-           && (strcmp(place->who, me->role) == 0
-               || strcmp(place->who, name) == 0)
+    return place->nth > 0 && place->call == call
+           && (place->who == (unsigned)me->number
+               || place->who == (unsigned)me->role[0])
            && ++place->seen == place->nth;
 }
 
@@ -240,7 +237,7 @@ static void follow_script(CALL call)
     HOLD *hold = scenario->holds;
 
     (void)comes_to(&scenario->press, call);
-    for (; hold < scenario->holds + scenario->holdCount; ++hold) {
+    for (; hold < scenario->holds + MAX_HOLDS; ++hold) {
         (void)comes_to(&hold->until, call);
         if (!comes_to(&hold->at, call))
             continue;
@@ -286,7 +283,7 @@ static int list_actors(int *actors)
     for (i = 0; i < MAX_THREADS; ++i)
         if (world.threads[i].state != UNUSED && thread_can(&world.threads[i]))
             actors[count++] = i;
-    for (i = 0; i < world.scenario.clients; ++i) {
+    for (i = 0; i < (int)world.scenario.clients; ++i) {
         if (client_can(&world.clients[i]))
             actors[count++] = FIRST_CLIENT + i;
         if (network_can(&world.clients[i]))
@@ -398,7 +395,7 @@ void point(void)
 
     if (++world.steps > MAX_STEPS)
         blame("%u steps, and no end", MAX_STEPS);
-    for (i = 0; i < sizeof scenario->changes / sizeof *scenario->changes; ++i)
+    for (i = 0; i < MAX_CHANGES; ++i)
         if (scenario->changes[i] == world.steps)
             world.priorities[world.running - world.threads] = --world.lowest;
     /* The system may run a thread later than its wait asked for. */

@@ -28,7 +28,7 @@ import threading
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
-from simulated.lives import of_seed  # noqa: E402
+from simulated.lives import of_seed, packed  # noqa: E402
 
 BUILD = ROOT / "build" / "simulated"
 TIMEOUT = 900  # seconds
@@ -110,40 +110,39 @@ def build(kind="plain", changed=None, directory=None):
     return program
 
 
-def live(program, lives, *arguments, timeout=TIMEOUT):
-    """Runs lives, each some lines. Returns the CompletedProcess, with its
-    output."""
-    line = [str(program), *map(str, arguments)]
+def live(program, lives, *files, story=False, timeout=TIMEOUT):
+    """Runs lives, each some lines. `files` are the program's arguments.
+    Returns the CompletedProcess, with its output."""
+    line = [str(program), *map(str, files)]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, encoding="utf-8",
-                          errors="replace") as process:
+                          stderr=subprocess.STDOUT) as process:
         late = threading.Timer(timeout, process.kill)
         late.start()
-        writer = threading.Thread(target=write_lives, args=(process, lives))
+        writer = threading.Thread(target=write_lives,
+                                  args=(process.stdin, lives, story))
         writer.start()
-        output = process.stdout.read()
+        output = process.stdout.read().decode("utf-8", "replace")
         writer.join()
         late.cancel()
     return subprocess.CompletedProcess(line, process.returncode, output)
 
 
-def write_lives(process, lives):
+def write_lives(file, lives, story):
     try:
-        with process.stdin as file:
+        with file:
             for life in lives:
-                file.write("\n".join([*life, "\n"]))
+                file.write(packed(life, story))
     except BrokenPipeError:
         pass  # one has failed, and ended the program
 
 
-def run(program, *arguments):
-    """The same for the lives of seeds: --seed N, --count N, --faults. Other
-    arguments are the program's."""
-    options, others = SEEDS.parse_known_args(list(map(str, arguments)))
+def run(program, *arguments, files=(), story=False):
+    """The same for the lives of seeds: --seed N, --count N, --faults."""
+    options = SEEDS.parse_args(list(map(str, arguments)))
     return live(program, (
         of_seed(seed, options.faults)
         for seed in range(options.seed, options.seed + options.count)),
-        *others)
+        *files, story=story)
 
 
 def coverage(program, *runs):
@@ -152,11 +151,10 @@ def coverage(program, *runs):
     name = BUILD / "covered.txt"
     covered = set()
     for arguments in runs:
-        done = run(program, *arguments, "--covered", name)
+        done = run(program, *arguments, files=["/dev/null", name])
         if done.returncode != 0:
             raise RuntimeError(done.stdout)
-        covered |= {int(x, 16)
-                    for x in name.read_text(encoding="ascii").split()}
+        covered |= {i for i, byte in enumerate(name.read_bytes()) if byte}
     code = subprocess.run(["objdump", "-d", "--no-show-raw-insn", program],
                           check=True, stdout=subprocess.PIPE,
                           encoding="ascii", timeout=TIMEOUT).stdout
@@ -208,7 +206,7 @@ def traces(program, count):
     """Runs `count` lives. Returns how many wrote a trace, and what is wrong
     with the first wrong one."""
     name = program.parent / "traces.txt"
-    done = run(program, "--count", count, "--traces", name)
+    done = run(program, "--count", count, files=[name])
     texts = [text[:-len("whole")] for text in name.read_text(
         encoding="ascii").split("----\n") if re.search(r".whole$", text, re.S)]
     return len(texts), next(filter(None, map(wrong_in, texts)), (
@@ -279,18 +277,18 @@ def main(arguments):
         return 0
     done = run(program, *arguments)
     failed = FAILED.search(done.stdout)
-    options, _ = SEEDS.parse_known_args(arguments)
+    options = SEEDS.parse_args(arguments)
     if failed:
         life = of_seed(int(failed[2]), options.faults)
         life = fewest_steps(program, life)
-        print(live(program, [life], "--story").stdout, *life, sep="\n")
+        print(live(program, [life], story=True).stdout, *life, sep="\n")
         more = [*["--faults"] * options.faults, *["--races"] * (
             kind == "races")]
         print(f"To repeat it: make simulate SEED={failed[2]}"
               + (f' ARGS="{" ".join(more)}"' if more else "")
               + f" (sources {source_hash()})")
     elif options.count == 1:
-        print(run(program, *arguments, "--story").stdout, end="")
+        print(run(program, *arguments, story=True).stdout, end="")
     else:
         print(done.stdout, end="")
     return min(done.returncode, 2) if done.returncode >= 0 else 1

@@ -22,6 +22,8 @@
 #include "calls.h"
 #include "include/process.h"
 
+#include <sanitizer/asan_interface.h>
+
 #define MAX_THREADS 48
 #define MAX_CLIENTS 10
 #define MAX_OBJECTS 128
@@ -30,6 +32,7 @@
 #define MAX_BLOCKS  512
 #define MAX_FAULTS  3
 #define MAX_HOLDS   6
+#define MAX_CHANGES 6
 #define MAX_PRESSES 8
 #define NEVER       UINT64_MAX
 #define MS          1000u /* of simulated time, which is in microseconds    */
@@ -103,20 +106,66 @@ typedef struct THREAD {
     CLOCK clock;
 } THREAD;
 
-/* How a client behaves: the words of a life's text. It sends `total` bytes,
- * `chunk` at once, at most `window` unechoed. After `stopsReading` or
- * `resetsAt` bytes it does that; `room` is between the two, each way. */
+/* What a life is: lives.py packs these words, and all is zero that a life does
+ * not name. Times are in microseconds.
+ *   order         the seed of all chance; 0: a scripted life, without any
+ *   expected      the status of a command line that is `wrong`, only prints
+ *   eager         operations end at once where they can
+ *   early         the first Ctrl+C does not wait for quiet, but for a step
+ *   patience, second, third: the time between quiet and the three Ctrl+C
+ *   priorities    PCT; 0: a random walk, in which a thread stays, in percent
+ *   blocks        a thread is preempted after about so many; 0: never
+ * A client sends `total` bytes, `chunk` at once, at most `window` unechoed;
+ * `stopsReading` and `resetsAt` are bytes, `room` is between the two. */
 /* clang-format off */
+#define SCENARIO_WORDS(X)                                                    \
+    X(order) X(cpus) X(concurrency) X(limit) X(idle) X(drain) X(lent)        \
+    X(quiet) X(noIpv6) X(wrong) X(expected) X(eager) X(bootedAt)             \
+    X(blocksForEver) X(resumes) X(hasConsole) X(quickEdit) X(story)          \
+    X(presses) X(event) X(early) X(pressStep) X(patience) X(second) X(third) \
+    X(priorities) X(stay) X(blocks) X(liberties) X(clients)
 #define CLIENT_WORDS(X)                                                      \
     X(total) X(chunk) X(window) X(room) X(stopsReading) X(resetsAt)          \
     X(halfCloses) X(neverStops) X(floods) X(staysSilent) X(slow) X(pause)    \
     X(wakeAt)
-/* clang-format on */
 #define AS_FIELD(name) uint64_t name;
+/* clang-format on */
+
+/* Which call fails: the first time, then each `every` times (0: no other), with
+ * which of its codes. */
+typedef struct {
+    uint64_t call, first, every, pick;
+} FAULT;
+
+/* A place in a scripted life: a thread makes a call for the n-th time. `who` is
+ * its number, or the first letter of its role. */
+typedef struct {
+    uint64_t who, call, nth, seen;
+} PLACE;
+
+/* Holds the thread that comes to a place until another one comes to its own, or
+ * nobody else can go on, or one waits for its lock. */
+typedef struct {
+    PLACE at, until;
+} HOLD;
+
+typedef struct {
+    CLIENT_WORDS(AS_FIELD)
+} MANNERS;
+
+typedef struct {
+    char name[80], options[400];
+    SCENARIO_WORDS(AS_FIELD)
+    uint64_t changes[MAX_CHANGES];  /* steps at which a priority is lowered */
+    FAULT faults[MAX_FAULTS];
+    HOLD holds[MAX_HOLDS];
+    PLACE press;             /* scripted: here the user presses Ctrl+C      */
+    MANNERS manners[MAX_CLIENTS];
+} SCENARIO;
 
 /* Bytes are only counted: their place in the stream gives their value. */
 typedef struct CLIENT {
-    CLIENT_WORDS(AS_FIELD)
+    CLIENT_WORDS(AS_FIELD)  /* first, as in MANNERS                         */
     int number;
     CLIENT_STATE state;
     OBJECT *sock;                   /* the server's end, or NULL            */
@@ -131,54 +180,6 @@ typedef struct CLIENT {
     TIME postedAt, ownedAt, takenAt, cameAt, silentSince;
     DWORD timeouts;
 } CLIENT;
-
-typedef struct {
-    CALL call;
-    unsigned first, every;   /* the first that fails; 0: no other           */
-    unsigned pick;           /* which of its codes                          */
-} FAULT;
-
-/* A place in a scripted life: a thread makes a call for the n-th time. It is
- * named by its role, "console", or with its number, "thread2". */
-typedef struct {
-    char who[16];
-    CALL call;
-    unsigned nth, seen;
-} PLACE;
-
-/* Holds the thread that comes to a place until another one comes to its own,, or
- * nobody else can go on, or one waits for its lock. */
-typedef struct {
-    PLACE at, until;
-} HOLD;
-
-/* A life's other words. Times are in microseconds.
- *   order         the seed of all chance; 0: a scripted life, without any
- *   expected      the status of a command line that is `wrong`, only prints
- *   eager         operations end at once where they can
- *   early         the first Ctrl+C does not wait for quiet, but for a step
- *   patience, second, third: the time between quiet and the three Ctrl+C
- *   priorities    PCT; 0: a random walk, in which a thread stays, in percent
- *   blocks        a thread is preempted after about so many; 0: never */
-/* clang-format off */
-#define SCENARIO_WORDS(X)                                                    \
-    X(order) X(cpus) X(concurrency) X(limit) X(idle) X(drain) X(lent)        \
-    X(quiet) X(noIpv6) X(wrong) X(expected) X(eager) X(bootedAt)             \
-    X(blocksForEver) X(resumes) X(hasConsole) X(quickEdit)                   \
-    X(presses) X(event) X(early) X(pressStep) X(patience) X(second) X(third) \
-    X(priorities) X(stay) X(blocks)
-/* clang-format on */
-
-typedef struct {
-    SCENARIO_WORDS(AS_FIELD)
-    char name[80], *words[32];
-    unsigned changes[6];     /* steps at which a priority is lowered        */
-    unsigned liberties;      /* bits                                        */
-    FAULT faults[MAX_FAULTS];
-    HOLD holds[MAX_HOLDS];
-    PLACE press;             /* scripted: here the user presses Ctrl+C      */
-    int count, clients, faultCount, holdCount;
-} SCENARIO;
 
 typedef struct {
     void *address;
@@ -230,8 +231,7 @@ typedef struct {
 } WORLD;
 
 extern WORLD world;
-extern BOOL story;    /* print what happens                               */
-extern FILE *traces;  /* where the traces of --trace go, or NULL            */
+extern FILE *traces;  /* where the traces of --trace go                   */
 
 /* ------------------------------ scheduler.c ------------------------------ */
 
@@ -277,8 +277,9 @@ void object_close(OBJECT *object);
 
 void timer_fires(void);
 void memory_end(void);
-void kernel_takes(void *address, size_t size);
-void kernel_gives(void *address, size_t size);
+/* Forbid the server to touch memory, and permit it again. */
+#define kernel_takes __asan_poison_memory_region
+#define kernel_gives __asan_unpoison_memory_region
 
 void port_put(const PACKET *packet);
 void port_blocks(THREAD *thread);  /* a running thread begins to wait */

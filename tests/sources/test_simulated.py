@@ -112,7 +112,7 @@ def test_a_failure_is_told_with_few_steps(tmp_path, programs):
                                                 SEEDS).stdout)
     life = simulate.of_seed(int(first[2]))
     few = simulate.fewest_steps(program, life)
-    told = simulate.live(program, [few], "--story").stdout
+    told = simulate.live(program, [few], story=True).stdout
     last = simulate.FAILED.search(told)
     assert last[1] == first[1] and "a WRITE is cancelled" in last[3]
     assert int(last[4]) <= int(first[4])

@@ -237,7 +237,7 @@ def choose_user(chooser, settings, faults):
 def choose_order(chooser, settings):
     may = [name for name in LIBERTIES if not chooser.one_in(4)]
     if chooser.one_in(5):  # nothing is late, and the checks need no slack
-        may = [name for name in may if name not in ("stall", "freeze")]
+        may = [name for name in may if name != "freeze"]
     settings.update(
         order=1 + chooser.roll(1 << 50), priorities=chooser.one_in(2),
         eager=chooser.one_in(5), stay=chooser.among(0, 50, 90),

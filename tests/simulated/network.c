@@ -22,24 +22,20 @@ static const unsigned char *bytes_at(const CLIENT *client, unsigned place)
     return pattern + (place + (unsigned)client->number * 1009u) % PERIOD;
 }
 
-static void fill(CLIENT *client, char *data, DWORD bytes)
+/* Compares bytes that leave the server with its client's, or fills in those that
+ * come. */
+static void pass(CLIENT *client, char *data, unsigned place, DWORD bytes,
+                 BOOL leave)
 {
     DWORD piece, done;
 
     for (done = 0; done < bytes; done += piece) {
-        piece = bytes - done < PERIOD ? bytes - done : PERIOD;
-        memcpy(data + done, bytes_at(client, client->taken + done), piece);
-    }
-}
+        const unsigned char *its = bytes_at(client, place + done);
 
-static void check_echo(CLIENT *client, const char *data, DWORD bytes)
-{
-    DWORD piece, done;
-
-    for (done = 0; done < bytes; done += piece) {
-        piece = bytes - done < PERIOD ? bytes - done : PERIOD;
-        if (memcmp(data + done, bytes_at(client, client->echoed + done), piece)
-            != 0)
+        piece = min(bytes - done, PERIOD);
+        if (!leave)
+            memcpy(data + done, its, piece);
+        else if (memcmp(data + done, its, piece) != 0)
             blame("#%d gets bytes that it did not send, or not there",
                   client->number);
     }
@@ -55,6 +51,7 @@ DWORD op_move(CLIENT *client, OP *op, BOOL atOnce)
     unsigned there = op->writes
                          ? client->room - (client->echoed - client->read)
                          : client->arrived - client->taken;
+    unsigned *place = op->writes ? &client->echoed : &client->taken;
     DWORD bytes = op->size - op->moved;
     char *data = op->buffer + op->moved;
 
@@ -66,16 +63,10 @@ DWORD op_move(CLIENT *client, OP *op, BOOL atOnce)
         && (op->writes ? !atOnce && may(MAY_cut, 3) : may(MAY_cut, 3)))
         bytes = 1 + below(&world.liberty, bytes);
     kernel_gives(data, bytes);
-    if (op->writes)
-        check_echo(client, data, bytes);
-    else
-        fill(client, data, bytes);
+    pass(client, data, *place, bytes, op->writes);
     kernel_takes(op->buffer, op->size);
     op->moved += bytes;
-    if (op->writes)
-        client->echoed += bytes;
-    else
-        client->taken += bytes;
+    *place += bytes;
     return bytes;
 }
 

@@ -398,18 +398,6 @@ void point(void)
     for (i = 0; i < MAX_CHANGES; ++i)
         if (scenario->changes[i] == world.steps)
             world.priorities[world.running - world.threads] = --world.lowest;
-    /* The system may run a thread later than its wait asked for. */
-    if (may(MAY_stall, 100)) {
-        TIME next = next_time();
-
-        if (next != NEVER && next > world.now
-            && next < world.now + 2000 * MS) {
-            tell("all are late by %u us", (unsigned)(next - world.now));
-            world.stalled += next - world.now;
-            world.now = next;
-            something_moves(next);
-        }
-    }
     if (may(MAY_freeze, world.running->start == handler_main ? 10
                         : world.pressed > 0                  ? 200
                                                              : 1000))

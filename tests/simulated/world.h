@@ -43,7 +43,7 @@ typedef uint64_t TIME, RANDOM;
 /* clang-format off */
 #define LIBERTIES(X)                                                         \
     X(at_once) X(early) X(short_send) X(cut) X(late_cancel) X(codes)         \
-    X(release) X(stall) X(tick) X(dead_accept) X(blocks) X(destroy)          \
+    X(release) X(tick) X(dead_accept) X(blocks) X(destroy)          \
     X(lateness) X(fail_later) X(freeze)
 #define LIBERTY_NAME(name) MAY_##name,
 typedef enum { LIBERTIES(LIBERTY_NAME) LIBERTY_COUNT } LIBERTY;

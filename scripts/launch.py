@@ -34,7 +34,7 @@ PREFIX_TIMEOUT = 300  # seconds
 SESSION_TIMEOUT = 20
 KILL_TIMEOUT = 20
 START_TRIES = 3       # see never_started
-END_TIMEOUTS = [0.1, 2]  # see end
+END_TIMEOUTS = [0.1, 5]  # see end
 
 
 def command(program, *arguments):

@@ -274,8 +274,9 @@ def of_seed(seed, faults=False):
     return [f"life seed {seed}", "options " + " ".join(options),
             "set " + pairs(settings),
             *("client " + pairs(client) for client in clients),
-            "changes " + " ".join(changes), "may " + " ".join(may),
-            *(choose_fault(chooser, call) for call in failing)]
+            "changes " + " ".join(changes),
+            *(choose_fault(chooser, call) for call in failing),
+            "may " + " ".join(may)]
 
 
 def of_lesson(count, turns, pause, gap, *options):

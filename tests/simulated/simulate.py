@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 """Builds the simulated Windows with the server on it, and runs it.
 
-usage: simulate.py [--races] [ARGUMENTS]
-       simulate.py --coverage
-
 --seed N and --count N say which lives of lives.py it runs; with --faults
-calls fail in them. One life alone is printed as a story. If a life fails, it
-leaves out what the failure does not need and prints the rest. With --races it
-uses the build that sees every access to memory. Exit status: 0 all passed, 1
+calls fail in them; --without NAME leaves out something that Windows permits.
+--case NAME runs one of cases.py. One life alone is printed as a story. If a
+life fails, it leaves out what the failure does not need and prints the rest.
+With --races it uses the build that sees every access to memory. --coverage
+prints which blocks of the server no life enters. Exit status: 0 all passed, 1
 one failed, 2 it could not be built, or the arguments are wrong.
 """
 
@@ -29,6 +28,7 @@ import threading
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
+from simulated import cases  # noqa: E402
 from simulated.lives import of_lesson, of_seed, packed  # noqa: E402
 
 BUILD = ROOT / "build" / "simulated"
@@ -53,10 +53,6 @@ SERVER = {  # flags that make mistakes visible; "%lu" is Windows'
               "tsan-distinguish-volatile=1"],
     "bare": ["-O2", "-Wno-format"],  # as it would be, to count instructions
 }
-SEEDS = argparse.ArgumentParser(allow_abbrev=False)
-SEEDS.add_argument("--seed", type=int, default=1)
-SEEDS.add_argument("--count", type=int, default=1)
-SEEDS.add_argument("--faults", action="store_true")
 LINK = {"plain": ["-fsanitize=address,undefined", "-no-pie"],
         "races": ["-fsanitize=address", "-no-pie"],
         # Without the sanitizers: what tells them something does nothing.
@@ -155,13 +151,31 @@ def write_lives(file, lives, story):
         pass  # one has failed, and ended the program
 
 
-def run(program, *arguments, files=(), story=False):
-    """The same for the lives of seeds: --seed N, --count N, --faults."""
-    options = SEEDS.parse_args(list(map(str, arguments)))
-    return live(program, (
-        of_seed(seed, options.faults)
-        for seed in range(options.seed, options.seed + options.count)),
-        *files, story=story)
+def parse(arguments):
+    parser = argparse.ArgumentParser(prog="simulate.py", allow_abbrev=False)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--without", action="append", default=[])
+    parser.add_argument("--case", choices=cases.CASES)
+    for name in ("--faults", "--races", "--coverage"):
+        parser.add_argument(name, action="store_true")
+    return parser.parse_args(list(map(str, arguments)))
+
+
+def lives_of(options):
+    """Yields the lives that the options name."""
+    if options.case:
+        yield cases.life(options.case)
+        return
+    for seed in range(options.seed, options.seed + options.count):
+        *life, may = of_seed(seed, options.faults)
+        yield [*life, " ".join(word for word in may.split()
+                               if word not in options.without)]
+
+
+def run(program, *arguments, files=()):
+    """The same for the lives that arguments name: see parse."""
+    return live(program, lives_of(parse(arguments)), *files)
 
 
 def coverage(program, *runs):
@@ -327,32 +341,37 @@ def source_hash():
     return hashlib.sha256(text).hexdigest()[:12]
 
 
+def print_failed(program, options, failed):
+    """Prints the life that failed, as short as it still fails."""
+    seed = failed[2]
+    if seed:
+        options.seed, options.count = int(seed), 1
+    life = fewest_steps(program, *lives_of(options))
+    print(live(program, [life], story=True).stdout, *life, sep="\n")
+    more = [name for name in ("--faults", "--races")
+            if getattr(options, name[2:])]
+    if seed:
+        print(f"To repeat it: make simulate SEED={seed}"
+              + (f' ARGS="{" ".join(more)}"' if more else "")
+              + f" (sources {source_hash()})")
+
+
 def main(arguments):
-    kind = "races" if "--races" in arguments else "plain"
-    arguments = [each for each in arguments if each != "--races"]
+    options = parse(arguments)
     if why_not():
         sys.exit(why_not())
     try:
-        program = build(kind)
+        program = build("races" if options.races else "plain")
     except subprocess.CalledProcessError:
         return 2
-    if arguments == ["--coverage"]:
+    if options.coverage:
         print_coverage(program)
         return 0
-    done = run(program, *arguments)
+    alone = options.count == 1
+    done = live(program, lives_of(options), story=alone)
     failed = FAILED.search(done.stdout)
-    options = SEEDS.parse_args(arguments)
     if failed:
-        life = of_seed(int(failed[2]), options.faults)
-        life = fewest_steps(program, life)
-        print(live(program, [life], story=True).stdout, *life, sep="\n")
-        more = [*["--faults"] * options.faults, *["--races"] * (
-            kind == "races")]
-        print(f"To repeat it: make simulate SEED={failed[2]}"
-              + (f' ARGS="{" ".join(more)}"' if more else "")
-              + f" (sources {source_hash()})")
-    elif options.count == 1:
-        print(run(program, *arguments, story=True).stdout, end="")
+        print_failed(program, options, failed)
     else:
         print(done.stdout, end="")
     return min(done.returncode, 2) if done.returncode >= 0 else 1

@@ -147,7 +147,7 @@ def test_lessons_and_mistakes(runs):
                for state in runs["lessons"]["limit"]) == 2
 
 
-# Each preset's clients, as lesson.c wants them, and the server's options.
+# Each preset's clients, as lives.of_lesson wants them, and its options.
 SIMULATED = {
     "lifo": (1, 3, 20, 0),
     "limit": (8, 1, 400, 2, "--work", "30:spin"),  # see below

@@ -64,7 +64,7 @@ TIME client_wakes(void)
     TIME next = NEVER, transit = world.scenario.transit;
     int i;
 
-    for (i = 0; i < world.scenario.clients; ++i) {
+    for (i = 0; i < (int)world.scenario.clients; ++i) {
         const CLIENT *client = &world.clients[i];
 
         if (client->state != GONE && client->wakeAt > world.now
@@ -84,11 +84,11 @@ TIME client_wakes(void)
 static void arrive(CLIENT *client)
 {
     if ((int)world.waiting >= world.listener->backlog)
-        blame("#%d is refused: %u wait already", client_number(client),
+        blame("#%d is refused: %u wait already", client->number,
               world.waiting);
     client->state = CONNECTED;
     world.backlog[world.waiting++] = client;
-    tell("#%d connects", client_number(client));
+    tell("#%d connects", client->number);
 }
 
 /* It reads: bytes, the end of file or a reset. */
@@ -98,19 +98,19 @@ static void take(CLIENT *client)
 
     if ((client->serverReset && client->lost)
         || (bytes == 0 && client->serverReset)) {
-        tell("#%d sees a reset", client_number(client));
+        tell("#%d sees a reset", client->number);
         check_client(client);
         client->state = GONE;
     } else if (bytes > 0) {
         if (client->slow)
             bytes = 1 + below(&world.order, bytes);
         client->read += bytes;
-        tell("#%d reads %u bytes", client_number(client), bytes);
+        tell("#%d reads %u bytes", client->number, bytes);
         if (client->slow)
             client->wakeAt = world.now + below(&world.order, 200 * MS);
     } else {
         client->finRead = TRUE;
-        tell("#%d sees the end of file", client_number(client));
+        tell("#%d sees the end of file", client->number);
         check_client(client);
         if (client->slow || client->staysSilent)
             client->wakeAt = world.now + below(&world.order, 2500 * MS);
@@ -126,9 +126,10 @@ static void give(CLIENT *client)
     if (client->sent < client->total && bytes > client->total - client->sent)
         bytes = client->total - client->sent;
     client->sent += bytes;
-    tell("#%d sends %u bytes", client_number(client), bytes);
-    if (client->slow)
-        client->wakeAt = world.now + below(&world.order, 300 * MS);
+    tell("#%d sends %u bytes", client->number, bytes);
+    if (client->slow || client->pause > 0)
+        client->wakeAt = world.now + client->pause
+                         + below(&world.order, 300 * MS);
     if (client->floods) {  /* others may be late meanwhile */
         world.now += 5 * MS;
         world.stalled += 5 * MS;
@@ -139,8 +140,6 @@ static void give(CLIENT *client)
 void client_step(CLIENT *client)
 {
     something_moves(world.now);
-    if (client->pause != 0 && (client->state == AWAY || sends(client)))
-        client->wakeAt += client->pause;
     if (client->state == AWAY)
         arrive(client);
     else if (reads(client) && (below(&world.order, 2) || !sends(client)))
@@ -150,10 +149,10 @@ void client_step(CLIENT *client)
     else if (gives_up(client)) {
         client->reset = TRUE;
         client->state = GONE;
-        tell("#%d resets", client_number(client));
+        tell("#%d resets", client->number);
     } else {
         client->fin = TRUE;
-        tell("#%d sends its FIN", client_number(client));
+        tell("#%d sends its FIN", client->number);
         if (client->finRead)
             client->state = GONE;
     }
@@ -169,7 +168,8 @@ BOOL user_can(void)
         return FALSE;
     return world.now >= world.pressAt
            || (world.pressed == 0 && scenario->early
-               && world.steps >= scenario->pressAt);
+               && world.steps >= scenario->pressStep
+               && scenario->press.seen >= scenario->press.nth);
 }
 
 /* The system calls the handler on a new thread. After CTRL_CLOSE_EVENT the
@@ -179,7 +179,7 @@ unsigned handler_main(void *unused)
 {
     BOOL handled;
 
-    clock_acquire(&world.handlerClock);
+    clock_acquire(&world.handler);
     handled = world.handler(world.scenario.event);
     if (!handled || world.scenario.event == CTRL_CLOSE_EVENT)
         blame("the console's handler returns, and the process ends");
@@ -208,7 +208,9 @@ void user_step(void)
         world.outputStops = FALSE;
     world.pressAt = NEVER;
     if (world.pressed < scenario->presses)
-        world.pressAt = world.now + scenario->pause[world.pressed > 1];
+        world.pressAt = world.now
+                        + (world.pressed > 1 ? scenario->third
+                                             : scenario->second);
     else if (scenario->event == CTRL_CLOSE_EVENT)
         world.pressAt = world.now + 5000 * MS + 2 * world.stalled;
     thread_start("console", handler_main, NULL);

@@ -1,18 +1,17 @@
 /*
- * main.c - runs one life for each seed.
+ * main.c - runs one life after the other.
  *
- * usage: simulate [--seed N] [--count N] [--faults] [--story] [--clients N]
- *                 [--without LIBERTY] [--covered FILE] [--traces FILE]
- *                 [--lesson TEXT]
+ * usage: simulate [TRACES [COVERED]]
  *
- * Runs the lives of `count` seeds from N on. Stops at the first that fails a
- * check, says what is wrong and returns status 1. --without turns off something
- * that Windows permits; --clients leaves out the clients above a number.
- * --lesson plays a lesson instead: see lesson.c.
+ * Runs the lives that standard input describes: see lives.py. Stops at the
+ * first that fails a check, says what is wrong and returns status 1. Writes the
+ * traces of --trace to a file, and a byte for each of the program, which tells
+ * whether a block that begins there was entered, to another.
  */
 #include "world.h"
 
-BOOL story;
+#include <sanitizer/common_interface_defs.h>
+
 FILE *traces;
 
 int server_main(int argc, char **argv);
@@ -20,8 +19,6 @@ extern char data_begin[], data_end[], bss_begin[], bss_end[];
 extern unsigned char *covered;
 extern char __executable_start[], etext[];
 
-#define WEAK __attribute__((weak))
-void WEAK __sanitizer_set_death_callback(void (*callback)(void));
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -56,108 +53,58 @@ static void put_back(void)
 
 static int program(void)
 {
-    char *argv[25];
-    int i;
+    static char name[] = "iocp_echo_server", options[400];
+    char *argv[32] = {name};
+    int argc = 1;
 
-    for (i = 0; i < world.scenario.count; ++i)
-        argv[i] = world.scenario.words[i];
-    argv[i] = NULL;
-    return server_main(i, argv);
+    memcpy(options, world.scenario.options, sizeof options);
+    argv[argc] = strtok(options, " ");
+    while (argv[argc] != NULL)
+        argv[++argc] = strtok(NULL, " ");
+    return server_main(argc, argv);
 }
 
-static uint64_t seed = 1, count = 1;
-static BOOL faults;
-static unsigned without;
-static int clients;
-static const char *coveredName, *lesson;
-
-/* Runs one life. Returns a number that stands for all that happened. */
-static uint64_t run(void)
+/* Runs the next life of those on standard input. Returns FALSE after the
+ * last. */
+static BOOL run(void)
 {
-    RANDOM random = seed * 2 + (faults ? 1 : 0);
-
     memory_end();
     memset(&world, 0, sizeof world);
+    if (!scenario_read())
+        return FALSE;
     put_back();
-    locks_begin();
     races_begin();
-    world.seed = seed;
-    world.faulty = faults;
     world.hash = 0xcbf29ce484222325u;
-    world.order = draw(&random);
-    world.liberty = draw(&random);
-    world.plan = draw(&random);
+    world.order = world.scenario.order;
+    world.liberty = draw(&world.order);
+    schedule_begin();
     object_open(OUTPUT);
     object_open(OUTPUT);
-    if (lesson != NULL)
-        lesson_make(lesson);
-    else
-        scenario_make();
-    world.scenario.liberties &= ~without;
-    if (clients > 0 && clients < world.scenario.clients)
-        world.scenario.clients = clients;
+    world.consoleMode = world.scenario.quickEdit ? 0x40 : 0;
+    world.pressAt = NEVER;
     check_end(live(program));
-    return world.hash;
+    fputs("----\n", traces);
+    return TRUE;
 }
 
 static void on_death(void)
 {
-    printf("seed %llu: the sanitizer's words are above; after %u steps\n",
-           (unsigned long long)world.seed, world.steps);
+    printf("%s: the sanitizer's words are above; after %u steps\n",
+           world.scenario.name, world.steps);
     fflush(stdout);
 }
 
-static unsigned liberty_named(const char *name)
+static void write_covered(const char *name)
 {
-#define LIBERTY_BIT(liberty) \
-    +(strcmp(name, #liberty) == 0) * (1u << MAY_##liberty)
-    return 0 LIBERTIES(LIBERTY_BIT);
-}
+    size_t size = (size_t)(etext - __executable_start);
+    FILE *file = fopen(name, "w");
 
-static void parse(int argc, char **argv)
-{
-    int i;
-
-    for (i = 1; i < argc; ++i) {
-        const char *name = argv[i], *value = argv[i + 1];
-
-        if (strcmp(name, "--faults") == 0)
-            faults = TRUE;
-        else if (strcmp(name, "--story") == 0)
-            story = TRUE;
-        else if (++i == argc)
-            exit(2);
-        else if (strcmp(name, "--seed") == 0)
-            seed = strtoull(value, NULL, 10);
-        else if (strcmp(name, "--count") == 0)
-            count = strtoull(value, NULL, 10);
-        else if (strcmp(name, "--clients") == 0)
-            clients = atoi(value);
-        else if (strcmp(name, "--covered") == 0)
-            coveredName = value;
-        else if (strcmp(name, "--lesson") == 0)
-            lesson = value;
-        else if (strcmp(name, "--traces") == 0)
-            traces = fopen(value, "w");
-        else if (strcmp(name, "--without") == 0 && liberty_named(value) != 0)
-            without |= liberty_named(value);
-        else
-            exit(2);
-    }
-}
-
-static void write_covered(void)
-{
-    size_t size = (size_t)(etext - __executable_start), i;
-    FILE *file = fopen(coveredName, "w");
-
-    for (i = 0; i < size; ++i)
-        if (covered[i])
-            fprintf(file, "%zx\n", i);
+    fwrite(covered, 1, size, file);
     fclose(file);
 }
 
-/* Prints the calls that could have failed, but did not in any life. */
+/* Prints the calls that could have failed, but did not in any of the lives with
+ * calls that fail. */
 static void print_never_failed(const unsigned *failures)
 {
 #define CALL_FAILS(name, a, b, c, kind) a != 0,
@@ -172,28 +119,28 @@ static void print_never_failed(const unsigned *failures)
 int main(int argc, char **argv)
 {
     static unsigned failures[CALL_COUNT];
-    uint64_t last, hash = 0, steps = 0;
+    unsigned long long count = 0, steps = 0, hash = 0;
+    unsigned failing = 0;
     int i;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    parse(argc, argv);
-    if (__sanitizer_set_death_callback)
-        __sanitizer_set_death_callback(on_death);
-    if (coveredName != NULL)
+    traces = fopen(argc > 1 ? argv[1] : "/dev/null", "w");
+    __sanitizer_set_death_callback(on_death);
+    if (argc > 2)
         covered = calloc(1, (size_t)(etext - __executable_start));
-    for (last = seed + count; seed < last; ++seed) {
-        hash = run();
+    for (; run(); ++count) {
+        hash = world.hash;
         steps += world.steps;
+        failing += world.scenario.faults[0].first > 0;
         for (i = 0; i < CALL_COUNT; ++i)
             failures[i] += world.failures[i];
     }
-    if (faults && count > 1)
+    if (failing > 1)
         print_never_failed(failures);
-    if (coveredName != NULL)
-        write_covered();
+    if (argc > 2)
+        write_covered(argv[2]);
     printf(
         "%llu lives, %llu steps, all as they should be; the last: %016llx\n",
-        (unsigned long long)count, (unsigned long long)steps,
-        (unsigned long long)hash);
+        count, steps, hash);
     return 0;
 }

@@ -2,8 +2,8 @@
 
 MUTANTS: name -> (file, old text, new text, kind of run). The file contains the
 old text exactly once. The kind of run is "" for usual lives, "faults" if calls
-fail, "races" for the build that sees every access to memory, "trace" if the
-traces are checked.
+fail, "races" for the build that sees every access to memory, "races, faults"
+for both, "trace" if the traces are checked.
 """
 
 # ----------------------------- pieces of sources ----------------------------
@@ -16,6 +16,21 @@ RETURN = ("    buffer_return(&handleInfo->server->buffers, "
           "&handleInfo->buffer);\n")
 EVENT = '    fatal_unless(SetEvent(stop->event), "SetEvent (stop)");\n'
 RECEIVED = "    handleInfo->received += bytes;\n"
+LAST = ("    logLast = console_close;  /* before the handler may end the "
+        "process */\n")
+HANDLER = ('    fatal_unless(SetConsoleCtrlHandler(on_control, TRUE),\n'
+           '                 "SetConsoleCtrlHandler");\n')
+OPEN = ("    trace_open(options->traceFile, options->workers, "
+        "options->concurrency,\n"
+        "               options->cpus, options->workTime, "
+        "options->workSpins);\n")
+PORT = ("    server->hComPort = CreateIoCompletionPort(INVALID_HANDLE_VALUE, "
+        "NULL, 0,\n"
+        "                                              "
+        "options->concurrency);\n"
+        "    fatal_unless(server->hComPort != NULL, "
+        '"CreateIoCompletionPort");\n')
+START = "    start_threads(program);\n"
 LOCK = "    AcquireSRWLockExclusive(&registry->lock);\n"
 UNLOCK = "    ReleaseSRWLockExclusive(&registry->lock);\n"
 
@@ -278,6 +293,9 @@ MUTANTS = {
     "who is claimed does not wait for the sweep": (
         "registry.c", "    AcquireSRWLockExclusive(&entry->registry->lock);\n"
         "    ReleaseSRWLockExclusive(&entry->registry->lock);\n", "", ""),
+    "a claim is left behind": (
+        "registry.c", "    if (entry->deadline == deadline\n",
+        "    if (entry->deadline == deadline || entry->deadline == 1\n", ""),
     "a claimed READ ends its connection": (
         "connection.c", "entry->deadline == RECLAIMED", "entry->deadline == 5",
         ""),
@@ -337,6 +355,10 @@ MUTANTS = {
     "a race: the listener's error is read too early": (
         "main.c", "    stop_wait(&server->stop, INFINITE);  "
         "/* until the listener is closed */\n", "", "races"),
+    "a race: the trace is opened after the threads start": (
+        "main.c", OPEN + PORT + START, PORT + START + OPEN, "races"),
+    "a race: the handler comes before what ends the process": (
+        "console.c", LAST + HANDLER, HANDLER + LAST, "races, faults"),
     "a race: the counters before the join": (
         "main.c", "    pool_join(&program->pool);\n    trace_close();\n"
         "    report_totals(program);\n", "    report_totals(program);\n"

@@ -18,31 +18,26 @@ static const unsigned char *bytes_at(const CLIENT *client, unsigned place)
     if (pattern[0] == 0)
         for (i = 0; i < PERIOD; ++i)
             pattern[i] = pattern[i + PERIOD] =
-                (unsigned char)(1 + below(&random, 255));
-    return pattern
-           + (place + (unsigned)client_number(client) * 1009u) % PERIOD;
+                (unsigned char)(1 + draw(&random) % 255);
+    return pattern + (place + (unsigned)client->number * 1009u) % PERIOD;
 }
 
-static void fill(CLIENT *client, char *data, DWORD bytes)
+/* Compares bytes that leave the server with its client's, or fills in those that
+ * come. */
+static void pass(CLIENT *client, char *data, unsigned place, DWORD bytes,
+                 BOOL leave)
 {
     DWORD piece, done;
 
     for (done = 0; done < bytes; done += piece) {
-        piece = bytes - done < PERIOD ? bytes - done : PERIOD;
-        memcpy(data + done, bytes_at(client, client->taken + done), piece);
-    }
-}
+        const unsigned char *its = bytes_at(client, place + done);
 
-static void check_echo(CLIENT *client, const char *data, DWORD bytes)
-{
-    DWORD piece, done;
-
-    for (done = 0; done < bytes; done += piece) {
-        piece = bytes - done < PERIOD ? bytes - done : PERIOD;
-        if (memcmp(data + done, bytes_at(client, client->echoed + done), piece)
-            != 0)
+        piece = min(bytes - done, PERIOD);
+        if (!leave)
+            memcpy(data + done, its, piece);
+        else if (memcmp(data + done, its, piece) != 0)
             blame("#%d gets bytes that it did not send, or not there",
-                  client_number(client));
+                  client->number);
     }
 }
 
@@ -56,6 +51,7 @@ DWORD op_move(CLIENT *client, OP *op, BOOL atOnce)
     unsigned there = op->writes
                          ? client->room - (client->echoed - client->read)
                          : client->arrived - client->taken;
+    unsigned *place = op->writes ? &client->echoed : &client->taken;
     DWORD bytes = op->size - op->moved;
     char *data = op->buffer + op->moved;
 
@@ -67,16 +63,10 @@ DWORD op_move(CLIENT *client, OP *op, BOOL atOnce)
         && (op->writes ? !atOnce && may(MAY_cut, 3) : may(MAY_cut, 3)))
         bytes = 1 + below(&world.liberty, bytes);
     kernel_gives(data, bytes);
-    if (op->writes)
-        check_echo(client, data, bytes);
-    else
-        fill(client, data, bytes);
+    pass(client, data, *place, bytes, op->writes);
     kernel_takes(op->buffer, op->size);
     op->moved += bytes;
-    if (op->writes)
-        client->echoed += bytes;
-    else
-        client->taken += bytes;
+    *place += bytes;
     return bytes;
 }
 
@@ -87,7 +77,7 @@ void connection_reset(CLIENT *client)
         return;
     client->serverReset = TRUE;
     client->lost = may(MAY_destroy, 2);
-    tell("resets #%d%s", client_number(client),
+    tell("resets #%d%s", client->number,
          client->lost ? ", and what is on its way is lost" : "");
 }
 
@@ -147,18 +137,18 @@ static void carry(CLIENT *client)
 
     if (client->reset) {
         client->resetArrived = TRUE;
-        tell("the reset of #%d arrives", client_number(client));
+        tell("the reset of #%d arrives", client->number);
     } else if (bytes > 0 && room > 0) {
         bytes = bytes < room ? bytes : room;
         if (may(MAY_cut, 3))
             bytes = 1 + below(&world.liberty, bytes);
         client->arrived += bytes;
-        tell("%u bytes of #%d arrive", bytes, client_number(client));
+        tell("%u bytes of #%d arrive", bytes, client->number);
         if (client->closed)
             connection_reset(client);
     } else if (bytes == 0) {
         client->finArrived = TRUE;
-        tell("the FIN of #%d arrives", client_number(client));
+        tell("the FIN of #%d arrives", client->number);
     }
 }
 

@@ -66,15 +66,6 @@ void port_resumes(THREAD *thread)
         ++world.portRunning;
 }
 
-static OBJECT *port_of(HANDLE handle, const char *call)
-{
-    OBJECT *port = object_of(handle, PORT, call);
-
-    if (port == NULL || port != world.port)
-        blame("%s: the port is closed", call);
-    return port;
-}
-
 HANDLE CreateIoCompletionPort(HANDLE file, HANDLE port, ULONG_PTR key,
                               DWORD threads)
 {
@@ -92,21 +83,20 @@ HANDLE CreateIoCompletionPort(HANDLE file, HANDLE port, ULONG_PTR key,
             blame("--concurrency is not what the port gets");
         return object_handle(world.port);
     }
-    object = object_of(file, SOCKET_HANDLE, "CreateIoCompletionPort");
-    port_of(port, "CreateIoCompletionPort");
+    object = object_of(file, SOCKET_HANDLE);
+    object_of(port, PORT);
     if (object->associated)
         return fails(ERROR_INVALID_PARAMETER), NULL;
     object->associated = TRUE;
     object->key = key;
-    tell("ties #%d to the port", client_number(object->client));
+    tell("ties #%d to the port", object->client->number);
     return port;
 }
 
 BOOL SetFileCompletionNotificationModes(HANDLE file, UCHAR modes)
 {
     CALL(SetFileCompletionNotificationModes, FALSE);
-    OBJECT *sock = object_of(file, SOCKET_HANDLE,
-                             "SetFileCompletionNotificationModes");
+    OBJECT *sock = object_of(file, SOCKET_HANDLE);
 
     sock->skips = sock->skips || (modes & 1) != 0;
     return TRUE;
@@ -143,70 +133,76 @@ static BOOL next_packet(PACKET *packet, DWORD milliseconds)
 }
 
 /* Gives the server the packet, and the operation's memory back. */
-static void hand_over(const PACKET *packet)
+static void hand_over(const PACKET *packet, OVERLAPPED_ENTRY *entry)
 {
-    clock_acquire(&packet->clock);
-    if (packet->overlapped != NULL)
+    const OP *op = &packet->op;
+
+    entry->lpCompletionKey = packet->key;
+    entry->lpOverlapped = op->overlapped;
+    entry->Internal = packet->code;
+    entry->dwNumberOfBytesTransferred = op->moved;
+    clock_acquire(packet->client == NULL ? (void *)world.port
+                                         : op->overlapped);
+    if (op->overlapped != NULL)
         ++world.taken;
     if (packet->client == NULL)
         return;
-    kernel_gives(packet->overlapped, sizeof *packet->overlapped);
-    kernel_gives(packet->buffer, packet->size);
+    kernel_gives(op->overlapped, sizeof *op->overlapped);
+    kernel_gives(op->buffer, op->size);
     check_taken(packet);
 }
 
-/* Returns Windows' code for an operation that failed with Winsock's `code`. */
-static DWORD as_windows(DWORD code)
+/* Takes up to `count` packets. Returns how many; 0 when the time is over. */
+static ULONG take(HANDLE port, OVERLAPPED_ENTRY *entries, ULONG count,
+                  DWORD milliseconds)
 {
-    return code == WSAECONNRESET ? ERROR_NETNAME_DELETED : code;
+    PACKET packet;
+    ULONG i = 0;
+
+    object_of(port, PORT);
+    if (!next_packet(&packet, milliseconds))
+        return fails(WAIT_TIMEOUT);
+    hand_over(&packet, &entries[i]);
+    while (++i < count && world.packets > 0) {
+        packet = first_packet();
+        hand_over(&packet, &entries[i]);
+    }
+    return i;
 }
 
+/* Windows' code for an operation that failed differs from Winsock's. */
 BOOL GetQueuedCompletionStatus(HANDLE port, DWORD *bytes, ULONG_PTR *key,
                                OVERLAPPED **overlapped, DWORD milliseconds)
 {
-    CALL(GetQueuedCompletionStatus, FALSE);
-    PACKET packet;
+    OVERLAPPED_ENTRY entry = {0};
 
-    port_of(port, "GetQueuedCompletionStatus");
+    CALL(GetQueuedCompletionStatus, FALSE);
     *overlapped = NULL;
-    if (!next_packet(&packet, milliseconds))
-        return fails(WAIT_TIMEOUT);
-    *bytes = packet.bytes;
-    *key = packet.key;
-    *overlapped = packet.overlapped;
-    hand_over(&packet);
-    return packet.code == 0 || fails(as_windows(packet.code));
+    if (take(port, &entry, 1, milliseconds) == 0)
+        return FALSE;
+    *bytes = entry.dwNumberOfBytesTransferred;
+    *key = entry.lpCompletionKey;
+    *overlapped = entry.lpOverlapped;
+    return entry.Internal == 0
+           || fails(entry.Internal == WSAECONNRESET ? ERROR_NETNAME_DELETED
+                                                    : (DWORD)entry.Internal);
 }
 
 BOOL GetQueuedCompletionStatusEx(HANDLE port, OVERLAPPED_ENTRY *entries,
                                  ULONG count, ULONG *removed,
                                  DWORD milliseconds, BOOL alertable)
 {
-    PACKET packet;
-    DWORD i = 0;
-
     CALL(GetQueuedCompletionStatusEx, FALSE);
-    port_of(port, "GetQueuedCompletionStatusEx");
     if (count == 0)
-        blame("GetQueuedCompletionStatusEx for no packet");
-    *removed = 1;  /* also where none was: only a success says something */
-    if (!next_packet(&packet, milliseconds))
-        return fails(WAIT_TIMEOUT);
-    for (;;) {
-        entries[i].lpCompletionKey = packet.key;
-        entries[i].lpOverlapped = packet.overlapped;
-        entries[i].Internal = packet.code;
-        entries[i].dwNumberOfBytesTransferred = packet.bytes;
-        hand_over(&packet);
-        if (++i == count || world.packets == 0)
-            break;
-        packet = first_packet();
-    }
+        blame("a wait for no packet");
+    *removed = take(port, entries, count, milliseconds);
     /* How many connections need a share can change while it waits. */
-    if (milliseconds != 0 && i > 2)
+    if (milliseconds != 0 && *removed > 2)
         blame("a worker that waited takes more than two packets");
-    *removed = i;
-    return TRUE;
+    if (*removed > 0)
+        return TRUE;
+    *removed = 1;  /* only a success says something */
+    return FALSE;
 }
 
 /* The packet may be taken and handled before this returns. */
@@ -214,13 +210,9 @@ BOOL PostQueuedCompletionStatus(HANDLE port, DWORD bytes, ULONG_PTR key,
                                 OVERLAPPED *overlapped)
 {
     CALL(PostQueuedCompletionStatus, FALSE);
-    PACKET packet = {0};
+    PACKET packet = {{.overlapped = overlapped, .moved = bytes}, .key = key};
 
-    port_of(port, "PostQueuedCompletionStatus");
-    packet.bytes = bytes;
-    packet.key = key;
-    packet.overlapped = overlapped;
-    clock_release(&packet.clock);
+    clock_release(object_of(port, PORT));
     if (overlapped != NULL)
         packet.code = (DWORD)overlapped->Internal;
     tell("posts a packet by hand");

@@ -11,8 +11,8 @@
  */
 #include "world.h"
 
-#define PLACES 65536u /* of 4 bytes each                                    */
-#define READS  4
+#define CELLS 65536u /* of 4 bytes each                                    */
+#define READS 4
 
 typedef struct {
     unsigned thread, time;
@@ -22,65 +22,67 @@ typedef struct {
 typedef struct {
     uintptr_t address;
     unsigned life;
+    CLOCK clock; /* what those knew who released something here */
     ACCESS write, reads[READS];
     unsigned next;
-} PLACE;
+} CELL;
 
-static PLACE *places;
+static CELL *cells; /* NULL: this is not the build for races */
 static unsigned life;
-static BOOL on;
 
 static unsigned me(void) { return (unsigned)(world.running - world.threads); }
-
-void clock_release(CLOCK *clock)
-{
-    CLOCK *mine = &world.running->clock;
-    int i;
-
-    for (i = 0; i < MAX_THREADS; ++i)
-        if (clock->at[i] < mine->at[i])
-            clock->at[i] = mine->at[i];
-    ++mine->at[me()];
-}
-
-void clock_acquire(const CLOCK *clock)
-{
-    CLOCK *mine = &world.running->clock;
-    int i;
-
-    for (i = 0; i < MAX_THREADS; ++i)
-        if (mine->at[i] < clock->at[i])
-            mine->at[i] = clock->at[i];
-}
 
 /* -------------------------------- accesses ------------------------------- */
 
 void races_begin(void) { ++life; }
 
-static PLACE *place_of(uintptr_t address)
+static CELL *cell_of(uintptr_t address)
 {
     size_t i = (address >> 2) * 0x9e3779b97f4a7c15u >> 48;
 
-    while (places[i].life == life && places[i].address != address)
-        i = (i + 1) % PLACES;
-    if (places[i].life != life) {
-        memset(&places[i], 0, sizeof places[i]);
-        places[i].life = life;
-        places[i].address = address;
+    while (cells[i].life == life && cells[i].address != address)
+        i = (i + 1) % CELLS;
+    if (cells[i].life != life) {
+        memset(&cells[i], 0, sizeof cells[i]);
+        cells[i].life = life;
+        cells[i].address = address;
     }
-    return &places[i];
+    return &cells[i];
+}
+
+void clock_release(const volatile void *place)
+{
+    CLOCK *mine = &world.running->clock, *its;
+    int i;
+
+    if (cells == NULL)
+        return;
+    its = &cell_of((uintptr_t)place)->clock;
+    for (i = 0; i < MAX_THREADS; ++i)
+        its->at[i] = max(its->at[i], mine->at[i]);
+    ++mine->at[me()];
+}
+
+void clock_acquire(const volatile void *place)
+{
+    CLOCK *mine = &world.running->clock, *its;
+    int i;
+
+    if (cells == NULL)
+        return;
+    its = &cell_of((uintptr_t)place)->clock;
+    for (i = 0; i < MAX_THREADS; ++i)
+        mine->at[i] = max(its->at[i], mine->at[i]);
 }
 
 void memory_is_new(const void *address, size_t size)
 {
     uintptr_t at = (uintptr_t)address & ~(uintptr_t)3;
 
-    for (size = size < 8192 ? size : 64; on && size >= 4; size -= 4, at += 4) {
-        PLACE *place = place_of(at);
-
-        memset(&place->write, 0, sizeof place->write);
-        memset(place->reads, 0, sizeof place->reads);
-    }
+    if (cells == NULL)
+        return;
+    for (size = size < 8192 ? size : 64; size >= 4; size -= 4, at += 4)
+        *cell_of(at) = (CELL){.address = at, .life = life};
 }
 
 static BOOL conflicts(const ACCESS *before, BOOL isVolatile)
@@ -102,28 +104,25 @@ static void access(const void *address, size_t size, BOOL writes,
         || ((const char *)address >= world.running->stack
             && (const char *)address < world.running->stack + 256 * 1024))
         return;
-    if (places == NULL)
-        places = calloc(PLACES, sizeof *places);
-    on = TRUE;
     now = (ACCESS){me(), world.running->clock.at[me()], isVolatile};
     for (; at < end; at += 4) {
-        PLACE *place = place_of(at);
+        CELL *cell = cell_of(at);
 
-        if (conflicts(&place->write, isVolatile))
+        if (conflicts(&cell->write, isVolatile))
             blame("a race at %p, with a write of thread %u", where,
-                  place->write.thread);
+                  cell->write.thread);
         for (i = 0; i < READS && writes; ++i)
-            if (conflicts(&place->reads[i], isVolatile))
+            if (conflicts(&cell->reads[i], isVolatile))
                 blame("a race at %p, with a read of thread %u", where,
-                      place->reads[i].thread);
+                      cell->reads[i].thread);
         if (writes)
-            place->write = now;
+            cell->write = now;
         for (i = 0; i < READS && !writes; ++i)
-            if (place->reads[i].thread == me()
-                && place->reads[i].isVolatile == isVolatile)
+            if (cell->reads[i].thread == me()
+                && cell->reads[i].isVolatile == isVolatile)
                 break;
         if (!writes)
-            place->reads[i < READS ? i : (int)(place->next++ % READS)] = now;
+            cell->reads[i < READS ? i : (int)(cell->next++ % READS)] = now;
     }
 }
 
@@ -161,7 +160,12 @@ void __tsan_write_range(void *p, size_t size)
     access(p, size, TRUE, FALSE, HERE);
 }
 
-void __tsan_init(void) {}
+void __tsan_init(void)
+{
+    if (cells == NULL)
+        cells = calloc(CELLS, sizeof *cells);
+}
+
 void __tsan_func_entry(void *caller) { (void)caller; }
 void __tsan_func_exit(void) {}
 

@@ -9,6 +9,7 @@
  */
 #include "world.h"
 
+#include <sanitizer/common_interface_defs.h>
 #include <sys/mman.h>
 
 #define STACK_SIZE    (256u * 1024u)
@@ -29,12 +30,6 @@ static THREAD host;
 static size_t hostSize;
 static int (*program)(void);
 
-/* Tell ASan about each switch, in the build that has it. */
-#define WEAK __attribute__((weak))
-void WEAK __sanitizer_start_switch_fiber(void **, const void *, size_t);
-void WEAK __sanitizer_finish_switch_fiber(void *, const void **, size_t *);
-void WEAK __asan_unpoison_memory_region(void const volatile *, size_t);
-
 /* -------------------------------- chance --------------------------------- */
 
 uint64_t draw(RANDOM *random) /* SplitMix64 */
@@ -48,12 +43,9 @@ uint64_t draw(RANDOM *random) /* SplitMix64 */
 
 unsigned below(RANDOM *random, unsigned limit)
 {
+    if (world.scenario.order == 0)  /* scripted: no chance */
+        return 0;
     return (unsigned)((draw(random) >> 32) * limit >> 32);
-}
-
-unsigned among(RANDOM *random, const unsigned *values, size_t count)
-{
-    return values[below(random, (unsigned)count)];
 }
 
 BOOL may(LIBERTY liberty, unsigned oneIn)
@@ -84,12 +76,10 @@ static void switch_to(THREAD *from, THREAD *to)
     void *fake = NULL;
 
     world.running = to == &host ? NULL : to;
-    if (__sanitizer_start_switch_fiber)
-        __sanitizer_start_switch_fiber(&fake, to->stack,
-                                       to == &host ? hostSize : STACK_SIZE);
+    __sanitizer_start_switch_fiber(&fake, to->stack,
+                                   to == &host ? hostSize : STACK_SIZE);
     fibre_switch(&from->sp, to->sp);
-    if (__sanitizer_finish_switch_fiber)
-        __sanitizer_finish_switch_fiber(fake, NULL, NULL);
+    __sanitizer_finish_switch_fiber(fake, NULL, NULL);
 }
 
 static void schedule(void);
@@ -100,14 +90,15 @@ static void fibre_main(void)
     const void *bottom;
     size_t size;
 
-    if (__sanitizer_finish_switch_fiber)
-        __sanitizer_finish_switch_fiber(NULL, &bottom, &size);
-    if (__sanitizer_finish_switch_fiber && host.stack == NULL) {
+    __sanitizer_finish_switch_fiber(NULL, &bottom, &size);
+    if (host.stack == NULL) {
         host.stack = (char *)bottom;
         hostSize = size;
     }
+    clock_acquire(me);
     me->start(me->argument);
     tell("ends");
+    clock_release(me);
     me->state = ENDED;
     port_blocks(me);
     schedule();
@@ -128,8 +119,7 @@ THREAD *thread_start(const char *role, unsigned (*start)(void *),
         if (++thread == world.threads + MAX_THREADS)
             blame("more threads than %d", MAX_THREADS);
     thread->stack = stacks + (size_t)(thread - world.threads) * STACK_SIZE;
-    if (__asan_unpoison_memory_region)
-        __asan_unpoison_memory_region(thread->stack, STACK_SIZE);
+    __asan_unpoison_memory_region(thread->stack, STACK_SIZE);
     top = (void **)(void *)(thread->stack + STACK_SIZE) - 2;
     *top = (void *)fibre_main;
     *thread = (THREAD){.state = READY,
@@ -193,6 +183,71 @@ static TIME next_time(void)
                                                          : next;
 }
 
+/* ----------------------------- scripted lives ---------------------------- */
+
+/* Whether the running thread comes to this place with this call. */
+static BOOL comes_to(PLACE *place, CALL call)
+{
+    const THREAD *me = world.running;
+
+    return place->nth > 0 && place->call == call
+           && (place->who == (unsigned)me->number
+               || place->who == (unsigned)me->role[0])
+           && ++place->seen == place->nth;
+}
+
+static BOOL hold_is_over(void *pHold)
+{
+    const PLACE *until = &((HOLD *)pHold)->until;
+
+    return until->seen >= until->nth;
+}
+
+void hold_ends(THREAD *thread)
+{
+    if (thread->state == WAITING && thread->ready == hold_is_over)
+        ((HOLD *)thread->object)->until.nth = 0;
+}
+
+/* Returns a thread that is held, or NULL. */
+static THREAD *held(void)
+{
+    THREAD *thread;
+
+    for (thread = world.threads; thread < world.threads + MAX_THREADS;
+         ++thread)
+        if (thread->state == WAITING && thread->ready == hold_is_over)
+            return thread;
+    return NULL;
+}
+
+/* Does not run this thread from the next point on, until it is ready. The port
+ * still counts it as running. */
+static void stop_here(BOOL (*ready)(void *), void *object, TIME wakeAt)
+{
+    world.running->ready = ready;
+    world.running->object = object;
+    world.running->wakeAt = wakeAt;
+    world.running->state = WAITING;
+}
+
+static void follow_script(CALL call)
+{
+    SCENARIO *scenario = &world.scenario;
+    HOLD *hold = scenario->holds;
+
+    (void)comes_to(&scenario->press, call);
+    for (; hold < scenario->holds + MAX_HOLDS; ++hold) {
+        (void)comes_to(&hold->until, call);
+        if (!comes_to(&hold->at, call))
+            continue;
+        tell("is held as it calls %s", call_name(call));
+        stop_here(hold_is_over, hold, NEVER);
+    }
+}
+
+/* --------------------------------- time ---------------------------------- */
+
 /* Lets time pass when nobody can go on. If nothing moves by itself any more and
  * no client waits for a time, it is quiet, and the user acts. */
 static void pass_time(void)
@@ -210,10 +265,14 @@ static void pass_time(void)
             world.pressAt = world.now + world.scenario.patience;
     }
     next = next_time();
-    if (next == NEVER)
+    if (next == NEVER && held() == NULL)
         blame("nobody can go on");
-    if (next > world.now)
+    if (next == NEVER)
+        hold_ends(held());
+    else if (next > world.now) {
+        world.stalled += held() != NULL ? next - world.now : 0;
         world.now = next;
+    }
     check_time();
 }
 
@@ -224,7 +283,7 @@ static int list_actors(int *actors)
     for (i = 0; i < MAX_THREADS; ++i)
         if (world.threads[i].state != UNUSED && thread_can(&world.threads[i]))
             actors[count++] = i;
-    for (i = 0; i < world.scenario.clients; ++i) {
+    for (i = 0; i < (int)world.scenario.clients; ++i) {
         if (client_can(&world.clients[i]))
             actors[count++] = FIRST_CLIENT + i;
         if (network_can(&world.clients[i]))
@@ -244,8 +303,8 @@ static int choose(void)
 
     while ((count = list_actors(actors)) == 0)
         pass_time();
-    if (scenario->priorities
-        && (world.steps < PCT_STEPS || scenario->inTurn)) {
+    if (scenario->inTurn
+        || (scenario->priorities && world.steps < PCT_STEPS)) {
         for (best = actors[0], i = 1; i < count; ++i)
             if (world.priorities[actors[i]] > world.priorities[best])
                 best = actors[i];
@@ -295,6 +354,21 @@ static void schedule(void)
     }
 }
 
+void schedule_begin(void)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof world.priorities / sizeof *world.priorities; ++i)
+        world.priorities[i] = 0x40000000
+                              + (world.scenario.inTurn
+                                     ? 0
+                                     : (unsigned)(draw(&world.order) >> 36));
+    world.lowest = 0x40000000;
+    world.untilPreempted = 1
+                           + below(&world.order,
+                                   (unsigned)world.scenario.blocks);
+}
+
 /* --------------------------------- points -------------------------------- */
 
 BOOL nothing(void *unused) { return FALSE; }
@@ -305,10 +379,9 @@ void something_moves(TIME time)
         world.lastActivity = time;
 }
 
-/* Delays this thread alone. The port still counts it as running. */
+/* Delays this thread alone. */
 static void freeze(void)
 {
-    THREAD *me = world.running;
     TIME time = below(&world.liberty, 3000) * MS;
 
     if (world.frozen + time > 5000 * MS)
@@ -316,11 +389,8 @@ static void freeze(void)
     tell("does not run for %u ms", (unsigned)(time / MS));
     world.frozen += time;
     world.stalled += time;
-    me->ready = nothing;
-    me->object = NULL;
-    me->wakeAt = world.now + time;
-    me->state = WAITING;
-    something_moves(me->wakeAt);
+    stop_here(nothing, NULL, world.now + time);
+    something_moves(world.now + time);
 }
 
 void point(void)
@@ -330,21 +400,9 @@ void point(void)
 
     if (++world.steps > MAX_STEPS)
         blame("%u steps, and no end", MAX_STEPS);
-    for (i = 0; i < sizeof scenario->changes / sizeof *scenario->changes; ++i)
+    for (i = 0; i < MAX_CHANGES; ++i)
         if (scenario->changes[i] == world.steps)
             world.priorities[world.running - world.threads] = --world.lowest;
-    /* The system may run a thread later than its wait asked for. */
-    if (may(MAY_stall, 100)) {
-        TIME next = next_time();
-
-        if (next != NEVER && next > world.now
-            && next < world.now + 2000 * MS) {
-            tell("all are late by %u us", (unsigned)(next - world.now));
-            world.stalled += next - world.now;
-            world.now = next;
-            something_moves(next);
-        }
-    }
     if (may(MAY_freeze, world.running->start == handler_main ? 10
                         : world.pressed > 0                  ? 200
                                                              : 1000))
@@ -355,11 +413,13 @@ void point(void)
 DWORD enter(CALL call)
 {
     world.hash = (world.hash ^ (unsigned)call) * 0x100000001b3u;
+    world.running->call = call;
     ++world.calls[call];
     /* The server has just looked at what others may change now. */
     if ((call == CALL_CancelIoEx || call == CALL_SetConsoleMode)
         && may(MAY_freeze, 8))
         freeze();
+    follow_script(call);
     point();
     return fault_code(call);
 }
@@ -418,10 +478,12 @@ void __sanitizer_cov_trace_pc(void)
 {
     if (covered != NULL)
         covered[(char *)__builtin_return_address(0) - __executable_start] = 1;
-    if (--world.untilPreempted == 0 && world.running != NULL) {
+    if (world.scenario.blocks == 0 || world.running == NULL)
+        return;
+    if (--world.untilPreempted == 0) {
         world.untilPreempted = 1
                                + below(&world.order,
-                                       2 * world.scenario.blocks);
+                                       2 * (unsigned)world.scenario.blocks);
         point();
     }
 }

@@ -4,13 +4,14 @@
 usage: simulate.py [--races] [ARGUMENTS]
        simulate.py --coverage
 
-The arguments are those of main.c. With --seed N alone it runs one life and
-prints it as a story. If a life fails, it leaves out what the failure does not
-need and prints the rest. With --races it uses the build that sees every access
-to memory. Exit status: 0 all passed, 1 one failed, 2 it could not be built, or
-the arguments are wrong.
+--seed N and --count N say which lives of lives.py it runs; with --faults
+calls fail in them. One life alone is printed as a story. If a life fails, it
+leaves out what the failure does not need and prints the rest. With --races it
+uses the build that sees every access to memory. Exit status: 0 all passed, 1
+one failed, 2 it could not be built, or the arguments are wrong.
 """
 
+import argparse
 import collections
 import concurrent.futures
 import contextlib
@@ -23,15 +24,25 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
+from simulated.lives import of_lesson, of_seed, packed  # noqa: E402
+
 BUILD = ROOT / "build" / "simulated"
 TIMEOUT = 900  # seconds
 
+HEADERS = next((path for path in map(pathlib.Path, (
+    "/usr/include/wine/wine/windows", "/usr/include/wine/windows"))
+    if path.exists()), None)
 COMPILE = ["gcc", "-std=gnu11", "-fshort-wchar", "-g", "-I",
-           str(HERE / "include"), "-c"]
-OURS = ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
+           str(HERE / "include"), "-isystem", str(HEADERS),
+           "-include", str(HERE / "include" / "linux.h"),
+           "-Wno-incompatible-pointer-types", "-c"]
+OURS = ["-DSIMULATION", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter",
+        "-Werror"]
 SERVER = {  # flags that make mistakes visible; "%lu" is Windows'
     "plain": ["-O1", "-Wno-format", "-DKEPT_BYTES=24576u", "-DFULL_READS=2",
               "-fsanitize=address,undefined",
@@ -42,14 +53,25 @@ SERVER = {  # flags that make mistakes visible; "%lu" is Windows'
               "tsan-distinguish-volatile=1"],
     "bare": ["-O2", "-Wno-format"],  # as it would be, to count instructions
 }
+SEEDS = argparse.ArgumentParser(allow_abbrev=False)
+SEEDS.add_argument("--seed", type=int, default=1)
+SEEDS.add_argument("--count", type=int, default=1)
+SEEDS.add_argument("--faults", action="store_true")
 LINK = {"plain": ["-fsanitize=address,undefined", "-no-pie"],
-        "races": ["-no-pie"], "bare": ["-no-pie"]}
+        "races": ["-fsanitize=address", "-no-pie"],
+        # Without the sanitizers: what tells them something does nothing.
+        "bare": ["-no-pie", *(f"-Wl,--defsym=__{name}=nothing" for name in (
+            "sanitizer_set_death_callback", "sanitizer_start_switch_fiber",
+            "sanitizer_finish_switch_fiber", "asan_poison_memory_region",
+            "asan_unpoison_memory_region", "asan_region_is_poisoned"))]}
 
 
 def why_not():
     """Returns why it can't be built here, or None."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return "the simulation switches stacks as x86-64 Linux does"
+    if HEADERS is None:
+        return "it needs Wine's headers: sh scripts/setup.sh msvc"
     return None if shutil.which("gcc") else "it needs gcc"
 
 
@@ -106,12 +128,40 @@ def build(kind="plain", changed=None, directory=None):
     return program
 
 
-def run(program, *arguments, timeout=TIMEOUT):
-    """Runs the program. Returns the CompletedProcess, with its output."""
-    return subprocess.run([str(program), *map(str, arguments)],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, encoding="utf-8",
-                          errors="replace", timeout=timeout)
+def live(program, lives, *files, story=False, timeout=TIMEOUT, before=()):
+    """Runs lives, each some lines. `files` are the program's arguments, and
+    `before` is a command that runs it. Returns the CompletedProcess, with its
+    output."""
+    line = [*before, str(program), *map(str, files)]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as process:
+        late = threading.Timer(timeout, process.kill)
+        late.start()
+        writer = threading.Thread(target=write_lives,
+                                  args=(process.stdin, lives, story))
+        writer.start()
+        output = process.stdout.read().decode("utf-8", "replace")
+        writer.join()
+        late.cancel()
+    return subprocess.CompletedProcess(line, process.returncode, output)
+
+
+def write_lives(file, lives, story):
+    try:
+        with file:
+            for life in lives:
+                file.write(packed(life, story))
+    except BrokenPipeError:
+        pass  # one has failed, and ended the program
+
+
+def run(program, *arguments, files=(), story=False):
+    """The same for the lives of seeds: --seed N, --count N, --faults."""
+    options = SEEDS.parse_args(list(map(str, arguments)))
+    return live(program, (
+        of_seed(seed, options.faults)
+        for seed in range(options.seed, options.seed + options.count)),
+        *files, story=story)
 
 
 def coverage(program, *runs):
@@ -120,11 +170,10 @@ def coverage(program, *runs):
     name = BUILD / "covered.txt"
     covered = set()
     for arguments in runs:
-        done = run(program, *arguments, "--covered", name)
+        done = run(program, *arguments, files=["/dev/null", name])
         if done.returncode != 0:
             raise RuntimeError(done.stdout)
-        covered |= {int(x, 16)
-                    for x in name.read_text(encoding="ascii").split()}
+        covered |= {i for i, byte in enumerate(name.read_bytes()) if byte}
     code = subprocess.run(["objdump", "-d", "--no-show-raw-insn", program],
                           check=True, stdout=subprocess.PIPE,
                           encoding="ascii", timeout=TIMEOUT).stdout
@@ -176,17 +225,17 @@ def traces(program, count):
     """Runs `count` lives. Returns how many wrote a trace, and what is wrong
     with the first wrong one."""
     name = program.parent / "traces.txt"
-    done = run(program, "--count", count, "--traces", name)
-    texts = name.read_text(encoding="ascii").split("----\n")[:-1]
+    done = run(program, "--count", count, files=[name])
+    texts = [text[:-len("whole")] for text in name.read_text(
+        encoding="ascii").split("----\n") if re.search(r".whole$", text, re.S)]
     return len(texts), next(filter(None, map(wrong_in, texts)), (
         done.stdout if done.returncode else None))
 
 
 def lesson(path, *words):
-    """Plays a lesson: see lesson.c. Writes its trace, which says that it is
-    simulated. Raises OSError, SubprocessError or RuntimeError."""
-    done = run(build(), "--traces", path, "--lesson",
-               " ".join(map(str, words)), timeout=60)
+    """Plays a lesson: see lives.lesson. Writes its trace, which says that it
+    is simulated. Raises OSError, SubprocessError or RuntimeError."""
+    done = live(build(), [of_lesson(*words, "--trace=file")], path, timeout=60)
     if done.returncode != 0:
         path.unlink()
         raise RuntimeError(done.stdout.partition("\n")[0])
@@ -200,9 +249,9 @@ def instructions(path, echoes, *options):
     """Plays one client with that many echoes under valgrind. Returns how many
     instructions each of the server's functions took: {"FILE FUNCTION": N}.
     Writes to `path`. Raises OSError, SubprocessError or RuntimeError."""
-    done = run("valgrind", "--tool=callgrind", f"--callgrind-out-file={path}",
-               build("bare"), "--lesson",
-               " ".join(map(str, [1, echoes, 2, 0, *options])), timeout=300)
+    line = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={path}"]
+    done = live(build("bare"), [of_lesson(1, echoes, 2, 0, *options)],
+                before=line, timeout=300)
     if done.returncode != 0:
         raise RuntimeError(done.stdout)
     return instructions_in(path.read_text(encoding="utf-8"))
@@ -235,29 +284,39 @@ def print_coverage(program):
           *dict.fromkeys(missed), sep="\n  ")
 
 
-FAILED = re.compile(r"^seed (\d+): (.*?)(?:\n +|; )after (\d+) steps",
-                    re.MULTILINE | re.DOTALL)
+FAILED = re.compile(r"^(seed (\d+)|case .*?): (.*?)(?:\n +|; )"
+                    r"after (\d+) steps", re.MULTILINE | re.DOTALL)
 
 
-def fewest_steps(program, arguments):
-    """Returns the arguments of a life that fails, and more that shorten it:
-    without some clients or some of Windows' liberties it fails in the same
-    way after fewer steps."""
-    liberties = re.findall(r"MAY_(\w+)", " ".join(
-        path.read_text(encoding="ascii") for path in HERE.glob("*.c")))
-    more = [["--clients", str(n)] for n in range(1, 10)]
-    more += [["--without", name] for name in dict.fromkeys(liberties)
-             if name != "##liberty"]
+def shorter(life):
+    """Yields the life without one of its clients, faults or liberties."""
+    for i, line in enumerate(life):
+        kind, *words = line.split()
+        if kind in ("client", "fault"):
+            yield life[:i] + life[i + 1:]
+        for word in words if kind == "may" else ():
+            rest = " ".join(each for each in words if each != word)
+            yield [*life[:i], f"may {rest}", *life[i + 1:]]
 
-    def steps(tried):
-        failed = FAILED.search(run(program, *tried).stdout)
-        return failed and (re.sub(r"\d+", "", failed[2]), int(failed[3]))
-    best = steps(arguments)
-    for each in more if best else ():
-        tried = steps([*arguments, *each])
-        if tried and tried[0] == best[0] and tried[1] < best[1]:
-            arguments, best = [*arguments, *each], tried
-    return arguments
+
+def fewest_steps(program, life):
+    """Returns what a life that fails needs to fail in the same way after as
+    few steps, or fewer."""
+    def tried(life):
+        failed = FAILED.search(live(program, [life]).stdout)
+        return failed and (re.sub(r"\d+", "", failed[3]), int(failed[4]))
+    best = tried(life)
+    found = best is not None
+    while found:
+        for less in shorter(life):
+            result = tried(less)
+            found = result and result[0] == best[0] and result[1] <= best[1]
+            if found:
+                life, best = less, result
+                break
+        else:
+            found = False
+    return life
 
 
 def source_hash():
@@ -282,18 +341,20 @@ def main(arguments):
         return 0
     done = run(program, *arguments)
     failed = FAILED.search(done.stdout)
-    if failed or "--count" not in arguments:
-        more = ["--faults"] if "--faults" in arguments else []
-        if failed:
-            arguments = fewest_steps(program, ["--seed", failed[1], *more])
-        print(run(program, *arguments, "--story").stdout, end="")
-    else:
-        print(done.stdout, end="")
+    options = SEEDS.parse_args(arguments)
     if failed:
-        more += ["--races"] if kind == "races" else []
-        print(f"To repeat it: make simulate SEED={failed[1]}"
+        life = of_seed(int(failed[2]), options.faults)
+        life = fewest_steps(program, life)
+        print(live(program, [life], story=True).stdout, *life, sep="\n")
+        more = [*["--faults"] * options.faults, *["--races"] * (
+            kind == "races")]
+        print(f"To repeat it: make simulate SEED={failed[2]}"
               + (f' ARGS="{" ".join(more)}"' if more else "")
               + f" (sources {source_hash()})")
+    elif options.count == 1:
+        print(run(program, *arguments, story=True).stdout, end="")
+    else:
+        print(done.stdout, end="")
     return min(done.returncode, 2) if done.returncode >= 0 else 1
 
 

@@ -6,18 +6,18 @@
  */
 #include "world.h"
 
-static OBJECT *socket_of(SOCKET sock, const char *call)
+static OBJECT *socket_of(SOCKET sock)
 {
     if (!world.winsock)
-        blame("%s after WSACleanup or before WSAStartup", call);
-    return object_of((HANDLE)sock, SOCKET_HANDLE, call);
+        blame("after WSACleanup or before WSAStartup");
+    return object_of((HANDLE)sock, SOCKET_HANDLE);
 }
 
-static OBJECT *listener_of(SOCKET sock, const char *call)
+static OBJECT *listener_of(SOCKET sock)
 {
     if (!world.winsock || !world.listened)
-        blame("%s after WSACleanup, or before there is a socket", call);
-    return object_of((HANDLE)sock, LISTENER, call);
+        blame("after WSACleanup, or before there is a socket");
+    return object_of((HANDLE)sock, LISTENER);
 }
 
 static int no_socket(DWORD code)
@@ -68,22 +68,22 @@ SOCKET WSASocketW(int family, int type, int protocol, LPWSAPROTOCOL_INFOW info,
 int setsockopt(SOCKET sock, int level, int name, const char *value, int size)
 {
     CALL(setsockopt, SOCKET_ERROR);
-    listener_of(sock, "setsockopt");
+    listener_of(sock);
     return 0;
 }
 
 int getsockopt(SOCKET sock, int level, int name, char *value, int *size)
 {
-    WSAPROTOCOL_INFOW info = {XP1_IFS_HANDLES};
+    WSAPROTOCOL_INFOW info = {.dwServiceFlags1 = XP1_IFS_HANDLES};
     OBJECT *listener;
 
     CALL(getsockopt, SOCKET_ERROR);
     if (name == SO_PROTOCOL_INFOW) {
-        socket_of(sock, "getsockopt");
+        socket_of(sock);
         memcpy(value, &info, sizeof info);
         return 0;
     }
-    listener = listener_of(sock, "getsockopt");
+    listener = listener_of(sock);
     if (listener == NULL)
         return no_socket(WSAENOTSOCK);
     memcpy(value, &listener->listens, sizeof(int));
@@ -93,7 +93,7 @@ int getsockopt(SOCKET sock, int level, int name, char *value, int *size)
 int bind(SOCKET sock, const SOCKADDR *address, int size)
 {
     CALL(bind, SOCKET_ERROR);
-    listener_of(sock, "bind");
+    listener_of(sock);
     return 0;
 }
 
@@ -102,7 +102,7 @@ int bind(SOCKET sock, const SOCKADDR *address, int size)
  * Microsoft's page on listen. */
 int listen(SOCKET sock, int backlog)
 {
-    OBJECT *listener = listener_of(sock, "listen");
+    OBJECT *listener = listener_of(sock);
 
     CALL(listen, SOCKET_ERROR);
     listener->listens = TRUE;
@@ -116,7 +116,7 @@ int listen(SOCKET sock, int backlog)
 int getsockname(SOCKET sock, SOCKADDR *address, int *size)
 {
     CALL(getsockname, SOCKET_ERROR);
-    listener_of(sock, "getsockname");
+    listener_of(sock);
     ((SOCKADDR_IN *)(void *)address)->sin_port = htons(9190);
     return 0;
 }
@@ -130,12 +130,12 @@ static BOOL accept_is_over(void *unused)
  * fails, or it fails with WSAECONNRESET: Microsoft's page on accept. */
 static SOCKET accept_client(CLIENT *client, SOCKADDR *address)
 {
-    SOCKADDR_IN peer = {AF_INET, 0, {0x0100007f}, {0}};
+    SOCKADDR_IN *peer = (SOCKADDR_IN *)(void *)address;
     OBJECT *sock;
 
     client->accepted = TRUE;
     if (client->resetArrived && may(MAY_dead_accept, 2)) {
-        tell("accept fails for #%d, which is gone", client_number(client));
+        tell("accept fails for #%d, which is gone", client->number);
         return fails(WSAECONNRESET), INVALID_SOCKET;
     }
     ++world.accepted;
@@ -144,10 +144,11 @@ static SOCKET accept_client(CLIENT *client, SOCKADDR *address)
     client->sock = sock;
     client->postedAt = client->ownedAt = client->takenAt = world.now;
     client->timeouts = 1;
-    peer.sin_port = htons((u_short)(50000 + client_number(client)));
     memset(address, 0, sizeof(SOCKADDR_INET));
-    memcpy(address, &peer, sizeof peer);
-    tell("accepts #%d", client_number(client));
+    peer->sin_family = AF_INET;
+    peer->sin_port = htons((u_short)(50000 + client->number));
+    peer->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    tell("accepts #%d", client->number);
     return (SOCKET)object_handle(sock);
 }
 
@@ -168,7 +169,7 @@ SOCKET accept(SOCKET sock, SOCKADDR *address, int *size)
     CLIENT *client;
 
     CALL(accept, INVALID_SOCKET);
-    if (listener_of(sock, "accept") == NULL)
+    if (listener_of(sock) == NULL)
         return fails(WSAENOTSOCK), INVALID_SOCKET;
     wait_for(accept_is_over, NULL, INFINITE);
     if (world.listener == NULL)
@@ -190,14 +191,14 @@ static OP *op_begin(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
 
     while (op->overlapped != NULL)
         if (++op == sock->ops + MAX_OPS)
-            blame("#%d has more operations than %d",
-                  client_number(sock->client), MAX_OPS);
+            blame("#%d has more operations than %d", sock->client->number,
+                  MAX_OPS);
     overlapped->Internal = 0x103; /* STATUS_PENDING */
     *op = (OP){.overlapped = overlapped,
                .buffer = buffer->buf,
                .size = buffer->len,
                .writes = writes};
-    clock_release(&op->clock);
+    clock_release(overlapped);
     kernel_takes(overlapped, sizeof *overlapped);
     kernel_takes(op->buffer, op->size);
     return op;
@@ -210,21 +211,13 @@ static void set_status(const OP *op, DWORD code)
     op->overlapped->InternalHigh = op->moved;
 }
 
-static PACKET as_packet(const OBJECT *sock, const OP *op, DWORD code)
-{
-    return (PACKET){op->moved,      code,         sock->key,
-                    op->overlapped, op->buffer,   op->size,
-                    op->writes,     sock->client, op->clock};
-}
-
 /* Ends an operation and queues its packet. */
 void op_ends(OBJECT *sock, OP *op, DWORD code)
 {
-    PACKET packet = as_packet(sock, op, code);
+    PACKET packet = {*op, code, sock->key, sock->client};
 
     tell("the kernel ends the %s of #%d: %u bytes, code %u",
-         op->writes ? "WRITE" : "READ", client_number(sock->client), op->moved,
-         code);
+         op->writes ? "WRITE" : "READ", sock->client->number, op->moved, code);
     set_status(op, code);
     kernel_takes(op->overlapped, sizeof *op->overlapped);
     op->overlapped = NULL;
@@ -235,15 +228,14 @@ void op_ends(OBJECT *sock, OP *op, DWORD code)
 /* Ends an operation at once; without a packet if the socket skips those. */
 static int done_at_once(OBJECT *sock, OP *op)
 {
-    PACKET packet = as_packet(sock, op, 0);
+    PACKET packet = {*op, 0, sock->key, sock->client};
 
     if (!sock->skips) {
         op_ends(sock, op, 0);
         return 0;
     }
     tell("%s of #%d is done at once, %u bytes, without a packet",
-         op->writes ? "WRITE" : "READ", client_number(sock->client),
-         op->moved);
+         op->writes ? "WRITE" : "READ", sock->client->number, op->moved);
     set_status(op, 0);
     kernel_gives(op->buffer, op->size);
     op->overlapped = NULL;
@@ -262,7 +254,7 @@ static int post(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
     OP *op;
 
     if (sock->finSent && writes)
-        blame("#%d: a WRITE after the FIN", client_number(client));
+        blame("#%d: a WRITE after the FIN", client->number);
     if (client->resetArrived && !may(MAY_fail_later, 2)) {
         client->failed = TRUE;
         return no_socket(WSAECONNRESET);
@@ -270,7 +262,7 @@ static int post(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
     check_post(client, writes ? (buffer->len + 65535) / 65536 : 1,
                !writes && buffer->len > 4096);
     tell("posts a %s of #%d, %u bytes", writes ? "WRITE" : "READ",
-         client_number(client), buffer->len);
+         client->number, buffer->len);
     op = op_begin(sock, buffer, overlapped, writes);
     if ((may(MAY_at_once, 2) || world.scenario.eager) && !client->resetArrived
         && (op_move(client, op, TRUE) > 0
@@ -284,32 +276,34 @@ static int post(OBJECT *sock, const WSABUF *buffer, OVERLAPPED *overlapped,
 }
 
 int WSARecv(SOCKET sock, WSABUF *buffers, DWORD count, DWORD *bytes,
-            DWORD *flags, OVERLAPPED *overlapped, ROUTINE routine)
+            DWORD *flags, OVERLAPPED *overlapped,
+            LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
     CALL(WSARecv, SOCKET_ERROR);
     *flags = 0;
-    return post(socket_of(sock, "WSARecv"), buffers, overlapped, FALSE);
+    return post(socket_of(sock), buffers, overlapped, FALSE);
 }
 
 int WSASend(SOCKET sock, WSABUF *buffers, DWORD count, DWORD *bytes,
-            DWORD flags, OVERLAPPED *overlapped, ROUTINE routine)
+            DWORD flags, OVERLAPPED *overlapped,
+            LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
     CALL(WSASend, SOCKET_ERROR);
-    return post(socket_of(sock, "WSASend"), buffers, overlapped, TRUE);
+    return post(socket_of(sock), buffers, overlapped, TRUE);
 }
 
 BOOL WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped, DWORD *bytes,
                             BOOL wait, DWORD *flags)
 {
-    OBJECT *object = socket_of(sock, "WSAGetOverlappedResult");
     OP *op;
 
-    for (op = object->ops; op < object->ops + MAX_OPS; ++op)
-        if (op->overlapped == overlapped)
-            blame("the result of an operation that is outstanding");
     *bytes = (DWORD)overlapped->InternalHigh;
     *flags = 0;
     CALL(WSAGetOverlappedResult, FALSE);
+    OBJECT *object = socket_of(sock);
+    for (op = object->ops; op < object->ops + MAX_OPS; ++op)
+        if (op->overlapped == overlapped)
+            blame("the result of an operation that is outstanding");
     return overlapped->Internal == 0 || fails((DWORD)overlapped->Internal);
 }
 
@@ -331,9 +325,9 @@ static DWORD cancelled_code(void)
  * CancelIoEx. Its packet comes at once or later. */
 BOOL CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
 {
-    note_silent(socket_of((SOCKET)file, "CancelIoEx")->client);
+    note_silent(object_at(file)->client);
     CALL(CancelIoEx, FALSE);
-    OBJECT *sock = socket_of((SOCKET)file, "CancelIoEx");
+    OBJECT *sock = socket_of((SOCKET)file);
     BOOL found = FALSE;
     OP *op;
 
@@ -343,7 +337,7 @@ BOOL CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
             continue;
         check_cancel(sock->client, op);
         tell("cancels the %s of #%d", op->writes ? "WRITE" : "READ",
-             client_number(sock->client));
+             sock->client->number);
         found = op->cancelled = TRUE;
         if (may(MAY_late_cancel, 2))
             continue; /* network.c ends it, perhaps well */
@@ -356,7 +350,7 @@ BOOL CancelIoEx(HANDLE file, OVERLAPPED *overlapped)
 
 int shutdown(SOCKET sock, int how)
 {
-    OBJECT *object = socket_of(sock, "shutdown");
+    OBJECT *object = socket_of(sock);
     CLIENT *client = object->client;
 
     CALL(shutdown, SOCKET_ERROR);
@@ -364,7 +358,7 @@ int shutdown(SOCKET sock, int how)
         return no_socket(WSAECONNRESET);
     check_shutdown(client);
     object->finSent = client->serverFin = TRUE;
-    tell("sends the FIN of #%d", client_number(client));
+    tell("sends the FIN of #%d", client->number);
     return 0;
 }
 
@@ -389,18 +383,18 @@ static void close_listener(OBJECT *listener)
 int closesocket(SOCKET sock)
 {
     DWORD code = enter(CALL_closesocket);
-    OBJECT *object = object_of((HANDLE)sock, LISTENER, "closesocket");
+    OBJECT *object = object_of((HANDLE)sock, LISTENER);
     CLIENT *client;
     OP *op;
 
     if (!world.winsock)
-        blame("closesocket after WSACleanup");
+        blame("after WSACleanup");
     if (object != NULL) {
         close_listener(object);
         point();
         return 0;
     }
-    object = socket_of(sock, "closesocket");
+    object = socket_of(sock);
     client = object->client;
     check_close(object);
     for (op = object->ops; op < object->ops + MAX_OPS; ++op)
@@ -408,7 +402,7 @@ int closesocket(SOCKET sock)
             op_ends(object, op, ERROR_OPERATION_ABORTED);
     client->serverFin = client->closed = TRUE;
     client->sock = NULL;
-    tell("closes #%d", client_number(client));
+    tell("closes #%d", client->number);
     if (client->arrived > client->taken)
         connection_reset(client);
     object_close(object);

@@ -1,66 +1,33 @@
 /* system.c - memory, files, the console, the timer, clocks. */
 #include "world.h"
 
-#define WEAK __attribute__((weak))
-void WEAK __asan_poison_memory_region(void const volatile *, size_t);
-void WEAK __asan_unpoison_memory_region(void const volatile *, size_t);
-
 /* --------------------------------- memory -------------------------------- */
-
-/* Forbids the server to touch this memory; kernel_gives permits it again. */
-void kernel_takes(void *address, size_t size)
-{
-    if (__asan_poison_memory_region)
-        __asan_poison_memory_region(address, size);
-}
-
-void kernel_gives(void *address, size_t size)
-{
-    if (__asan_unpoison_memory_region)
-        __asan_unpoison_memory_region(address, size);
-}
 
 static void *allocate(size_t size, BOOL pages)
 {
-    void *address = pages ? calloc(1, size) : malloc(size);
+    void *address = calloc(1, size);
 
     if (world.blockCount == MAX_BLOCKS)
         blame("more than %d blocks of memory", MAX_BLOCKS);
     world.blocks[world.blockCount++] = (BLOCK){address, size, pages, FALSE};
-    if (!pages)
-        memset(address, 0xdd, size);
     memory_is_new(address, size);
     return address;
 }
 
-static BLOCK *block_of(const void *address, const char *call)
+static BLOCK *block_of(const void *address)
 {
     unsigned i = world.blockCount;
 
     while (i-- > 0)
         if (world.blocks[i].address == address)
             return &world.blocks[i];
-    blame("%s: no block of memory, or freed already", call);
-}
-
-static BOOL lies_in(const void *address, const BLOCK *block)
-{
-    return (const char *)address >= (const char *)block->address
-           && (const char *)address
-                  < (const char *)block->address + block->size;
+    blame("no block of memory, or freed already");
 }
 
 static void check_not_the_kernels(const BLOCK *block)
 {
-    const OBJECT *sock;
-    const OP *op;
-
-    for (sock = world.objects; sock < world.objects + MAX_OBJECTS; ++sock)
-        for (op = sock->ops; op < sock->ops + MAX_OPS; ++op)
-            if (sock->kind == SOCKET_HANDLE && op->overlapped != NULL
-                && (lies_in(op->overlapped, block)
-                    || lies_in(op->buffer, block)))
-                blame("memory is freed that the kernel owns");
+    if (__asan_region_is_poisoned(block->address, block->size) != NULL)
+        blame("memory is freed that the kernel owns");
 }
 
 static void release_block(BLOCK *block)
@@ -73,12 +40,12 @@ static void release_block(BLOCK *block)
     free(address);
 }
 
-static void release(void *address, BOOL pages, const char *call)
+static void release(void *address, BOOL pages)
 {
-    BLOCK *block = block_of(address, call);
+    BLOCK *block = block_of(address);
 
     if (block->pages != pages)
-        blame("%s: a block of the other kind", call);
+        blame("a block of memory of the other kind");
     check_not_the_kernels(block);
     release_block(block);
 }
@@ -88,21 +55,19 @@ void memory_end(void)
 {
     while (world.blockCount > 0)
         release_block(&world.blocks[world.blockCount - 1]);
-    free(world.trace);
-    world.trace = NULL;
 }
 
 void *simulated_calloc(size_t count, size_t size)
 {
     CALL(calloc, NULL);
-    return memset(allocate(count * size, FALSE), 0, count * size);
+    return allocate(count * size, FALSE);
 }
 
 void simulated_free(void *block)
 {
     enter(CALL_free);
     if (block != NULL)
-        release(block, FALSE, "free");
+        release(block, FALSE);
 }
 
 /* Checks how much memory larger buffers use. */
@@ -131,28 +96,31 @@ LPVOID VirtualAlloc(LPVOID address, SIZE_T size, DWORD type, DWORD protection)
 BOOL VirtualFree(LPVOID address, SIZE_T size, DWORD type)
 {
     CALL(VirtualFree, FALSE);
-    release(address, TRUE, "VirtualFree");
+    release(address, TRUE);
     return TRUE;
 }
 
 /* Nobody owns what is on a list, so it is poisoned. */
-void InitializeSListHead(SLIST_HEADER *list) { list->first = list->depth = 0; }
+void InitializeSListHead(SLIST_HEADER *list)
+{
+    list->Alignment = list->Region = 0;
+}
 
 SLIST_ENTRY *InterlockedPushEntrySList(SLIST_HEADER *list, SLIST_ENTRY *entry)
 {
     BLOCK *block;
 
     enter(CALL_Interlocked);
-    block = block_of(entry, "InterlockedPushEntrySList");
+    block = block_of(entry);
     if (block->kept)
         blame("a buffer is given back twice");
     check_not_the_kernels(block);
-    clock_release(&world.listClock);
+    clock_release(list);
     memory_is_new(entry, block->size);
     block->kept = TRUE;
-    entry->Next = (SLIST_ENTRY *)list->first;
-    list->first = (ULONG_PTR)entry;
-    ++list->depth;
+    entry->Next = (SLIST_ENTRY *)list->Alignment;
+    list->Alignment = (ULONGLONG)entry;
+    ++list->Region;
     kernel_takes(entry, block->size);
     return entry->Next;
 }
@@ -163,20 +131,20 @@ SLIST_ENTRY *InterlockedPopEntrySList(SLIST_HEADER *list)
     BLOCK *block;
 
     enter(CALL_Interlocked);
-    entry = (SLIST_ENTRY *)list->first;
+    entry = (SLIST_ENTRY *)list->Alignment;
     if (entry == NULL)
         return NULL;
-    block = block_of(entry, "InterlockedPopEntrySList");
-    clock_acquire(&world.listClock);
+    block = block_of(entry);
+    clock_acquire(list);
     kernel_gives(entry, block->size);
     block->kept = FALSE;
-    list->first = (ULONG_PTR)entry->Next;
-    --list->depth;
+    list->Alignment = (ULONGLONG)entry->Next;
+    --list->Region;
     check_larger_buffers();
     return entry;
 }
 
-USHORT QueryDepthSList(SLIST_HEADER *list) { return (USHORT)list->depth; }
+USHORT QueryDepthSList(SLIST_HEADER *list) { return (USHORT)list->Region; }
 
 /* ------------------------- output, files, console ------------------------ */
 
@@ -200,20 +168,12 @@ static void write_line(const OBJECT *file, const char *text, DWORD size)
     check_line(file == &world.objects[1], text, size);
 }
 
-static void write_trace(const void *data, DWORD size)
-{
-    world.trace = realloc(world.trace, world.traceLength + size + 1);
-    memcpy(world.trace + world.traceLength, data, size);
-    world.traceLength += size;
-    world.trace[world.traceLength] = '\0';
-}
-
 /* A disk that is full may take a part: Microsoft's page on WriteFile. */
 BOOL WriteFile(HANDLE handle, const void *data, DWORD size, DWORD *written,
                OVERLAPPED *overlapped)
 {
     DWORD code = enter(CALL_WriteFile);
-    OBJECT *file = object_at(handle, "WriteFile");
+    OBJECT *file = object_at(handle);
 
     if (file->kind != OUTPUT && file->kind != FILE_HANDLE)
         blame("WriteFile: no file");
@@ -223,7 +183,7 @@ BOOL WriteFile(HANDLE handle, const void *data, DWORD size, DWORD *written,
     if (file->kind == OUTPUT)
         write_line(file, data, size);
     else
-        write_trace(data, *written);
+        fwrite(data, 1, *written, traces);
     return TRUE;
 }
 
@@ -242,14 +202,14 @@ HANDLE CreateFileA(const char *name, DWORD access, DWORD share,
 DWORD GetFileType(HANDLE file)
 {
     CALL(GetFileType, 0);
-    object_of(file, FILE_HANDLE, "GetFileType");
+    object_of(file, FILE_HANDLE);
     return FILE_TYPE_DISK;
 }
 
 BOOL GetConsoleMode(HANDLE console, DWORD *mode)
 {
     CALL(GetConsoleMode, FALSE);
-    object_of(console, CONSOLE, "GetConsoleMode");
+    object_of(console, CONSOLE);
     *mode = world.consoleMode;
     return TRUE;
 }
@@ -257,7 +217,7 @@ BOOL GetConsoleMode(HANDLE console, DWORD *mode)
 BOOL SetConsoleMode(HANDLE console, DWORD mode)
 {
     CALL(SetConsoleMode, FALSE);
-    object_of(console, CONSOLE, "SetConsoleMode");
+    object_of(console, CONSOLE);
     world.consoleMode = mode;
     return TRUE;
 }
@@ -265,7 +225,7 @@ BOOL SetConsoleMode(HANDLE console, DWORD mode)
 BOOL SetConsoleCtrlHandler(PHANDLER_ROUTINE handler, BOOL add)
 {
     CALL(SetConsoleCtrlHandler, FALSE);
-    clock_release(&world.handlerClock);
+    clock_release(&world.handler);
     world.handler = add ? handler : NULL;
     return TRUE;
 }
@@ -288,9 +248,9 @@ _Noreturn void simulated_exit(int status)
  * Microsoft's page on CreateTimerQueueTimer. */
 static unsigned timer_main(void *unused)
 {
-    clock_acquire(&world.exchangeClock);
+    clock_acquire(&world.due);
     world.callback(world.timerParameter, TRUE);
-    clock_release(&world.exchangeClock);
+    clock_release(&world.due);
     --world.callbacks;
     return 0;
 }
@@ -300,7 +260,7 @@ void timer_fires(void)
     world.due = world.now + world.period * MS;
     if (world.callbacks < 4) {
         ++world.callbacks;
-        thread_start("timer", timer_main, NULL);
+        thread_start("alarm", timer_main, NULL);
     }
 }
 
@@ -313,7 +273,7 @@ BOOL CreateTimerQueueTimer(HANDLE *timer, HANDLE queue,
     world.timerParameter = parameter;
     world.period = period;
     world.due = world.now + due * MS;
-    clock_release(&world.exchangeClock);
+    clock_release(&world.due);
     *timer = &world.due;
     return TRUE;
 }
@@ -327,7 +287,7 @@ BOOL DeleteTimerQueueTimer(HANDLE queue, HANDLE timer, HANDLE event)
     world.due = 0;
     if (event == INVALID_HANDLE_VALUE)
         wait_for(no_callback, NULL, INFINITE);
-    clock_acquire(&world.exchangeClock);
+    clock_acquire(&world.due);
     CALL(DeleteTimerQueueTimer, FALSE);
     return TRUE;
 }
@@ -347,7 +307,7 @@ ULONGLONG GetTickCount64(void)
     now = world.now += LOOK;
     if ((world.scenario.liberties >> MAY_tick & 1) != 0)
         now -= now % 15625;
-    return world.bootedAt + now / MS;
+    return world.scenario.bootedAt + now / MS;
 }
 
 DWORD GetTickCount(void) { return (DWORD)GetTickCount64(); }
@@ -381,7 +341,8 @@ DWORD GetActiveProcessorCount(WORD group)
 /* ---------------------------------- text --------------------------------- */
 
 DWORD FormatMessageA(DWORD flags, const void *source, DWORD code,
-                     DWORD language, char *text, DWORD size, va_list *args)
+                     DWORD language, char *text, DWORD size,
+                     __ms_va_list *args)
 {
     return (DWORD)snprintf(text, size, "Windows' text for %u. \r\n", code);
 }
@@ -404,7 +365,6 @@ int simulated_vsnprintf(char *text, size_t size, const char *format,
 
     for (i = 0; format[i] != '\0' && j + 1 < sizeof linux_format; ++i)
         if (format[i] != 'l' || i == 0 || strchr("dux", format[i + 1]) == NULL
-            || format[i - 1] == 'l'
             || strchr("%0123456789", format[i - 1]) == NULL)
             linux_format[j++] = format[i];
     linux_format[j] = '\0';

@@ -15,6 +15,7 @@ OBJECT *object_open(KIND kind)
             blame("more than %d handles", MAX_OBJECTS);
     memset(object, 0, sizeof *object);
     object->kind = kind;
+    memory_is_new(object, sizeof object->kind);
     return object;
 }
 
@@ -23,24 +24,24 @@ HANDLE object_handle(const OBJECT *object)
     return (HANDLE)(ULONG_PTR)((object - world.objects + 1) * 4);
 }
 
-OBJECT *object_at(HANDLE handle, const char *call)
+OBJECT *object_at(HANDLE handle)
 {
     ULONG_PTR number = (ULONG_PTR)handle / 4 - 1;
 
     if (number >= MAX_OBJECTS)
-        blame("%s: no handle", call);
+        blame("no handle");
     return &world.objects[number];
 }
 
 /* Returns NULL for the listener if it is closed, as it may be at any moment. */
-OBJECT *object_of(HANDLE handle, KIND kind, const char *call)
+OBJECT *object_of(HANDLE handle, KIND kind)
 {
-    OBJECT *object = object_at(handle, call);
+    OBJECT *object = object_at(handle);
 
     if (object->kind == kind)
         return object;
     if (kind != LISTENER)
-        blame("%s: a handle that is not open, or of another kind", call);
+        blame("a handle that is not open, or of another kind");
     return NULL;
 }
 
@@ -52,7 +53,7 @@ void object_close(OBJECT *object)
 
 BOOL CloseHandle(HANDLE handle)
 {
-    OBJECT *object = object_at(handle, "CloseHandle");
+    OBJECT *object = object_at(handle);
 
     CALL(CloseHandle, FALSE);
     if (object->kind == NOTHING || object->kind == SOCKET_HANDLE
@@ -82,10 +83,10 @@ HANDLE CreateEventW(SECURITY_ATTRIBUTES *security, BOOL manual, BOOL set,
 BOOL SetEvent(HANDLE handle)
 {
     CALL(SetEvent, FALSE);
-    OBJECT *event = object_of(handle, EVENT, "SetEvent");
+    OBJECT *event = object_of(handle, EVENT);
 
     tell("sets event %u", (unsigned)(event - world.objects));
-    clock_release(&event->clock);
+    clock_release(event);
     event->set = TRUE;
     point();
     return TRUE;
@@ -101,15 +102,15 @@ static BOOL signalled(void *pObject)
 
 static void take(OBJECT *object)
 {
-    clock_acquire(object->kind == THREAD_HANDLE ? &object->thread->clock
-                                                : &object->clock);
+    clock_acquire(object->kind == THREAD_HANDLE ? (void *)object->thread
+                                                : object);
     if (object->kind == EVENT && !object->manual)
         object->set = FALSE;
 }
 
 static OBJECT *waitable(HANDLE handle)
 {
-    OBJECT *object = object_at(handle, "a wait");
+    OBJECT *object = object_at(handle);
 
     if (object->kind != EVENT && object->kind != THREAD_HANDLE)
         blame("a wait for what is no event and no thread");
@@ -162,7 +163,7 @@ uintptr_t _beginthreadex(void *security, unsigned stack,
     object = object_open(THREAD_HANDLE);
     object->thread = thread_start("thread", start, argument);
     object->thread->held = TRUE;
-    clock_release(&object->thread->clock);
+    clock_release(object->thread);
     tell("starts thread %d", object->thread->number);
     point();
     return (uintptr_t)object_handle(object);
@@ -182,29 +183,7 @@ HANDLE GetCurrentProcess(void) { return INVALID_HANDLE_VALUE; }
 
 /* ---------------------------------- locks -------------------------------- */
 
-/* Locks are not fair: the first thread that comes takes one. This table keeps
- * the clocks of locks and of interlocked variables. It is searched by address,
- * which decides nothing in a life. */
-static struct {
-    const void *address;
-    CLOCK clock;
-} shared[64];
-
-static CLOCK *clock_of(const volatile void *address)
-{
-    size_t i;
-
-    for (i = 0; i < sizeof shared / sizeof *shared; ++i) {
-        if (shared[i].address == NULL)
-            shared[i].address = (const void *)address;
-        if (shared[i].address == address)
-            return &shared[i].clock;
-    }
-    return &world.exchangeClock; /* more than that: one for all the rest */
-}
-
-void locks_begin(void) { memset(shared, 0, sizeof shared); }
-
+/* Locks are not fair: the first thread that comes takes one. */
 static BOOL lock_is_free(void *pLock) { return *(void **)pLock == NULL; }
 
 void InitializeSRWLock(SRWLOCK *lock) { lock->Ptr = NULL; }
@@ -214,16 +193,18 @@ void AcquireSRWLockExclusive(SRWLOCK *lock)
     enter(CALL_Acquire);
     if (lock->Ptr == world.running)
         blame("a lock is taken twice by the same thread");
+    if (lock->Ptr != NULL)
+        hold_ends(lock->Ptr);
     wait_for(lock_is_free, lock, INFINITE);
     lock->Ptr = world.running;
-    clock_acquire(clock_of(lock));
+    clock_acquire(lock);
 }
 
 void ReleaseSRWLockExclusive(SRWLOCK *lock)
 {
     if (lock->Ptr != world.running)
         blame("a thread releases a lock that it has not taken");
-    clock_release(clock_of(lock));
+    clock_release(lock);
     lock->Ptr = NULL;
     enter(CALL_Release);
 }
@@ -231,8 +212,8 @@ void ReleaseSRWLockExclusive(SRWLOCK *lock)
 static void interlocked(const volatile void *target)
 {
     enter(CALL_Interlocked);
-    clock_acquire(clock_of(target));
-    clock_release(clock_of(target));
+    clock_acquire(target);
+    clock_release(target);
 }
 
 /* The end of such a call. Returns the old value. */

@@ -10,19 +10,19 @@
  * client.c     the clients, and the user at the keyboard
  * system.c     memory, files, console, timers, clocks
  * checks.c     what must hold, and what is excused
- * scenario.c   what a seed means
- * lesson.c     what a lesson of scripts/demo.py means
+ * scenario.c   reads what a life is
  * races.c      vector clocks, and every access to memory
- * main.c       runs one life for each seed
+ * main.c       runs one life after the other
  *
  * A life changes only `world`, which is all zero before it, and the server's
  * own variables, which main.c puts back.
  */
 #pragma once
 
-#define SIMULATION
 #include "calls.h"
-#include "include/windows.h"
+#include "include/process.h"
+
+#include <sanitizer/asan_interface.h>
 
 #define MAX_THREADS 48
 #define MAX_CLIENTS 10
@@ -31,6 +31,8 @@
 #define MAX_OPS     4    /* of a socket; the server should have one         */
 #define MAX_BLOCKS  512
 #define MAX_FAULTS  3
+#define MAX_HOLDS   6
+#define MAX_CHANGES 6
 #define MAX_PRESSES 8
 #define NEVER       UINT64_MAX
 #define MS          1000u /* of simulated time, which is in microseconds    */
@@ -41,8 +43,8 @@ typedef uint64_t TIME, RANDOM;
 /* clang-format off */
 #define LIBERTIES(X)                                                         \
     X(at_once) X(early) X(short_send) X(cut) X(late_cancel) X(codes)         \
-    X(release) X(stall) X(tick) X(dead_accept) X(blocks) X(destroy)          \
-    X(preempt) X(lateness) X(fail_later) X(freeze)
+    X(release) X(tick) X(dead_accept) X(blocks) X(destroy)          \
+    X(lateness) X(fail_later) X(freeze)
 #define LIBERTY_NAME(name) MAY_##name,
 typedef enum { LIBERTIES(LIBERTY_NAME) LIBERTY_COUNT } LIBERTY;
 #define CALL_NAME(name, a, b, c, kind) CALL_##name,
@@ -56,30 +58,24 @@ typedef enum { AWAY, CONNECTED, GONE } CLIENT_STATE;
 typedef struct { unsigned at[MAX_THREADS]; } CLOCK;  /* see races.c */
 /* clang-format on */
 
-/* A completed operation, or a packet posted by hand. */
-typedef struct {
-    DWORD bytes, code;
-    ULONG_PTR key;
-    OVERLAPPED *overlapped;
-    char *buffer;            /* the kernel's until the packet is taken      */
-    DWORD size;
-    BOOL writes;
-    struct CLIENT *client;   /* NULL: posted by hand                        */
-    CLOCK clock;             /* the poster's                                */
-} PACKET;
-
 typedef struct {
     OVERLAPPED *overlapped;  /* NULL: this place is free                    */
-    char *buffer;
+    char *buffer;            /* the kernel's until the packet is taken      */
     DWORD size, moved;
     BOOL writes, cancelled;
-    CLOCK clock;
 } OP;
+
+/* A completed operation, or a packet posted by hand. */
+typedef struct {
+    OP op;
+    DWORD code;
+    ULONG_PTR key;
+    struct CLIENT *client;   /* NULL: posted by hand                        */
+} PACKET;
 
 /* What a handle stands for. */
 typedef struct OBJECT {
     KIND kind;
-    CLOCK clock;             /* what its last setter knew                   */
     BOOL manual, set;        /* an event                                    */
     struct THREAD *thread;
     struct CLIENT *client;   /* a socket's                                  */
@@ -101,6 +97,7 @@ typedef struct THREAD {
     void *object;
     TIME wakeAt;
     DWORD error;
+    CALL call;                    /* the last one that it made              */
     BOOL held;                    /* a handle of it is open                 */
     BOOL onPort;                  /* it has waited on the port, so counts   */
     BOOL served;                  /* the port has given it `packet`         */
@@ -109,18 +106,74 @@ typedef struct THREAD {
     CLOCK clock;
 } THREAD;
 
-/* How a client behaves, and how far it has come. Bytes are only counted: their
- * place in the stream gives their value. */
+/* What a life is: lives.py packs these words, and all is zero that a life does
+ * not name. Times are in microseconds.
+ *   order         the seed of all chance; 0: a scripted life, without any
+ *   expected      the status of a command line that is `wrong`, only prints
+ *   eager         operations end at once where they can
+ *   early         the first Ctrl+C does not wait for quiet, but for a step
+ *   patience, second, third: the time between quiet and the three Ctrl+C
+ *   priorities    PCT; 0: a random walk, in which a thread stays, in percent
+ *   blocks        a thread is preempted after about so many; 0: never
+ *   inTurn        who has not run for longest runs
+ *   transit       how long what the server sends takes at least
+ * A client sends `total` bytes, `chunk` at once, at most `window` unechoed;
+ * `stopsReading` and `resetsAt` are bytes, `room` is between the two. */
+/* clang-format off */
+#define SCENARIO_WORDS(X)                                                    \
+    X(order) X(cpus) X(concurrency) X(limit) X(idle) X(drain) X(lent)        \
+    X(quiet) X(noIpv6) X(wrong) X(expected) X(eager) X(bootedAt)             \
+    X(blocksForEver) X(resumes) X(hasConsole) X(quickEdit) X(story)          \
+    X(presses) X(event) X(early) X(pressStep) X(patience) X(second) X(third) \
+    X(priorities) X(stay) X(blocks) X(liberties) X(clients) X(inTurn)        \
+    X(transit)
+#define CLIENT_WORDS(X)                                                      \
+    X(total) X(chunk) X(window) X(room) X(stopsReading) X(resetsAt)          \
+    X(halfCloses) X(neverStops) X(floods) X(staysSilent) X(slow) X(pause)    \
+    X(wakeAt)
+#define AS_FIELD(name) uint64_t name;
+/* clang-format on */
+
+/* Which call fails: the first time, then each `every` times (0: no other), with
+ * which of its codes. */
+typedef struct {
+    uint64_t call, first, every, pick;
+} FAULT;
+
+/* A place in a scripted life: a thread makes a call for the n-th time. `who` is
+ * its number, or the first letter of its role. */
+typedef struct {
+    uint64_t who, call, nth, seen;
+} PLACE;
+
+/* Holds the thread that comes to a place until another one comes to its own, or
+ * nobody else can go on, or one waits for its lock. */
+typedef struct {
+    PLACE at, until;
+} HOLD;
+
+typedef struct {
+    CLIENT_WORDS(AS_FIELD)
+} MANNERS;
+
+typedef struct {
+    char name[80], options[400];
+    SCENARIO_WORDS(AS_FIELD)
+    uint64_t changes[MAX_CHANGES];  /* steps at which a priority is lowered */
+    FAULT faults[MAX_FAULTS];
+    HOLD holds[MAX_HOLDS];
+    PLACE press;             /* scripted: here the user presses Ctrl+C      */
+    MANNERS manners[MAX_CLIENTS];
+} SCENARIO;
+
+/* Bytes are only counted: their place in the stream gives their value. */
 typedef struct CLIENT {
-    unsigned total, chunk, window;  /* bytes: to send, at once, unechoed    */
-    unsigned stopsReading, resetsAt;  /* after this many; UINT_MAX: never   */
-    BOOL halfCloses, neverStops, floods, staysSilent, slow;
+    CLIENT_WORDS(AS_FIELD)  /* first, as in MANNERS                         */
+    int number;
     CLIENT_STATE state;
-    TIME wakeAt, pause;             /* 0, or between what it sends          */
     OBJECT *sock;                   /* the server's end, or NULL            */
     unsigned sent, arrived, taken;  /* client to server                     */
     unsigned echoed, read;          /* server to client                     */
-    unsigned room;                  /* between the two, each way            */
     BOOL fin, finArrived, finTaken, reset, resetArrived;  /* the client's   */
     BOOL serverFin, finRead, serverReset;                 /* the server's   */
     BOOL lost;                      /* and the echo on its way with it      */
@@ -132,44 +185,14 @@ typedef struct CLIENT {
 } CLIENT;
 
 typedef struct {
-    CALL call;
-    unsigned first, every;   /* the first that fails; 0: no other           */
-    unsigned pick;           /* which of its codes                          */
-} FAULT;
-
-/* What a seed means. */
-typedef struct {
-    char words[24][40];
-    int count;
-    DWORD workers, concurrency, cpus, limit, idle, drain, lent;
-    BOOL eager;              /* operations end at once where they can       */
-    BOOL trace, quiet, noIpv6, blocksForEver, resumes, hasConsole, quickEdit;
-    BOOL wrong;              /* a command line that only prints             */
-    int expected;            /* its status                                  */
-    int clients, presses;
-    DWORD event;
-    BOOL early;              /* the first Ctrl+C does not wait for quiet    */
-    unsigned pressAt;        /* but for a step                              */
-    TIME patience, pause[2]; /* between quiet, first, second, third press   */
-    BOOL priorities;         /* PCT; FALSE: a random walk                   */
-    BOOL inTurn;             /* first who has not run for longest           */
-    TIME transit;            /* of what the server sends                    */
-    unsigned changes[6], stay, blocks;
-    unsigned liberties;      /* bits                                        */
-    FAULT faults[MAX_FAULTS];
-    int faultCount;
-} SCENARIO;
-
-typedef struct {
     void *address;
     size_t size;
     BOOL pages, kept;
 } BLOCK;
 
 typedef struct {
-    uint64_t seed, hash;
-    BOOL faulty;
-    RANDOM order, liberty, plan;
+    uint64_t hash;
+    RANDOM order, liberty;
     SCENARIO scenario;
     TIME now, stalled, frozen, lastActivity, closedAt;
     unsigned steps, untilPreempted;
@@ -182,7 +205,6 @@ typedef struct {
     DWORD portLimit, portRunning;
     PACKET queue[MAX_PACKETS];
     unsigned first, packets, waits;
-    CLOCK listClock, exchangeClock, handlerClock;
 
     CLIENT clients[MAX_CLIENTS], *backlog[MAX_CLIENTS];
     unsigned waiting, accepted;
@@ -190,8 +212,8 @@ typedef struct {
     BOOL lost;               /* the server itself has begun the stop        */
 
     PHANDLER_ROUTINE handler;
-    int pressed;
-    TIME pressAt, pressedAt[MAX_PRESSES], bootedAt;
+    unsigned pressed;
+    TIME pressAt, pressedAt[MAX_PRESSES];
     DWORD consoleMode;
 
     WAITORTIMERCALLBACK callback;
@@ -208,22 +230,16 @@ typedef struct {
     unsigned long long totals[5], completions;  /* as the server tells them */
     BOOL stopped, ready;
     unsigned lines, errors;
-    char lastError[4200], *trace;
-    size_t traceLength;
+    char lastError[4200];
 } WORLD;
 
 extern WORLD world;
-extern BOOL story;    /* print what happens                               */
-extern FILE *traces;  /* where the traces of --trace go, or NULL            */
+extern FILE *traces;  /* where the traces of --trace go                   */
 
 /* ------------------------------ scheduler.c ------------------------------ */
 
 uint64_t draw(RANDOM *random);
 unsigned below(RANDOM *random, unsigned limit);
-unsigned among(RANDOM *random, const unsigned *values, size_t count);
-#define AMONG(random, ...)                         \
-    among(random, (const unsigned[]){__VA_ARGS__}, \
-          sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
 
 /* Whether this liberty is taken now, one time in `oneIn`. */
 BOOL may(LIBERTY liberty, unsigned oneIn);
@@ -249,22 +265,24 @@ void something_moves(TIME time);  /* it is not quiet before then */
 
 THREAD *thread_start(const char *role, unsigned (*start)(void *),
                      void *argument);
+void schedule_begin(void);
 int live(int (*start)(void));  /* from start to end; returns the status */
 _Noreturn void life_ends(int status);
+void hold_ends(THREAD *thread);
 
 /* ------------------------------ the others ------------------------------- */
 
 OBJECT *object_open(KIND kind);
 HANDLE object_handle(const OBJECT *object);
-OBJECT *object_at(HANDLE handle, const char *call);  /* of any kind */
-OBJECT *object_of(HANDLE handle, KIND kind, const char *call);
+OBJECT *object_at(HANDLE handle);  /* of any kind */
+OBJECT *object_of(HANDLE handle, KIND kind);
 void object_close(OBJECT *object);
-void locks_begin(void);
 
 void timer_fires(void);
 void memory_end(void);
-void kernel_takes(void *address, size_t size);
-void kernel_gives(void *address, size_t size);
+/* Forbid the server to touch memory, and permit it again. */
+#define kernel_takes __asan_poison_memory_region
+#define kernel_gives __asan_unpoison_memory_region
 
 void port_put(const PACKET *packet);
 void port_blocks(THREAD *thread);  /* a running thread begins to wait */
@@ -297,13 +315,11 @@ void check_client(CLIENT *client);
 void check_time(void);
 void check_end(int status);
 const char *call_name(CALL call);
-int client_number(const CLIENT *client);
 
-void scenario_make(void);
-void lesson_make(const char *text);
+BOOL scenario_read(void);
 DWORD fault_code(CALL call);
 
-void clock_release(CLOCK *clock);
-void clock_acquire(const CLOCK *clock);
+void clock_release(const volatile void *place);
+void clock_acquire(const volatile void *place);
 void memory_is_new(const void *address, size_t size);
 void races_begin(void);

@@ -46,6 +46,8 @@ def tree(tmp_path):
         "src/one.h": ONCE + COMMENT + lines("one", 1039),
         "src/trace.c": lines("t", 200), "src/trace_file.h": lines("f", 130),
         "src/options.h": lines("o", 400), "src/work.c": lines("s", 120),
+        "tests/simulated/a.c": COMMENT + lines("a", 2000),
+        "tests/simulated/include/b.h": lines("b", 800),
         # Not counted
         "src/steps/step.c": FUNCTION.replace("\n\n", "\n\n\n\n"),
         "README.md": ("x" * 100 + "\n") * 219 + "\uac00" * 50 + "\n"})
@@ -72,8 +74,8 @@ def test_at_every_limit(tree):
     assert figures == count.LIMITS
 
 
-CORE, ALL, WORKER, TRACE, LONGEST, VARIABLES, CIRCLE, FLOORS, README, WIDE = (
-    count.LIMITS)
+(CORE, ALL, WORKER, TRACE, SIMULATED, LONGEST, VARIABLES, CIRCLE, FLOORS,
+ README, WIDE) = count.LIMITS
 
 ONE_MORE = {
     # the file, the old text, the new text, what is over, what is said of it
@@ -85,6 +87,8 @@ ONE_MORE = {
                {WORKER, CORE, ALL}, "worker.c 151"),
     "trace": ("src/trace_file.h", "extern int f0;", "extern\nint f0;",
               {TRACE, ALL}, "trace.c 200, trace_file.h 131"),
+    "simulated": ("tests/simulated/include/b.h", "extern int b0;",
+                  "extern\nint b0;", {SIMULATED}, "a.c 2000, b.h 801"),
     "function": ("src/worker.c", "calls++;\n", "calls++;\n\n", {LONGEST},
                  "worker.c: main has 41"),
     "variable": ("src/trace.c", "extern int t0;", "int t0;", {VARIABLES},

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from simulated import simulate
+from simulated import cases, simulate
 from simulated.mutants import MUTANTS, RARE
 from support import ROOT
 
@@ -23,7 +23,7 @@ ALL_RIGHT = re.compile(r"^(\d+) lives, \d+ steps, all as they should be; "
 
 # How to run the lives: the build and the arguments.
 KINDS = {"": ("plain", []), "faults": ("plain", ["--faults"]),
-         "races": ("races", [])}
+         "races": ("races", []), "races, faults": ("races", ["--faults"])}
 TRACED = 400  # lives, some of which write a trace
 
 
@@ -108,13 +108,28 @@ def test_a_broken_server_is_found(tmp_path, programs, name):
         f"not found in {seeds} lives: {name}")
 
 
+@pytest.mark.parametrize("name", cases.CASES)
+def test_a_failure_that_was_found_is_not_there_any_more(tmp_path, programs,
+                                                        name):
+    mutant = cases.CASES[name][0]
+    life = cases.life(name)
+    program, how, _ = build_mutant(tmp_path, mutant)
+    done = simulate.live(programs[KINDS[how][0]], [life])
+    assert done.returncode == 0, done.stdout
+    done = simulate.live(program, [life])
+    assert re.search(r"^case ", done.stdout, re.MULTILINE), (
+        f"not found: {mutant}\n{done.stdout}")
+
+
 def test_a_failure_is_told_with_few_steps(tmp_path, programs):
     program, *_ = build_mutant(tmp_path, "sends are cancelled with receives")
     first = simulate.FAILED.search(simulate.run(program, "--count",
                                                 SEEDS).stdout)
-    arguments = simulate.fewest_steps(program, ["--seed", first[1]])
-    told = simulate.run(program, *arguments, "--story").stdout
+    life = simulate.of_seed(int(first[2]))
+    few = simulate.fewest_steps(program, life)
+    told = simulate.live(program, [few], story=True).stdout
     last = simulate.FAILED.search(told)
-    assert last[1] == first[1] and "a WRITE is cancelled" in last[2]
-    assert int(last[3]) <= int(first[3])
+    assert last[1] == first[1] and "a WRITE is cancelled" in last[3]
+    assert int(last[4]) <= int(first[4])
+    assert len("".join(few)) < len("".join(life))
     assert re.search(r"ms  main 0 +> stopping reason=", told)

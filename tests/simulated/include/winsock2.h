@@ -1,4 +1,0 @@
-/* winsock2.h - see windows.h. */
-#pragma once
-
-#include "windows.h"

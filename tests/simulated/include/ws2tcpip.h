@@ -1,4 +1,0 @@
-/* ws2tcpip.h - see windows.h. */
-#pragma once
-
-#include "windows.h"

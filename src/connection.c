@@ -73,13 +73,13 @@ const char *connection_mode(const PER_IO_DATA *ioInfo)
 
 /*
  * The one place that posts. The operation may take `milliseconds` (0: for
- * ever); once the connection discards, registry_discard has set its time. Done
- * at once and pending are the same: a packet comes, for whichever worker takes
- * it. Any other result is a failure without a packet: this closes the
- * connection.
+ * ever); `lent` is for registry_set_deadline. Once the connection discards,
+ * registry_discard has set its time. Done at once and pending are the same: a
+ * packet comes, for whichever worker takes it. Any other result is a failure
+ * without a packet: this closes the connection.
  */
 static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
-                 DWORD milliseconds)
+                 DWORD milliseconds, BOOL lent)
 {
     LPPER_HANDLE_DATA *done = handleInfo->done;  /* needed after the post */
     const char *mode = connection_mode(ioInfo);
@@ -87,10 +87,10 @@ static void post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
     int result, code;
 
     ZeroMemory(&ioInfo->overlapped, sizeof ioInfo->overlapped);
-    if (!handleInfo->entry.discarding)
-        registry_set_deadline(&handleInfo->entry, milliseconds,
-                              ioInfo->rwMode == READ
-                                  && ioInfo->wsaBuf.len > BUF_SIZE);
+    /* Without an idle timeout there is nothing to set, in nearly every echo. */
+    if (!handleInfo->entry.discarding
+        && (milliseconds != 0 || handleInfo->entry.deadline != 0))
+        registry_set_deadline(&handleInfo->entry, milliseconds, lent);
     TRACE(trace_post(handleInfo->id, mode, ioInfo->wsaBuf.len));
     if (ioInfo->rwMode == READ)
         result = WSARecv(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL,
@@ -127,8 +127,10 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
     ioInfo->wsaBuf.buf = buffer->data;
     ioInfo->wsaBuf.len = buffer->size;
     ioInfo->rwMode = READ;
-    post(handleInfo, ioInfo,
-         buffer->size > BUF_SIZE ? PATIENCE : server->options.idleTimeout);
+    if (buffer->size > BUF_SIZE)
+        post(handleInfo, ioInfo, PATIENCE, TRUE);
+    else
+        post(handleInfo, ioInfo, server->options.idleTimeout, FALSE);
 }
 
 void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes)
@@ -138,7 +140,7 @@ void connection_write(LPPER_HANDLE_DATA handleInfo, char *data, DWORD bytes)
     handleInfo->writeIo.wsaBuf.buf = data;
     handleInfo->writeIo.wsaBuf.len = bytes;
     post(handleInfo, &handleInfo->writeIo,
-         timeouts * handleInfo->server->options.idleTimeout);
+         timeouts * handleInfo->server->options.idleTimeout, FALSE);
 }
 
 /* -------------------------------- closing -------------------------------- */

@@ -115,8 +115,7 @@ void registry_set_deadline(REGISTRY_ENTRY *entry, DWORD milliseconds,
 
     if (milliseconds != 0)
         deadline = (LONG)(GetTickCount() + milliseconds) / 4 * 4 + 2 + lent;
-    if (entry->deadline == deadline
-        || InterlockedExchange(&entry->deadline, deadline) != RECLAIMED)
+    if (InterlockedExchange(&entry->deadline, deadline) != RECLAIMED)
         return;
     /* A sweep has claimed the buffer and may not have cancelled yet. It holds
      * the lock: once it has released that, its cancel cannot hit the operation

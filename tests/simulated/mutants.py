@@ -259,8 +259,11 @@ MUTANTS = {
         "    if (is_about_the_client(code)) {\n"
         '        stop_begin(stop, "accept");\n', ""),
     "no deadline is set": (
-        "connection.c", "    if (!handleInfo->entry.discarding)\n",
-        "    if (code == 1)\n", ""),
+        "connection.c", "    if (!handleInfo->entry.discarding\n",
+        "    if (handleInfo == NULL\n", ""),
+    "a deadline stays": (
+        "connection.c", "(milliseconds != 0 || handleInfo->entry.deadline "
+        "!= 0))\n", "milliseconds != 0)\n", ""),
     "a WRITE has one timeout": (
         "connection.c", "    DWORD timeouts = (bytes - 1) / BYTES_PER_TIMEOUT "
         "+ 1;\n", "    DWORD timeouts = bytes > 0;\n", ""),
@@ -285,8 +288,8 @@ MUTANTS = {
         "registry.c", "    return entry->deadline == RECLAIMED;\n",
         "    return FALSE;\n", ""),
     "a READ without its buffer's size": (
-        "connection.c", "&& ioInfo->wsaBuf.len > BUF_SIZE);\n",
-        "&& handleInfo->buffer.step > 0);\n", ""),
+        "connection.c", "    if (buffer->size > BUF_SIZE)\n",
+        "    if (buffer->step > 0)\n", ""),
     "who is claimed does not wait for the sweep": (
         "registry.c", "    AcquireSRWLockExclusive(&entry->registry->lock);\n"
         "    ReleaseSRWLockExclusive(&entry->registry->lock);\n", "", ""),
@@ -366,6 +369,7 @@ MUTANTS = {
 RARE = {
     "closing the console is cut too late": 20000,
     "QuickEdit: one takes the mode, and another ends the process": 20000,
+    "a WRITE has one timeout": 20000,
     "who is claimed does not wait for the sweep": 20000,
     "the deadline is read before the tick": 20000,
 }

@@ -294,8 +294,9 @@ MUTANTS = {
         "registry.c", "    AcquireSRWLockExclusive(&entry->registry->lock);\n"
         "    ReleaseSRWLockExclusive(&entry->registry->lock);\n", "", ""),
     "a claim is left behind": (
-        "registry.c", "    if (entry->deadline == deadline\n",
-        "    if (entry->deadline == deadline || entry->deadline == 1\n", ""),
+        "registry.c", "    if (InterlockedExchange(&entry->deadline, ",
+        "    if (entry->deadline == 1\n"
+        "        || InterlockedExchange(&entry->deadline, ", ""),
     "a claimed READ ends its connection": (
         "connection.c", "entry->deadline == RECLAIMED", "entry->deadline == 5",
         ""),

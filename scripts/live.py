@@ -131,7 +131,7 @@ class Run:
             return self.add_packet(event)
         if event["ph"] == "M":
             self.lanes.add(event)
-            worker = self.lanes.worker_of(event)
+            worker = self.lanes.workers.get(event.get("tid"))
             if worker and worker not in self.workers:
                 self.worker(worker, does="waits", since=0)
         return SILENT, {}
@@ -331,8 +331,8 @@ class Live:
         self.follower = Follower(trace, self.watchers, self.state)
 
     def beginning(self):
-        return encode({"steps": [self.state.snapshot()], "time": self.state.time,
-                       "info": self.state.info(), "fresh": True})
+        return encode({"steps": [self.state.snapshot()], "fresh": True,
+                       "time": self.state.time, "info": self.state.info()})
 
     def host(self):
         host, port = self.address

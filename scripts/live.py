@@ -43,7 +43,8 @@ PAGE = trace_view.PAGE.with_name("live_page.html")
 HTTP = "127.0.0.1:8190"
 
 PAUSE = 0.02        # seconds between two looks at the file
-CHUNK = 1 << 20     # bytes of the trace read at once
+CHUNK = 1 << 18     # bytes of the trace read at once
+NICE = 10           # the server comes first; Linux counts this by thread
 MOST = 2500         # steps a second that the page gets; else a sample
 FEW = 100           # steps that it gets in any case
 MAX_RUN = 50 << 20  # bytes of a trace that is made a page at the end
@@ -78,8 +79,7 @@ class Run:
     def read(self, events):
         """Returns the steps of these events, or a sample of them."""
         before = self.time
-        self.time = max([self.time] + [trace_view.number(each.get("ts"))
-                                       for each in events])
+        self.time = max([before] + [each.get("ts", 0) for each in events])
         most = max(MOST * (self.time - before) / 1e6, FEW)
         chance = min(most / max(len(events), 1), 1)
         steps, passed = [], 0
@@ -236,21 +236,24 @@ class Run:
 
 # ------------------------------- to the page --------------------------------
 
-def parse(lines):
-    """Returns the events on these lines, and whether one is the trace's
-    end."""
-    events, whole = [], False
-    for line in lines:
-        line = line.strip(b" \r,[")
-        if line == b"]":
-            whole = True
-        elif line:
-            with contextlib.suppress(ValueError, RecursionError):
-                event = json.loads(line)
-                if isinstance(event, dict) and isinstance(
-                        event.get("ph"), str):
-                    events.append(event)
-    return events, whole
+def parse(text):
+    """Returns the events in a piece of a trace, which begins and ends with
+    whole ones."""
+    text = text.strip("[], \r\n")
+    try:
+        events = json.loads(f"[{text}]")
+    except (ValueError, RecursionError):
+        events = trace_view.read_lines(text, {})
+    return [each for each in events
+            if isinstance(each, dict) and isinstance(each.get("ph"), str)]
+
+
+def is_whole(line):
+    try:
+        json.loads(line)
+        return True
+    except ValueError:
+        return False
 
 
 class Follower(threading.Thread):
@@ -263,6 +266,8 @@ class Follower(threading.Thread):
         self.whole, self.rest = False, b""
 
     def run(self):
+        with contextlib.suppress(AttributeError, OSError):  # Windows has none
+            os.nice(NICE)
         while not self.path.exists():
             if self.over.wait(PAUSE):
                 return
@@ -278,14 +283,15 @@ class Follower(threading.Thread):
                     time.sleep(PAUSE)
 
     def take(self, data):
-        """The server writes whole events, but each ends its line only when
-        the next one comes."""
-        *lines, self.rest = (self.rest + data).split(b"\n")
-        if self.rest.endswith((b"}", b"]")):
-            lines.append(self.rest)
-            self.rest = b""
-        events, whole = parse(lines)
-        self.whole = self.whole or whole
+        """Publishes what these bytes say. An event may be cut, and its line
+        ends only when the next one comes."""
+        data = self.rest + data
+        line = data.rfind(b"\n") + 1
+        if is_whole(data[line:]):
+            line = len(data)
+        data, self.rest = data[:line], data[line:]
+        events = parse(data.decode("utf-8", "replace"))
+        self.whole = self.whole or data.rstrip().endswith(b"]")
         with self.watchers.lock:
             told = self.state.lanes.info
             steps = self.state.read(events)

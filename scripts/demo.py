@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Shows one thing about completion ports: runs the server, says what it saw.
 
-usage: demo.py LESSON [-o DIR] [--server EXE] [--open]
+usage: demo.py LESSON [-o DIR] [--server EXE] [--open] [--live]
        demo.py --list
 
 A lesson starts the server with a trace, sends it some clients and stops it
 with Ctrl+C. What it prints as observed is computed only from the trace and
 from what the server printed. Then it prints what Windows documents. It writes
 DIR/LESSON.html, a page for the class, .json, the trace, and .log, the
-server's output. DIR is build/demo if not given.
+server's output. DIR is build/demo if not given. --live first shows the lesson
+while it runs, in slow motion, on live.py's page.
 """
 
 import os
@@ -30,6 +31,7 @@ import time
 import webbrowser
 
 import launch
+import live
 import trace_view
 from parts import files, program
 from parts.arguments import Parser
@@ -727,18 +729,22 @@ def show(title, parts):
                             subsequent_indent="    ") + "\n")
 
 
-def demonstrate(name, program, directory):
+def demonstrate(name, program, directory, watch=None):
     """Runs the lesson, prints its words, writes its page. Returns the page's
-    path."""
+    path. watch(TRACE) makes the page that shows it live."""
     lesson = LESSONS[name]()
     launch.check(program)
     directory.mkdir(parents=True, exist_ok=True)
     launch.prepare()
+    live_page = watch and watch(directory / f"{name}.json")
     clients, reported = run(name, lesson, program.resolve(), directory)
     model = trace_view.load(directory / f"{name}.json")
     title, parts = tell(name, lesson, model, clients, reported)
     page = directory / f"{name}.html"
-    files.write(page, make_page(model, title, parts))
+    text = make_page(model, title, parts)
+    files.write(page, text)
+    if live_page:
+        live_page.finish(text)
     show(title, parts)
     print(f"Picture: {shown_path(page)}")
     return page
@@ -765,6 +771,9 @@ def parse_arguments(arguments):
                         help="default: build/iocp_echo_server.exe")
     parser.add_argument("--open", action="store_true",
                         help="show the page in the browser")
+    parser.add_argument("--live", action="store_true",
+                        help="show it live, in slow motion: see live.py")
+    live.add_http(parser)
     parser.add_argument("--list", action="store_true",
                         help="print the lessons and exit")
     return parser.parse_args(arguments)
@@ -783,8 +792,9 @@ def main(arguments=None):
         print(f"demo.py: {wrong}"
               + "; there are\n" + list_lessons(), end="", file=sys.stderr)
         return 2
-    page = demonstrate(options.lesson, options.server, options.output)
-    if options.open:
+    page = demonstrate(options.lesson, options.server, options.output,
+                       live.watching(options) if options.live else None)
+    if options.open and not options.live:
         webbrowser.open(page.resolve().as_uri())
     return 0
 

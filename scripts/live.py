@@ -35,7 +35,7 @@ from parts import descriptors, files, program
 from parts.arguments import Parser
 from parts.server import Server
 from parts.watchers import Watchers
-from parts.words import Failure, one_line, reason
+from parts.words import Failure, reason
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 DIRECTORY = launch.ROOT / "build" / "live"
@@ -322,6 +322,12 @@ def make_page():
     return page.replace("{{PATTERNS}}", trace_view.PATTERNS)
 
 
+class Taken(Failure):
+    """There can be no page at this address."""
+
+    status = 2
+
+
 class Live:
     """Shows a trace that a server is about to write."""
 
@@ -344,26 +350,38 @@ class Live:
         host, port = self.address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def start(self, show):
+    def start(self, show, place=""):
         """Prints the page's address; opens it in the browser if `show`."""
+        with contextlib.suppress(FileNotFoundError):
+            self.follower.path.unlink()  # of another run
         self.address = (self.address[0], self.watchers.server_address[1])
         self.watchers.start()
         self.follower.start()
-        print(f"page http://{self.host()}/", flush=True)
+        print(f"page http://{self.host()}/{place}", flush=True)
         if show:
-            webbrowser.open(f"http://{self.host()}/")
+            webbrowser.open(f"http://{self.host()}/{place}")
 
     def say(self, what):
         """Shows a remark on the page."""
         self.watchers.publish(encode({"remark": what}))
 
-    def finish(self, page):
-        """Gives the watchers the page of the whole run."""
-        self.watchers.end(page.encode(), encode({"end": True}))
+    def finish(self, page=None):
+        """The server has ended. Gives the watchers what it did last, and the
+        page of the whole run, if there is one."""
+        self.follower.finish()
+        self.watchers.end(page and page.encode(), encode({"end": True}))
 
 
-class Taken(Failure):
-    """There can be no page at this address."""
+def watching(options):
+    """Returns what makes the page of a lesson and waits until it is seen."""
+    def watch(trace):
+        live = Live(trace, options.http)
+        live.start(options.open, "#slow")
+        print("the lesson begins when a browser shows this page", flush=True)
+        while not live.watchers.watchers:
+            time.sleep(PAUSE)
+        return live
+    return watch
 
 
 # -------------------------------- the server --------------------------------
@@ -423,18 +441,18 @@ def serve(line, live, trace):
 
 
 def show_run(trace, live):
-    """Makes the page of the whole run. Returns it, or None if it is too long
-    or there is nothing to show."""
-    if not trace.exists():
-        return None
+    """Makes the page of the whole run, if there is a run and it is not too
+    long. Gives it to the watchers and writes it beside the trace."""
+    if not live.state.lanes.info:
+        return
     if trace.stat().st_size > MAX_RUN:
-        print(f"live.py: the run is long, its page would be too large: see "
-              f"trace_view.py {trace}", file=sys.stderr)
-        return None
-    with contextlib.suppress(trace_view.NotATrace):
-        page = trace_view.make_page(trace_view.load(trace))
-        live.finish(page)
-        files.write(trace.with_suffix(".html"), page)
+        print(f"live.py: the run was long: trace_view.py {trace} may take a "
+              "while to make its page", file=sys.stderr)
+        live.finish()
+        return
+    page = trace_view.make_page(trace_view.load(trace))
+    live.finish(page)
+    files.write(trace.with_suffix(".html"), page)
 
 
 # ------------------------------- command line -------------------------------
@@ -487,14 +505,7 @@ def main(arguments=None):
     descriptors.raise_limit()  # each client is one, and each watcher
     trace = options.trace
     trace.parent.mkdir(parents=True, exist_ok=True)
-    for path in (trace, trace.with_suffix(".html")):
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-    try:
-        live = Live(trace, options.http)
-    except Taken as error:
-        print(f"live.py: {one_line(error)}", file=sys.stderr)
-        return 2
+    live = Live(trace, options.http)
     launch.prepare()
     line = launch.command(options.server.resolve(), *options.rest)
     live.start(options.open)

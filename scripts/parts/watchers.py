@@ -172,13 +172,14 @@ class Watchers(http.server.ThreadingHTTPServer):
             self.given += path == LAST
 
     def end(self, page, message):
-        """Tells the watchers that LAST is now there, which is `page`, and
-        returns when they have fetched it or do not want it."""
+        """Sends the last message; after it LAST is `page`, if there is one.
+        Returns when the watchers have fetched that, or do not."""
         end = time.monotonic() + TAKE_TIMEOUT
         with self.lock:
-            self.pages[LAST] = self.pages["/"] = page
+            if page:
+                self.pages[LAST] = self.pages["/"] = page
             wanted = sum(not each.dropped for each in self.watchers)
             self.publish(message)
             self.publish(None)
-        while self.given < wanted and time.monotonic() < end:
+        while page and self.given < wanted and time.monotonic() < end:
             time.sleep(0.02)

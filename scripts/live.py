@@ -214,6 +214,7 @@ class Run:
         if moment["name"] == "accept":
             row = self.conn(moment["conn"])
             row["peer"] = moment.get("peer", "")
+            row["owner"] = "READ"  # which main posts in the same breath
             self.totals["accepted"] += 1
         elif moment["name"] == "close":
             self.close(moment)

@@ -46,7 +46,7 @@ PAUSE = 0.02        # seconds between two looks at the file
 CHUNK = 1 << 18     # bytes of the trace read at once
 NICE = 10           # the server comes first; Linux counts this by thread
 MOST = 2500         # steps a second that the page gets; else a sample
-FEW = 100           # steps that it gets in any case
+FEW = 20            # steps that it gets in any case
 MAX_RUN = 50 << 20  # bytes of a trace that is made a page at the end
 
 
@@ -70,7 +70,7 @@ class Run:
         self.lanes = trace_view.Lanes()
         self.packets = trace_view.Packets(self.lanes.worker_of, None)
         self.moments = trace_view.Moments(self.lanes.names)
-        self.workers, self.conns, self.time = {}, {}, 0
+        self.workers, self.conns, self.time, self.credit = {}, {}, 0, MOST
         self.totals = dict.fromkeys(
             ("accepted", "live", "packets", "received", "sent", "failed"), 0)
         self.changed = set(), set()  # workers, connections
@@ -80,8 +80,9 @@ class Run:
         """Returns the steps of these events, or a sample of them."""
         before = self.time
         self.time = max([before] + [each.get("ts", 0) for each in events])
-        most = max(MOST * (self.time - before) / 1e6, FEW)
-        chance = min(most / max(len(events), 1), 1)
+        self.credit = min(self.credit + MOST * (self.time - before) / 1e6,
+                          MOST)  # what was not used in the second before
+        chance = min(max(self.credit, FEW) / max(len(events), 1), 1)
         steps, passed = [], 0
         for event in events:
             what, row = self.add(event)
@@ -94,6 +95,7 @@ class Run:
                 passed = 0
         if passed or any(self.changed):
             steps.append(self.step(SILENT, {}, self.time, passed))
+        self.credit = max(self.credit - len(steps), 0)
         return steps
 
     def step(self, what, row, at, passed):
@@ -270,7 +272,7 @@ class Follower(threading.Thread):
         with contextlib.suppress(AttributeError, OSError):  # Windows has none
             os.nice(NICE)
         while not self.path.exists():
-            if self.over.wait(PAUSE):
+            if self.over.wait(PAUSE) and not self.path.exists():
                 return
         with open(self.path, "rb") as file:
             while True:
@@ -333,7 +335,7 @@ class Live:
     """Shows a trace that a server is about to write."""
 
     def __init__(self, trace, address):
-        self.state = Run()
+        self.state, self.remark = Run(), ""
         self.address = address
         try:
             self.watchers = Watchers(address, self.beginning)
@@ -345,7 +347,8 @@ class Live:
 
     def beginning(self):
         return encode({"steps": [self.state.snapshot()], "fresh": True,
-                       "time": self.state.time, "info": self.state.info()})
+                       "time": self.state.time, "info": self.state.info(),
+                       "remark": self.remark})
 
     def host(self):
         host, port = self.address
@@ -363,8 +366,11 @@ class Live:
             webbrowser.open(f"http://{self.host()}/{place}")
 
     def say(self, what):
-        """Shows a remark on the page."""
-        self.watchers.publish(encode({"remark": what}))
+        """Shows one of its remarks on the page."""
+        with self.watchers.lock:
+            self.remark = what
+            self.watchers.publish(encode({"remark": what, "steps": [],
+                                          "time": self.state.time}))
 
     def finish(self, page=None):
         """The server has ended. Gives the watchers what it did last, and the
@@ -438,6 +444,10 @@ def serve(line, live, trace):
         if trace.exists() or not server.never_started():
             break
     live.follower.finish()
+    if status < 0 or status and not (server.errors or live.follower.whole):
+        print(f"live.py: the server was killed (status {status}); the page "
+              "shows what it had written", file=sys.stderr)
+        return 1
     return status
 
 
@@ -511,10 +521,6 @@ def main(arguments=None):
     line = launch.command(options.server.resolve(), *options.rest)
     live.start(options.open)
     status = serve(line, live, trace)
-    if status < 0 or not live.follower.whole and live.state.lanes.info:
-        print(f"live.py: the server was killed (status {status}); the page "
-              "shows what it had written", file=sys.stderr)
-        status = 1
     show_run(trace, live)
     return status
 

@@ -4,22 +4,18 @@ import contextlib
 import json
 import os
 import pathlib
-import random
 import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
 import live
-import trace_view
 from browser import SIZES, Window, in_browser
 from parts import watchers
-from support import (CHECKED, IO_TIMEOUT, PROGRAM, ROOT, START_TIMEOUT,
+from support import (CHECKED, PROGRAM, ROOT, START_TIMEOUT,
                      STOP_SIGNAL, STOP_TIMEOUT, TEXT, WINDOWS, closing_all,
                      connect, echo, fields, receive_all, reset, start_process,
                      wait_until)
@@ -248,7 +244,7 @@ def test_a_lesson(tmp_path):
     ("/", "127.0.0.1:1", "GET", 403), ("/", "127.0.0.2:{}", "GET", 403),
     ("/events", "evil.example:{}", "GET", 403),
     ("/run.html", None, "GET", 404), ("/../live.py", None, "GET", 404),
-    ("/run.json", None, "GET", 404), ("//", None, "GET", 404),
+    ("/run.json", None, "GET", 404), ("/parts", None, "GET", 404),
     ("/", None, "POST", 501), ("/", None, "DELETE", 501)])
 def test_own_pages_at_own_address(page, path, host, method, status):
     port = page.watchers.server_address[1]
@@ -319,7 +315,7 @@ def test_a_killed_server(scripts, tmp_path):
 @pytest.mark.skipif(not CHECKED.exists(), reason="no checked build")
 def test_a_full_disk(scripts):
     """The server says so and goes on; so does the page."""
-    script = scripts(server=CHECKED, env={"FAULTS": "WriteFile:2+=112"})
+    script = scripts(server=CHECKED, env={"FAULTS": "WriteFile:3:112"})
     with Watch(script.http) as watch:
         with connect("127.0.0.1", script.port) as client:
             assert echo(client, b"hello") == b"hello"
@@ -472,3 +468,177 @@ def test_events_in_pieces(page):
         assert [(x["what"], x["row"]) for x in told] == [
             (x["what"], x["row"]) for x in steps if x["what"]][:len(told)]
     assert page.follower.whole
+
+
+# ------------------------------- in a browser -----------------------------
+
+LANGUAGES = ["en", "ko"]
+
+
+@pytest.fixture
+def window(tmp_path):
+    with Window(tmp_path / "profile") as shown:
+        yield shown
+        assert shown.get("complaints") == []
+
+
+def look_at(window, port, place="lang=en"):
+    window.open(f"http://127.0.0.1:{port}/#{place}")
+
+
+def behind(window):
+    """Returns how many steps are left, as the page says."""
+    window.get("wait(250)")
+    return int(re.sub(r"\D", "", window.get("see('#behind')").partition(
+        "(")[0]) or 0)
+
+
+def check_looks(window, sizes=SIZES):
+    """Nothing scrolls sideways, nothing lies on anything else or is cut
+    off, and all is on one screen."""
+    for size in sizes:
+        window.resize(size)
+        window.get("wait(250)")
+        looks = window.get("({...flaws(), taller: document.documentElement"
+                           ".scrollHeight - innerHeight})")
+        assert looks == {"wider": 0, "overlapping": [], "outside": [],
+                         "taller": 0}, (size, looks)
+
+
+SHOWN = """({
+  cards: texts(".card:not([hidden]):not(.closed) b"),
+  closed: all(".card.closed:not([hidden])").length,
+  workers: all("#workers > div").length,
+  life: texts("#life li:not([hidden])"),
+  totals: texts("#totals b").map(text => text.replace(/,/g, "")),
+})"""
+
+
+@in_browser
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_live(scripts, window, language):
+    """Thirty clients, a freeze, steps, and on; then the whole run."""
+    script = scripts("--workers", 4)
+    look_at(window, script.http, f"lang={language}")
+    assert window.wait_for("all('#workers > div').length === 4")
+    with closing_all() as clients:
+        for _ in range(30):
+            clients.append(connect("127.0.0.1", script.port))
+            assert echo(clients[-1], b"hello") == b"hello"
+        assert window.wait_for("see('#totals') && texts('#totals b')[2] "
+                               "=== '60'")
+        seen = window.get(SHOWN)
+        assert seen["cards"] == [f"#{n}" for n in range(1, 31)]
+        assert seen["totals"][:3] == ["30", "30", "60"]
+        assert seen["totals"][4:] == ["150", "150", "0"]
+        assert "#30" in seen["life"][0]
+        peer = "127.0.0.1:%d" % clients[0].getsockname()[1]
+        assert window.get("texts('.card .peer')[0]") == peer
+        check_looks(window)
+
+        # The server runs on behind a frozen picture.
+        assert window.wait_for("all('#workers .busy').length === 0")
+        window.get("press('#freeze')")
+        for client in clients:
+            assert echo(client, b"more") == b"more"
+        clients.pop().close()
+        assert window.wait_for("/^[1-9]/.test(see('#behind'))")
+        assert window.get(SHOWN)["totals"] == seen["totals"]
+        steps = behind(window)
+        assert window.wait_for("!document.querySelector('#next').disabled")
+        window.get("press('#next'), wait(200)")
+        first = window.get("see('#sentence')")
+        assert ("takes the packet" if language == "en" else
+                "\uc644\ub8cc \ud328\ud0b7\uc744 \uaebc\ub0c5\ub2c8\ub2e4"
+                ) in first
+        assert window.wait_for("texts('#totals b')[2] === '61'")
+        window.get("press('#next'), wait(200)")
+        second = window.get("see('#sentence')")
+        assert second.startswith(first) and len(second) > len(first)
+        assert behind(window) >= steps - 2
+        check_looks(window, SIZES[:1])
+
+        # Nothing of what happened meanwhile is lost.
+        window.get("press('#freeze')")
+        assert window.wait_for("texts('#totals b')[1] === '29'")
+        seen = window.get(SHOWN)
+        assert seen["totals"][2:3] + seen["totals"][4:] == [
+            "121", "270", "270", "0"]
+        assert seen["closed"] == 1 and len(seen["cards"]) == 29
+    script.process.send_signal(STOP_SIGNAL)
+    assert window.wait_for("document.querySelector('#chart .cursor')")
+    assert script.ended()[0] == 0
+    assert window.get("document.documentElement.lang") == language
+    window.get("document.querySelector('#next').click()")
+    assert window.get("document.querySelector('#place').textContent"
+                      ).startswith("2 / ")
+
+
+@in_browser
+def test_keys_and_slow_motion(page, window):
+    """What the server did is shown step by step, also when it has ended."""
+    look_at(window, page.port, "lang=en&slow")
+    assert wait_until(lambda: page.watchers.watchers)
+    write(page, small_trace().text())
+    window.get("const speed = document.querySelector('#speed'); "
+               "speed.value = 20; speed.dispatchEvent(new Event('change'))")
+    assert window.wait_for("see('#sentence').includes('connection 1 from')")
+    window.get("type(' ')")  # live
+    assert window.wait_for("see('#life').includes('worker 2 takes')")
+    assert window.get("see('#mode')") == "\u25cf Live"
+    window.get("type('\u3134')")  # S, typed on a Korean keyboard
+    assert "Slow" in window.get("see('#mode')")
+    window.get("type('l')")
+    assert window.get("document.documentElement.lang") == "ko"
+    page.finish("<!DOCTYPE html><title>whole</title><p id=it>run</p>")
+    assert window.wait_for("document.querySelector('#whole') && "
+                           "!document.querySelector('#whole').hidden")
+    window.get("type('w')")
+    assert window.wait_for("document.querySelector('#it')")
+
+
+@in_browser
+def test_it_waits_for_who_is_behind(page, window):
+    """The whole run does not replace a frozen page."""
+    look_at(window, page.port)
+    assert wait_until(lambda: page.watchers.watchers)
+    window.get("press('#freeze')")
+    write(page, small_trace().text())
+    page.finish("<!DOCTYPE html><p id=it>run</p>")
+    assert window.wait_for("!document.querySelector('#whole').hidden")
+    left = behind(window)
+    for _ in range(5):
+        window.get("type('ArrowRight')")
+    assert 0 < behind(window) < left
+    window.get("press('#freeze')")  # and once it has caught up, it does
+    assert window.wait_for("document.querySelector('#it')")
+
+
+@in_browser
+@pytest.mark.thorough
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_more_than_can_be_shown(page, window, monkeypatch, language):
+    """A sample, its share, and a frozen page whose memory is bounded."""
+    monkeypatch.setattr(live, "MOST", 1000)
+    look_at(window, page.port, f"lang={language}")
+    assert wait_until(lambda: page.watchers.watchers)
+    window.get("press('#freeze')")
+    trace = large_trace(events=100_000, workers=40, conns=200)
+    text = trace.text()
+    for first in range(0, len(text), 1 << 20):
+        write(page, text[first:first + (1 << 20)])
+    state, steps = read_all(trace.events, 1000)
+    whole = sum(step["n"] for step in steps)
+    assert wait_until(lambda: page.state.time == state.time)
+    assert window.wait_for(f"see('#behind').replace(/,/g, '').startsWith("
+                           f"'{whole}')")  # which counts what was left out
+    assert "%" in window.get("see('#share')")
+    window.get("press('#freeze')")
+    expected = [str(value) for value in state.totals.values()][:3]
+    assert window.wait_for("texts('#totals b').slice(0, 3).map(text => "
+                           "text.replace(/,/g, '')).join() === '%s'"
+                           % ",".join(expected))
+    seen = window.get(SHOWN)
+    assert len(seen["cards"]) == 96 and seen["workers"] == 40
+    assert "200" in window.get("see('#shown')")
+    check_looks(window)

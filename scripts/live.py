@@ -206,8 +206,6 @@ class Run:
             name = ("received", "sent")[kind]
             row[name] += size
             self.totals[name] += size
-        else:
-            self.totals["failed"] += 1
 
     def add_moment(self, event):
         self.moments.add(event)
@@ -224,10 +222,11 @@ class Run:
         return MOMENT, moment
 
     def close(self, moment):
-        """Its totals are the server's: what was thrown away does not
-        count."""
+        """The totals are the server's: what was thrown away does not
+        count, and one that was cancelled has not failed."""
         row = self.conn(moment["conn"])
         row["closed"] = moment.get("reason") or "?"
+        self.totals["failed"] += row["closed"] == "error"
         for key in ("received", "sent"):
             self.totals[key] += moment.get(key, 0) - row[key]
             row[key] = moment.get(key, 0)
@@ -351,7 +350,9 @@ class Live:
                        "remark": self.remark})
 
     def host(self):
+        """Returns where this computer finds the page."""
         host, port = self.address
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def start(self, show, place=""):

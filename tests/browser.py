@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from support import IO_TIMEOUT
+from support import IO_TIMEOUT, WINDOWS
 
 BROWSER_TIMEOUT = 90  # seconds: its first start is slow
 
@@ -20,6 +20,9 @@ BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
     "chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 in_browser = pytest.mark.skipif(
     BROWSER is None, reason="no Chromium: install it, or name it in CHROMIUM")
+
+in_window = pytest.mark.skipif(  # see Window
+    BROWSER is None or WINDOWS, reason="no Chromium with two pipes")
 
 # From the smallest projector to a common screen.
 SIZES = ["1024,768", "1280,800", "1440,900", "1920,1080"]

@@ -44,7 +44,7 @@ HTTP = "127.0.0.1:8190"
 
 PAUSE = 0.02        # seconds between two looks at the file
 CHUNK = 1 << 18     # bytes of the trace read at once
-NICE = 10           # the server comes first; Linux counts this by thread
+NICE = 5            # the server comes first; Linux counts this by thread
 MOST = 2500         # steps a second that the page gets; else a sample
 FEW = 20            # steps that it gets in any case
 MAX_RUN = 50 << 20  # bytes of a trace that is made a page at the end
@@ -102,7 +102,7 @@ class Run:
         workers, conns = self.changed
         step = {"what": what, "row": dict(row), "at": at, "n": passed,
                 "workers": [dict(self.workers[one]) for one in workers],
-                "conns": [dict(self.conns[one]) for one in conns],
+                "conns": [dict(self.conns[one]) for one in sorted(conns)],
                 "totals": list(self.totals.values())}
         for conn in conns:
             if self.conns[conn]["closed"]:

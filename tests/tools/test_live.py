@@ -20,7 +20,7 @@ from support import (CHECKED, IO_TIMEOUT, PROGRAM, ROOT, START_TIMEOUT,
                      STOP_SIGNAL, STOP_TIMEOUT, TEXT, WINDOWS, closing_all,
                      connect, echo, fields, receive_all, reset, start_process,
                      wait_until)
-from test_trace_view import large_trace, small_trace
+from test_trace_view import Trace, large_trace, small_trace
 
 SCRIPT = ROOT / "scripts" / "live.py"
 LIMIT = watchers.MAX_WATCHERS
@@ -522,6 +522,7 @@ def test_events_in_pieces(page):
 # ------------------------------- in a browser -----------------------------
 
 LANGUAGES = ["en", "ko"]
+IDLE = range(901, 921)  # clients who only connect
 
 
 @pytest.fixture
@@ -674,7 +675,10 @@ def test_more_than_can_be_shown(page, window, monkeypatch, language, most):
     look_at(window, page.port, f"lang={language}")
     assert wait_until(lambda: page.watchers.watchers)
     window.get("press('#freeze')")
-    trace = large_trace(events=100_000, workers=40, conns=200)
+    trace, idle = large_trace(100_000, workers=40, conns=200), Trace(0)
+    for conn in IDLE:
+        idle.accept(conn / 10, conn)
+    trace.events[43:43] = idle.events[3:]  # after the threads' names
     text = trace.text()
     for first in range(0, len(text), 1 << 20):
         write(page, text[first:first + (1 << 20)])
@@ -693,11 +697,12 @@ def test_more_than_can_be_shown(page, window, monkeypatch, language, most):
     owners = window.get("all('.card:not([hidden])').map(card => "
                         "[...card.querySelectorAll('b, .owner')]"
                         ".map(node => node.textContent))")
+    assert {str(conn) for conn in IDLE} <= {conn for conn, _ in owners}
     for conn, owner in owners:
         expected = state.conns[int(conn)]["owner"]
         assert owner == {"READ": "R", "WRITE": "W"}.get(
             expected, str(expected)), conn
     seen = window.get(SHOWN)
     assert len(seen["cards"]) == 96 and seen["workers"] == 40
-    assert "200" in window.get("see('#shown')")
+    assert "220" in window.get("see('#shown')")
     check_looks(window)

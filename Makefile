@@ -13,6 +13,7 @@ make sdk                fetch that with dotnet: 1 GB, under Microsoft's licence
 make checked            with calls that fail on demand, under $(BUILD)/checked
 make run PORT=9190      build and start it; Ctrl+C stops it
 make run ARGS=--help    what else it takes: ARGS="-v --workers 4"
+make live PORT=9190     the same, and show it in a browser while it runs
 make demo               list the demonstrations for a class
 make demo LESSON=cycle  show one: build/demo/cycle.html
 make bench              measure it: all modes, the steps, side by side
@@ -126,7 +127,7 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run demo bench check test test-all test-i686
+.PHONY: all steps run live demo bench check test test-all test-i686
 .PHONY: soak analyze simulate clean distclean help setup setup-msvc x86_64
 .PHONY: i686 msvc sdk checked
 
@@ -203,6 +204,10 @@ $(MSVC_OBJDIR)/%.res: src/%.rc $(RESOURCES) scripts/parts/msvc.py Makefile \
 run: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/launch.py $(PROGRAM) $(PORT) $(ARGS)
+
+live: $(PROGRAM)
+	@$(if $(SETUP),$(SETUP) wine,)
+	@$(PYTHON) scripts/live.py $(PORT) $(ARGS) --server $(PROGRAM)
 
 demo: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Shows one thing about completion ports: runs the server, says what it saw.
 
-usage: demo.py LESSON [-o DIR] [--server EXE] [--open]
+usage: demo.py LESSON [-o DIR] [--server EXE] [--open] [--live]
        demo.py --list
 
 A lesson starts the server with a trace, sends it some clients and stops it
 with Ctrl+C. What it prints as observed is computed only from the trace and
 from what the server printed. Then it prints what Windows documents. It writes
 DIR/LESSON.html, a page for the class, .json, the trace, and .log, the
-server's output. DIR is build/demo if not given.
+server's output. DIR is build/demo if not given. --live first shows the lesson
+while it runs, in slow motion, on live.py's page.
 
 The server's source also plays the lessons lifo, limit and paused on the
 simulated Windows (tests/README.md), where that can be built. Its page and its
@@ -35,6 +36,7 @@ import time
 import webbrowser
 
 import launch
+import live
 import trace_view
 from parts import files, program
 from parts.arguments import Parser
@@ -790,13 +792,14 @@ def demonstrate_simulated(name, lesson, directory):
     return [seen(model, f"{observed} Its picture: {page.name}.")], [page]
 
 
-def demonstrate(name, program, directory):
+def demonstrate(name, program, directory, watch=None):
     """Runs the lesson, prints its words, writes its pages. Returns the pages'
-    paths."""
+    paths. watch(TRACE) makes the page that shows it live."""
     lesson = LESSONS[name]()
     launch.check(program)
     directory.mkdir(parents=True, exist_ok=True)
     launch.prepare()
+    live_page = watch and watch(directory / f"{name}.json")
     clients, reported = run(name, lesson, program.resolve(), directory)
     model = trace_view.load(directory / f"{name}.json")
     observed = (f"{lesson.observed(model, clients)} The server reports "
@@ -806,7 +809,10 @@ def demonstrate(name, program, directory):
     parts = tell(lesson, model, observed, simulated)
     title = f"{name}: {lesson.about}"
     pages.insert(0, directory / f"{name}.html")
-    files.write(pages[0], make_page(model, title, parts))
+    text = make_page(model, title, parts)
+    files.write(pages[0], text)
+    if live_page:
+        live_page.finish(text)
     show(title, parts)
     for page in pages:
         print(f"Picture: {shown_path(page)}")
@@ -834,6 +840,9 @@ def parse_arguments(arguments):
                         help="default: build/iocp_echo_server.exe")
     parser.add_argument("--open", action="store_true",
                         help="show the page in the browser")
+    parser.add_argument("--live", action="store_true",
+                        help="show it live, in slow motion: see live.py")
+    live.add_http(parser)
     parser.add_argument("--list", action="store_true",
                         help="print the lessons and exit")
     return parser.parse_args(arguments)
@@ -852,8 +861,9 @@ def main(arguments=None):
         print(f"demo.py: {wrong}"
               + "; there are\n" + list_lessons(), end="", file=sys.stderr)
         return 2
-    pages = demonstrate(options.lesson, options.server, options.output)
-    for page in pages if options.open else ():
+    pages = demonstrate(options.lesson, options.server, options.output,
+                        live.watching(options) if options.live else None)
+    for page in pages if options.open and not options.live else ():
         webbrowser.open(page.resolve().as_uri())
     return 0
 

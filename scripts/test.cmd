@@ -4,30 +4,5 @@ rem
 rem   scripts\test.cmd [ARGUMENTS FOR PYTEST...]
 
 setlocal
-set "found=py -3 -E"
-call :is_python
-if not errorlevel 1 goto build
-set "found=python -E"
-call :is_python
-if not errorlevel 1 goto build
->&2 echo test.cmd: no Python 3.9 or later; 'winget install Python.Python.3.13'
-exit /b 1
-
-:build
-pushd "%~dp0.."
-cmd /d /c scripts\build.cmd
-if errorlevel 1 exit /b 1
-popd
-set "tests=%~dp0parts\run_tests.py"
-
-rem run.cmd explains the goto.
-endlocal & goto #none# 2>nul || title %ComSpec% & %found% "%tests%" %*
-exit /b %errorlevel%
-
-rem Returns status 0 if it runs. Windows without Python also has a python.exe,
-rem which only says where to get one.
-:is_python
-set "test=sys.exit(42 if sys.version_info >= (3, 9) else 1)"
-cmd /d /c %found% -c "import sys; %test%" >nul 2>nul
-if %errorlevel%==42 exit /b 0
-exit /b 1
+set "script=parts\run_tests.py"
+"%~dp0script.cmd" %*

@@ -141,16 +141,24 @@ def worker_number(name):
     return int(match[1]) if match else 0
 
 
-def read_lanes(events):
-    """Returns the names of the lanes by tid, and trace_info."""
-    lanes, info = {}, {}
-    for event in events:
+class Lanes:
+    """Which thread is which, by tid, and trace_info."""
+
+    def __init__(self):
+        self.names, self.workers, self.info = {}, {}, {}
+
+    def add(self, event):
         if event["ph"] == "M" and event.get("name") == "thread_name":
-            name = text_of(arguments(event).get("name"))
-            lanes[count(event.get("tid"))] = name
+            tid = count(event.get("tid"))
+            self.names[tid] = text_of(arguments(event).get("name"))
+            self.workers[tid] = worker_number(self.names[tid])
         elif event["ph"] == "M" and event.get("name") == "trace_info":
-            info = arguments(event)
-    return lanes, info
+            self.info = arguments(event)
+
+    def worker_of(self, event):
+        """Returns the worker's number; 0 for another thread with a name."""
+        tid = count(event.get("tid"))
+        return self.workers.get(tid, tid)
 
 
 def read_info(info):
@@ -168,37 +176,41 @@ def read_info(info):
     }
 
 
-def read_packets(events, worker_of, end):
-    """Returns a row for each packet that a worker took: what it was, whose,
-    when, and which part of the time was --work. An unfinished one ends with
-    the trace."""
-    packets, at_hand = [], {}
-    for event in events:
-        kind, time, worker = kind_of(event), event["ts"], worker_of(event)
-        packet = at_hand.get(worker)
+class Packets:
+    """The packets that workers take. `rows` has one for each: what it was,
+    whose, when, and which part of the time was --work. An unfinished one ends
+    at `end`."""
+
+    def __init__(self, worker_of, end):
+        self.worker_of, self.end = worker_of, end
+        self.rows, self.at_hand = [], {}
+
+    def add(self, event):
+        kind, time = kind_of(event), event["ts"]
+        worker = self.worker_of(event)
+        packet = self.at_hand.get(worker)
         if kind == ("B", "packet") and event.get("name") in KINDS:
             if packet is not None:
                 packet["end"] = time
             args = arguments(event)
-            at_hand[worker] = {
-                "start": time, "end": end, "worker": worker,
+            self.at_hand[worker] = {
+                "start": time, "end": self.end, "worker": worker,
                 "kind": KINDS.index(event["name"]),
                 "conn": count(args.get("conn")),
                 "bytes": count(args.get("bytes")),
                 "error": count(args.get("error")),
                 "work": 0, "work_start": 0, "work_end": 0,
                 "then": "", "then_error": 0, "offered": 0}
-            packets.append(at_hand[worker])
+            self.rows.append(self.at_hand[worker])
         elif packet is None:
-            continue
+            pass
         elif kind == ("E", "packet"):
-            at_hand.pop(worker)["end"] = time
+            self.at_hand.pop(worker)["end"] = time
         elif kind == ("B", "work"):
             packet["work"] = 2 if "sleep" in name_of(event) else 1
-            packet["work_start"], packet["work_end"] = time, end
+            packet["work_start"], packet["work_end"] = time, self.end
         elif kind == ("E", "work"):
             packet["work_end"] = time
-    return packets
 
 
 def group(rows, column):
@@ -222,64 +234,79 @@ class Starts:
         return self.rows[index]["start"]
 
 
-def read_spans(events, worker_of, end):
-    """Returns who owned which connection when.
+class Spans:
+    """Who owned which connection when, in `rows`.
 
     From the post to the packet the kernel owns it; that span has an operation
     ("READ", "WRITE"). Otherwise the thread owns it that accepted it (main, 0)
-    or took the packet (a worker). An open span ends with the trace.
+    or took the packet (a worker). An open span ends at `end`.
     """
-    spans, latest = [], {}
-    for event in events:
+
+    def __init__(self, worker_of, end):
+        self.worker_of, self.end = worker_of, end
+        self.rows, self.latest = [], {}
+
+    def add(self, event):
         kind, name, time = kind_of(event), name_of(event), event["ts"]
         if kind not in (("b", "kernel"), ("e", "kernel")) and not (
                 kind == ("i", "life") and name in ("accept", "close")):
-            continue
+            return
         args = arguments(event)
         conn = count(args.get("conn"))
-        before = latest.pop(conn, None)
+        before = self.latest.pop(conn, None)
         if before is not None:
             before["end"] = time
             if event["ph"] == "e" and before["operation"]:
                 before["error"] = count(args.get("error"))
-                before["ended_by"] = worker_of(event)
+                before["ended_by"] = self.worker_of(event)
         if name != "close":
             kernel = event["ph"] == "b"
-            latest[conn] = {
-                "conn": conn, "start": time, "end": end,
+            self.latest[conn] = {
+                "conn": conn, "start": time, "end": self.end,
                 "operation": name if kernel else "",
-                "worker": worker_of(event),
+                "worker": self.worker_of(event),
                 "bytes": count(args.get("bytes")) if kernel else 0,
                 "error": 0, "ended_by": 0}
-            spans.append(latest[conn])
-    return spans
+            self.rows.append(self.latest[conn])
 
 
 MOMENT_FIELDS = ((count, ("received", "sent")),
                  (text_of, ("peer", "reason", "what", "why")))
 
 
-def read_moments(events, lanes):
-    """Returns what takes no time: accept, close, cancel, stop, ... Adds to
-    accepts and closes how many connections are left, and numbers main's
-    sentinels."""
-    moments = [{
-        "start": event["ts"], "name": name_of(event),
-        "lane": lanes.get(count(event.get("tid")), ""),
-        "conn": count(arguments(event).get("conn")),
-        **{key: read(arguments(event)[key]) for read, keys in MOMENT_FIELDS
-           for key in keys if key in arguments(event)},
-    } for event in events if kind_of(event) == ("i", "life")]
-    live = sentinels = 0
-    for moment in moments:
+class Moments:
+    """What takes no time: accept, close, cancel, stop, ... Accepts and closes
+    have how many connections are left, main's sentinels their number."""
+
+    def __init__(self, names):
+        self.names, self.rows = names, []
+        self.live = self.sentinels = 0
+
+    def add(self, event):
+        if kind_of(event) != ("i", "life"):
+            return
+        args = arguments(event)
+        moment = {
+            "start": event["ts"], "name": name_of(event),
+            "lane": self.names.get(count(event.get("tid")), ""),
+            "conn": count(args.get("conn")),
+            **{key: read(args[key]) for read, keys in MOMENT_FIELDS
+               for key in keys if key in args}}
+        self.rows.append(moment)
         if moment["name"] in ("accept", "close"):
-            live = max(live + (1 if moment["name"] == "accept" else -1), 0)
-            moment["live"] = live
+            self.live += 1 if moment["name"] == "accept" else -1
+            self.live = moment["live"] = max(self.live, 0)
         elif (moment["name"] == "sentinel posted"
               and not worker_number(moment["lane"])):
-            sentinels += 1
-            moment["number"] = sentinels
-    return moments
+            self.sentinels += 1
+            moment["number"] = self.sentinels
+
+
+def read_rows(reader, events):
+    """Returns what one of the classes above makes of these events."""
+    for event in events:
+        reader.add(event)
+    return reader.rows
 
 
 def add_consequences(packets, spans, moments):
@@ -404,27 +431,23 @@ def make_steps(packets, moments):
 
 def make_model(events, remarks):
     """Returns the model of a trace; the functions above make its parts."""
-    lanes, info = read_lanes(events)
+    lanes = Lanes()
+    for event in events:
+        lanes.add(event)
     ordered = timed(events)
-    numbers = {tid: worker_number(name) for tid, name in lanes.items()}
-
-    def worker_of(event):
-        tid = count(event.get("tid"))
-        return numbers.get(tid, tid)
-
     end = max((event["ts"] for event in ordered), default=0)
-    packets = read_packets(ordered, worker_of, end)
-    if not info and not packets:
+    packets = read_rows(Packets(lanes.worker_of, end), ordered)
+    if not lanes.info and not packets:
         raise NotATrace("it has no event of an iocp_echo_server")
-    spans = read_spans(ordered, worker_of, end)
-    moments = read_moments(ordered, lanes)
+    spans = read_rows(Spans(lanes.worker_of, end), ordered)
+    moments = read_rows(Moments(lanes.names), ordered)
     add_consequences(packets, spans, moments)
-    workers = sorted({n for n in numbers.values() if n}
+    workers = sorted({n for n in lanes.workers.values() if n}
                      | {p["worker"] for p in packets})
     corners, folds = make_clock(packets, spans, moments, end)
     return {
-        "info": read_info(info), "remarks": remarks, "events": len(events),
-        "end": round(end, 3), "kinds": list(KINDS),
+        "info": read_info(lanes.info), "remarks": remarks,
+        "events": len(events), "end": round(end, 3), "kinds": list(KINDS),
         "workers": worker_table(workers, packets, end),
         "packets": packets, "spans": spans, "moments": moments,
         "connections": read_connections(spans, moments, end),

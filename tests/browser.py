@@ -1,14 +1,18 @@
 """Opens pages in a headless Chromium, acts like a user, reads the result."""
 
+import base64
 import html
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 
 import pytest
+
+from support import IO_TIMEOUT, WINDOWS
 
 BROWSER_TIMEOUT = 90  # seconds: its first start is slow
 
@@ -16,6 +20,9 @@ BROWSER = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
     "chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 in_browser = pytest.mark.skipif(
     BROWSER is None, reason="no Chromium: install it, or name it in CHROMIUM")
+
+in_window = pytest.mark.skipif(  # see Window
+    BROWSER is None or WINDOWS, reason="no Chromium with two pipes")
 
 # From the smallest projector to a common screen.
 SIZES = ["1024,768", "1280,800", "1440,900", "1920,1080"]
@@ -144,6 +151,106 @@ def browse(profile, address, size):
     finally:
         end_group(process)
     return out.decode("utf-8")
+
+
+class Window:
+    """A browser's window on a page that changes by itself: time is real here.
+    It is driven through two pipes, by Chromium's DevTools protocol."""
+
+    def __init__(self, profile, size="1280,720"):
+        to_browser, self.to = os.pipe()
+        self.fro, from_browser = os.pipe()
+        self.number, self.rest = 0, b""
+        self.process = subprocess.Popen(
+            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
+             "--disable-quic", "--no-first-run", "--disable-sync",
+             "--disable-background-networking", "--disable-component-update",
+             f"--user-data-dir={profile}", f"--window-size={size}",
+             "--remote-debugging-pipe", "about:blank"],
+            # It reads from 3 and writes to 4.
+            preexec_fn=lambda: (os.dup2(to_browser, 103),
+                                os.dup2(from_browser, 104),
+                                os.dup2(103, 3), os.dup2(104, 4)),
+            close_fds=False, start_new_session=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(to_browser)
+        os.close(from_browser)
+        target = self.ask("Target.createTarget", url="about:blank")
+        self.session = self.ask("Target.attachToTarget", flatten=True,
+                                targetId=target["targetId"])["sessionId"]
+        self.resize(size)
+
+    session = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        end_group(self.process)
+        os.close(self.to)
+        os.close(self.fro)
+
+    def ask(self, method, **params):
+        """Sends a command. Returns its result."""
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.to, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.receive()
+            if answer.get("id") == self.number:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def receive(self):
+        while b"\0" not in self.rest:
+            ready, _, _ = select.select([self.fro], [], [], BROWSER_TIMEOUT)
+            data = os.read(self.fro, 1 << 20) if ready else b""
+            assert data, "the browser does not answer"
+            self.rest += data
+        message, _, self.rest = self.rest.partition(b"\0")
+        return json.loads(message)
+
+    def resize(self, size):
+        width, height = map(int, size.split(","))
+        self.ask("Emulation.setDeviceMetricsOverride", width=width,
+                 height=height, deviceScaleFactor=1, mobile=False)
+
+    def open(self, address):
+        """Loads the page, with the helpers of HANDS, collecting the browser's
+        complaints."""
+        self.ask("Page.enable")
+        watch, hands = (re.sub(r"</?script>", "", part) for part in
+                        (WATCH, HANDS.partition("/* Where there")[0]))
+        for source in (watch, hands):
+            self.ask("Page.addScriptToEvaluateOnNewDocument", source=source)
+        self.ask("Page.navigate", url=address)
+        assert self.wait_for("document.readyState === 'complete'")
+
+    def get(self, expression):
+        """Returns the value of this JavaScript, when a promise is kept."""
+        answer = self.ask("Runtime.evaluate", expression=expression,
+                          awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait_for(self, condition, seconds=IO_TIMEOUT):
+        """Returns whether this becomes true in time."""
+        return self.get(f"""new Promise(done => {{
+          const end = performance.now() + {1000 * seconds};
+          const look = () => {{
+            let is = false;
+            try {{ is = Boolean({condition}); }} catch (error) {{ }}
+            if (is || performance.now() > end) done(is);
+            else setTimeout(look, 20);
+          }};
+          look();
+        }})""")
+
+    def picture(self, path):
+        shot = self.ask("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(shot["data"]))
 
 
 def end_group(process):

@@ -11,7 +11,9 @@ INTERRUPTED = 130  # the exit status after Ctrl+C
 
 
 class Failure(Exception):
-    """Ends the script with status 1; its text is the line it prints."""
+    """Ends the script with `status`; its text is the line it prints."""
+
+    status = 1
 
 
 class Script:
@@ -58,7 +60,7 @@ def tell(error, name=None):
     if isinstance(error, KeyboardInterrupt):
         status, text = INTERRUPTED, Script.interrupted
     elif is_the_systems(error):
-        status, text = 1, reason(error)
+        status, text = getattr(error, "status", 1), reason(error)
         if getattr(error, "filename", None):
             text = f"{error.filename}: {text}"
     else:

@@ -245,6 +245,8 @@ def check_scripts(tree, tools):
         for arguments, asked in [
                 (["run", "PORT=7", "ARGS=-v -q"],
                  f"scripts\\launch.py {server} 7 -v -q SERVER= STEPS="),
+                (["live", "PORT=7", "ARGS=-v -q"],
+                 f"scripts\\live.py 7 -v -q --server {server} SERVER= STEPS="),
                 (["demo", "LESSON=cycle"],
                  f"scripts\\demo.py --server {server} cycle SERVER= STEPS="),
                 (["bench", "BENCH=--quick"],

@@ -57,6 +57,7 @@ def run(line, **options):
 
 # Each script, and a standard module that it imports early.
 IMPORTS = {"scripts/launch.py": "contextlib", "scripts/demo.py": "argparse",
+           "scripts/live.py": "contextlib",
            "scripts/trace_view.py": "argparse", "scripts/bench.py": "argparse",
            "scripts/echo_client.py": "asyncio",
            "scripts/parts/run_tests.py": "pathlib",

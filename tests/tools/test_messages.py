@@ -26,6 +26,9 @@ SCRIPTS = {  # a script: its arguments, its message
     "scripts/demo.py": (
         ["cycle", "--server", f"{NONE}.exe"],
         f"demo.py: '{NONE}.exe' is not there: build it first (make)"),
+    "scripts/live.py": (
+        ["--server", f"{NONE}.exe"],
+        f"live.py: '{NONE}.exe' is not there: build it first (make)"),
     "scripts/trace_view.py": (
         [f"{NONE}.json"],
         f"trace_view.py: {NONE}.json: No such file or directory"),

@@ -553,7 +553,7 @@ def test_text_of_the_trace_is_text(tmp_path):
     text = page.read_text(encoding="utf-8")
     data = text.split('id="trace">')[1].split("</script>")[0]
     assert "<" not in data and data.isascii()
-    assert text.count("</script>") == 2  # the trace's and the page's
+    assert text.count("</script>") == 3  # the trace's, the page's two
     assert "document.title" not in text.split("</script>")[-1]
     picture = (tmp_path / "a.svg").read_text(encoding="utf-8")
     xml.etree.ElementTree.fromstring(picture)

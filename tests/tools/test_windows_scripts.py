@@ -258,7 +258,7 @@ def test_visual_studio_without_a_compiler(desk, tools):
                                  started(desk, "9190")]
 
 
-@pytest.mark.parametrize("script", ["run", "test"])
+@pytest.mark.parametrize("script", ["run", "test", "live"])
 @pytest.mark.parametrize("tools", [[], ["gcc"], ["make"], ["nmake"]],
                          ids=lambda x: " ".join(x) or "nothing")
 def test_no_compiler(desk, script, tools):
@@ -271,7 +271,7 @@ def test_no_compiler(desk, script, tools):
     assert desk.calls() == []
 
 
-@pytest.mark.parametrize("script", ["run", "test"])
+@pytest.mark.parametrize("script", ["run", "test", "live"])
 @pytest.mark.parametrize("tools", [["cl", "nmake"], ["gcc", "mingw32-make"],
                                    ["gcc", "make"]], ids=lambda x: x[1])
 def test_a_failed_build_starts_nothing(desk, script, tools):
@@ -364,7 +364,7 @@ def kill_server(desk):
             os.kill(pid, signal.SIGKILL)
 
 
-# --------------------------------- test.cmd --------------------------------
+# ---------------------------- test.cmd, live.cmd ---------------------------
 
 @pytest.mark.parametrize("tools, statuses, expected", [
     (["py"], {}, ["py", "-3", "-E"]),
@@ -382,9 +382,24 @@ def test_python_is_found(desk, tools, statuses, expected):
     assert desk.type("test", '-q -k "stop and not idle" --x=y') == (0, "")
     assert desk.calls() == [
         built_by(desk, *NMAKE),
-        [expected[0], windows_path(desk.elsewhere), *expected[1:],
-         windows_path(desk.tree) + "\\scripts\\parts\\run_tests.py",
-         "-q", "-k", "stop and not idle", "--x=y"]]
+        python(desk, expected, "parts\\run_tests.py", "-q", "-k",
+               "stop and not idle", "--x=y")]
+
+
+def python(desk, command, script, *arguments):
+    """Returns the expected call of Python."""
+    return [command[0], windows_path(desk.elsewhere), *command[1:],
+            windows_path(desk.tree) + f"\\scripts\\{script}", *arguments]
+
+
+@pytest.mark.parametrize("typed, arguments", [
+    ("", []), ("0 -v --http 0.0.0.0:80", ["0", "-v", "--http", "0.0.0.0:80"])])
+def test_live(desk, typed, arguments):
+    desk.has("cl", "nmake", "py")
+    assert desk.type("live", typed) == (0, "")
+    assert desk.calls() == [
+        built_by(desk, *NMAKE),
+        python(desk, ["py", "-3", "-E"], "live.py", *arguments)]
 
 
 @pytest.mark.parametrize("statuses", [
@@ -396,16 +411,17 @@ def test_no_python(desk, statuses):
         desk.environment[f"FAKE_{name}"] = str(status)
     status, said = desk.type("test")
     assert status == 1
-    assert said == ("test.cmd: no Python 3.9 or later; "
+    assert said == ("script.cmd: no Python 3.9 or later; "
                     "'winget install Python.Python.3.13'\n")
     assert desk.calls() == []
 
 
+@pytest.mark.parametrize("script", ["test", "live"])
 @pytest.mark.parametrize("status", [1, 5])
-def test_exit_status_of_the_tests(desk, status):
+def test_exit_status_of_the_script(desk, script, status):
     desk.has("gcc", "make", "py")
     desk.environment["FAKE_tests"] = str(status)
-    assert desk.type("test") == (status, "")
+    assert desk.type(script) == (status, "")
 
 
 # -------------------------------- the files --------------------------------
@@ -437,6 +453,6 @@ def test_only_the_goto_is_taken_out():
     """Otherwise the tests run something else than Windows does."""
     texts = {x.name: x.read_text(encoding="ascii") for x in SCRIPTS}
     assert [name for name in texts if GOTO in texts[name]] == [
-        "run.cmd", "test.cmd"]
+        "run.cmd", "script.cmd"]
     assert all(text.count("goto #") == text.count(GOTO)
                for text in texts.values())

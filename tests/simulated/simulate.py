@@ -147,8 +147,8 @@ def write_lives(file, lives, story):
         with file:
             for life in lives:
                 file.write(packed(life, story))
-    except BrokenPipeError:
-        pass  # one has failed, and ended the program
+    except (BrokenPipeError, ValueError):
+        pass  # one has failed, and ended the program; or Ctrl+C came
 
 
 def parse(arguments):

@@ -323,7 +323,8 @@ def test_no_server(tmp_path):
 def test_a_killed_server(scripts, tmp_path):
     script = scripts()
     pid = script.process.pid
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(
+        encoding="ascii")
     with Watch(script.http) as watch:
         with connect("127.0.0.1", script.port) as client:
             assert echo(client, b"hello") == b"hello"

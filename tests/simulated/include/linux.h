@@ -19,6 +19,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#undef htons
+#undef ntohs
+#undef htonl
+#undef ntohl
+#define htons __builtin_bswap16
+#define ntohs __builtin_bswap16
+#define htonl __builtin_bswap32
+#define ntohl __builtin_bswap32
+
 #undef InterlockedExchange
 #undef InterlockedExchangeAdd
 #undef InterlockedCompareExchange

@@ -10,7 +10,7 @@
 #define BYTES_PER_TIMEOUT 65536u
 
 /* ms that a READ may keep a larger buffer while nothing comes. */
-#define PATIENCE 1000u
+#define SILENCE 1000u
 
 /* -------------------------------- opening -------------------------------- */
 
@@ -128,7 +128,7 @@ void connection_read(LPPER_HANDLE_DATA handleInfo, BOOL announced)
     ioInfo->wsaBuf.len = buffer->size;
     ioInfo->rwMode = READ;
     if (buffer->size > BUF_SIZE)
-        post(handleInfo, ioInfo, PATIENCE, TRUE);
+        post(handleInfo, ioInfo, SILENCE, TRUE);
     else
         post(handleInfo, ioInfo, server->options.idleTimeout, FALSE);
 }

@@ -21,7 +21,7 @@ _Noreturn void _exit(int status);
 #define EARLY    (40 * MS) /* of two clocks that tick                      */
 #define SLACK    (4000 * MS)
 #define LINGER   (1000 * MS) /* registry.c                                   */
-#define PATIENCE (1000 * MS) /* connection.c                               */
+#define SILENCE (1000 * MS) /* connection.c                               */
 
 /* ------------------------------- what is said ---------------------------- */
 
@@ -122,7 +122,7 @@ static void note_idle(CLIENT *client, TIME late)
 /* The same for a READ that has kept a larger buffer. */
 static void note_lent(CLIENT *client, TIME late)
 {
-    if (client->lent && world.now + EARLY + late >= client->ownedAt + PATIENCE)
+    if (client->lent && world.now + EARLY + late >= client->ownedAt + SILENCE)
         client->everLent = TRUE;
 }
 

@@ -18,9 +18,9 @@
 
 _Noreturn void _exit(int status);
 
-#define EARLY    (40 * MS) /* of two clocks that tick                      */
-#define SLACK    (4000 * MS)
-#define LINGER   (1000 * MS) /* registry.c                                   */
+#define EARLY   (40 * MS) /* of two clocks that tick                      */
+#define SLACK   (4000 * MS)
+#define LINGER  (1000 * MS) /* registry.c                                   */
 #define SILENCE (1000 * MS) /* connection.c                               */
 
 /* ------------------------------- what is said ---------------------------- */

@@ -107,7 +107,8 @@ static void take_packets(BATCH *batch, BOOL more)
                                           min(fair, most), &batch->count,
                                           more ? 0 : INFINITE, FALSE);
 
-    fatal_unless(ok || more, "GetQueuedCompletionStatusEx");
+    fatal_unless(ok || GetLastError() == WAIT_TIMEOUT,
+                 "GetQueuedCompletionStatusEx");
     if (!ok)  /* none are there; but Windows may write 1 */
         batch->count = 0;
     ++batch->waits;

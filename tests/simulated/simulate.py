@@ -136,9 +136,14 @@ def live(program, lives, *files, story=False, timeout=TIMEOUT, before=()):
         writer = threading.Thread(target=write_lives,
                                   args=(process.stdin, lives, story))
         writer.start()
-        output = process.stdout.read().decode("utf-8", "replace")
-        writer.join()
-        late.cancel()
+        try:
+            output = process.stdout.read().decode("utf-8", "replace")
+        except BaseException:  # Ctrl+C
+            process.kill()
+            raise
+        finally:
+            writer.join()
+            late.cancel()
     return subprocess.CompletedProcess(line, process.returncode, output)
 
 

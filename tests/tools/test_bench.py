@@ -212,6 +212,18 @@ def test_interrupted(mark, after, signal_name):
     assert (out, err) == ("", "bench.py: interrupted\n")
 
 
+@pytest.mark.skipif(bool(costs.why_no_instructions()),
+                    reason=str(costs.why_no_instructions()))
+def test_interrupted_while_it_counts(mark):
+    process = start_bench("--workloads", "costs", "--modes", "plain",
+                          "--server", PROGRAM, mark=mark)
+    assert wait_until(lambda: any(b"callgrind" in x for x in marked(mark)), 60)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, out, err) == (130, "", (
+        "bench.py: interrupted\n"))
+
+
 @pytest.mark.own_build
 @pytest.mark.skipif(WINDOWS and not support.CHECKED.exists(),
                     reason="GNU make builds the checked server: make checked")

@@ -253,7 +253,8 @@ def run_faulty():
     def run(faults, *arguments):
         result = run_server(0, "-w", 3, *arguments, program=CHECKED,
                             env={"FAULTS": faults})
-        return result.returncode, result.stdout, result.stderr.splitlines()
+        return (result.returncode, result.stdout,
+                without_wines(result.stderr.splitlines()))
     return run
 
 

@@ -25,7 +25,7 @@ import signal
 import subprocess
 import tempfile
 
-from parts import descriptors, program
+from parts import descriptors, files, program
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PREFIX = ROOT / "build" / "wine"
@@ -110,28 +110,14 @@ def prepare():
     if shutil.which("wine") is None:
         raise OSError("wine is not installed: sh scripts/setup.sh wine")
     PREFIX.parent.mkdir(parents=True, exist_ok=True)
-    with alone(PREFIX.with_name("wine.lock")):
+    with files.alone(PREFIX.with_name("wine.lock"),
+                     "waiting until another run has prepared Wine ..."):
         if not is_whole(PREFIX):  # another has made it meanwhile
             make_prefix()
 
 
 def is_whole(prefix):
     return (prefix / ".made").exists()
-
-
-@contextlib.contextmanager
-def alone(path):
-    """Holds the lock of this file. It ends with the process, however that
-    does."""
-    import fcntl  # not on Windows
-    with open(path, "wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("waiting until another run has prepared Wine ...",
-                  file=sys.stderr, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def make_prefix():

@@ -13,7 +13,6 @@ one failed, 2 it could not be built, or the arguments are wrong.
 import argparse
 import collections
 import concurrent.futures
-import contextlib
 import hashlib
 import json
 import os
@@ -27,7 +26,8 @@ import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(ROOT / "scripts")]
+from parts import files  # noqa: E402
 from simulated import cases  # noqa: E402
 from simulated.lives import of_lesson, of_seed, packed  # noqa: E402
 
@@ -86,15 +86,6 @@ def compile_all(jobs):
         list(pool.map(run, jobs))
 
 
-@contextlib.contextmanager
-def alone(path):
-    """Waits until no other process holds the lock of this file."""
-    import fcntl  # not on Windows
-    with open(path, "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def build(kind="plain", changed=None, directory=None):
     """Builds a kind of SERVER in `directory`. `changed` has sources that
     replace those of the same name. Returns the program."""
@@ -114,7 +105,7 @@ def build(kind="plain", changed=None, directory=None):
     # The linker puts the server's variables between the two edges.
     made = [jobs[0][1], *(job[1] for job in server.values()), jobs[1][1],
             *(job[1] for job in ours)]
-    with alone(objects / "lock"):
+    with files.alone(objects / "lock"):
         compile_all([*jobs, *ours, *server.values()])
         if not program.exists() or any(path.stat().st_mtime
                                        > program.stat().st_mtime
@@ -252,8 +243,8 @@ def traces(program, count):
 
 
 def lesson(path, *words):
-    """Plays a lesson: see lives.lesson. Writes its trace, which says that it
-    is simulated. Raises OSError, SubprocessError or RuntimeError."""
+    """Plays a lesson: see of_lesson. Writes its trace, which says that it is
+    simulated. Raises OSError, SubprocessError or RuntimeError."""
     done = live(build(), [of_lesson(*words, "--trace=file")], path, timeout=60)
     if done.returncode != 0:
         path.unlink()

@@ -285,9 +285,8 @@ def of_lesson(count, turns, pause, gap, *options):
     the other. Nothing is left to chance, and no liberty is taken. Threads and
     clients act in turn."""
     words = list(map(str, options))
-    settings = {"inTurn": True, "early": False,
-                "transit": 1 * MS,  # then the worker of an echo waits again
-                "patience": 2 * pause * MS}
+    settings = {"inTurn": True, "patience": 2 * pause * MS,
+                "transit": 1 * MS}  # then the worker of an echo waits again
     if "--concurrency" in words:
         settings["concurrency"] = words[words.index("--concurrency") + 1]
     return ["life lesson", "options 9190 " + " ".join(words),

@@ -50,29 +50,28 @@ static CELL *cell_of(uintptr_t address)
     return &cells[i];
 }
 
+static void learn(CLOCK *clock, const CLOCK *from)
+{
+    int i;
+
+    for (i = 0; i < MAX_THREADS; ++i)
+        clock->at[i] = max(clock->at[i], from->at[i]);
+}
+
 void clock_release(const volatile void *place)
 {
-    CLOCK *mine = &world.running->clock, *its;
-    int i;
+    CLOCK *mine = &world.running->clock;
 
     if (cells == NULL)
         return;
-    its = &cell_of((uintptr_t)place)->clock;
-    for (i = 0; i < MAX_THREADS; ++i)
-        its->at[i] = max(its->at[i], mine->at[i]);
+    learn(&cell_of((uintptr_t)place)->clock, mine);
     ++mine->at[me()];
 }
 
 void clock_acquire(const volatile void *place)
 {
-    CLOCK *mine = &world.running->clock, *its;
-    int i;
-
-    if (cells == NULL)
-        return;
-    its = &cell_of((uintptr_t)place)->clock;
-    for (i = 0; i < MAX_THREADS; ++i)
-        mine->at[i] = max(its->at[i], mine->at[i]);
+    if (cells != NULL)
+        learn(&world.running->clock, &cell_of((uintptr_t)place)->clock);
 }
 
 void memory_is_new(const void *address, size_t size)

@@ -164,17 +164,22 @@ class Desk:
             encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def type(self, script, arguments=""):
-        """... and waits. Returns the exit status and the complaints; nothing
-        else may be printed."""
+    def read(self, script, arguments, read):
+        """... and reads what it prints: read(process) returns that, and the
+        complaints. Returns the process, and these."""
         before = self.log.read_bytes() if self.log.exists() else b""
         for _ in range(launch.START_TRIES):
             process = self.start(script, arguments)
-            out, err = process.communicate(timeout=START_TIMEOUT)
-            assert out == ""
+            out, err = read(process)
             if WINDOWS or not NOT_STARTED.search(err):
                 break
             self.log.write_bytes(before)
+        return process, out, err
+
+    def type(self, script, arguments=""):
+        """... and waits. Returns the exit status and the complaints; nothing
+        else may be printed."""
+        process, _, err = self.read(script, arguments, complaints)
         return process.returncode, err
 
     def calls(self):
@@ -184,6 +189,19 @@ class Desk:
         return [line.split("|") for line in
                 self.log.read_text(encoding="utf-8",
                                    errors="replace").splitlines()]
+
+
+def complaints(process):
+    """Waits for the end. Nothing else may be printed."""
+    out, err = process.communicate(timeout=START_TIMEOUT)
+    assert out == ""
+    return out, err
+
+
+def first_line(process):
+    """Returns it; without one, all complaints."""
+    line = process.stdout.readline()
+    return (line, "") if line else process.communicate(timeout=START_TIMEOUT)
 
 
 @pytest.fixture
@@ -318,13 +336,8 @@ def test_the_server_itself(desk):
     status, said = desk.type("run", "0 --workers none")
     assert status == 2 and "'none'" in said
     try:
-        for _ in range(launch.START_TRIES):
-            process = desk.start("run", "0 --bind 127.0.0.1")
-            ready, err = process.stdout.readline(), ""
-            if not ready:
-                err = process.communicate(timeout=START_TIMEOUT)[1]
-            if WINDOWS or not NOT_STARTED.search(err):
-                break
+        process, ready, err = desk.read("run", "0 --bind 127.0.0.1",
+                                        first_line)
         assert ready.startswith("ready "), err
         with connect("127.0.0.1", int(fields(ready)["port"])) as client:
             assert echo(client, b"hello") == b"hello"

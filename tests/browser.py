@@ -136,14 +136,19 @@ def check_layout(page, size):
                             "outside": []}, problems
 
 
+def command(profile, size, *more):
+    """Returns the command line of a browser that shows no window."""
+    return [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
+            "--disable-quic", "--no-first-run", "--disable-sync",
+            "--disable-background-networking", "--disable-component-update",
+            f"--user-data-dir={profile}", f"--window-size={size}", *more]
+
+
 def browse(profile, address, size):
     """Returns the page as it is after some seconds of the browser's clock."""
     process = subprocess.Popen(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
-         "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync",
-         f"--user-data-dir={profile}", f"--window-size={size}",
-         "--virtual-time-budget=15000", "--dump-dom", address],
+        command(profile, size, "--virtual-time-budget=15000", "--dump-dom",
+                address),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -162,11 +167,7 @@ class Window:
         self.fro, from_browser = os.pipe()
         self.number, self.rest = 0, b""
         self.process = subprocess.Popen(
-            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
-             "--disable-quic", "--no-first-run", "--disable-sync",
-             "--disable-background-networking", "--disable-component-update",
-             f"--user-data-dir={profile}", f"--window-size={size}",
-             "--remote-debugging-pipe", "about:blank"],
+            command(profile, size, "--remote-debugging-pipe", "about:blank"),
             # It reads from 3 and writes to 4.
             preexec_fn=lambda: (os.dup2(to_browser, 103),
                                 os.dup2(from_browser, 104),

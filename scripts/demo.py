@@ -38,7 +38,7 @@ import webbrowser
 import launch
 import live
 import trace_view
-from parts import files, program
+from parts import costs, files, program
 from parts.arguments import Parser
 from parts.clients import connect, receive, receive_all, reset
 from parts.server import Server, fields
@@ -77,7 +77,7 @@ class LessonServer(Server):
         """Kills the server, so that no client goes on waiting."""
         self.late = True
         with contextlib.suppress(OSError):
-            launch.end(self.process)
+            self.kill()
 
     def signal_stop(self):
         """Presses Ctrl+C once only: a second one would cut the drain short."""
@@ -717,8 +717,7 @@ def run(name, lesson, program, directory):
 def simulate(name, lesson, directory):
     """Plays the lesson on the simulated Windows. Returns its model. Raises
     Failure, saying why not."""
-    sys.path.append(str(launch.ROOT / "tests"))
-    from simulated import simulate as simulation
+    simulation = costs.simulation()
     if simulation.why_not():
         raise Failure(simulation.why_not())
     path = directory / f"{name}-simulated.json"

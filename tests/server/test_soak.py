@@ -98,11 +98,9 @@ def test_progress_on_a_terminal():
     master, terminal = pty.openpty()
     process = start_process(
         [sys.executable, str(SOAK),
-         "--parts", "volume", "--gigabytes", "0.02",
-         # Without the largest buffer: it comes after 16 MB, and in a run as
-         # short as this a megabyte more counts as a rise.
-         "--", "--buffer", "65536"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=terminal)
+         "--parts", "volume", "--gigabytes", "0.02"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal,
+        **TEXT)
     os.close(terminal)
     drawn = b""
     try:
@@ -111,7 +109,8 @@ def test_progress_on_a_terminal():
     except OSError:
         pass  # EIO: it has ended
     os.close(master)
-    assert process.wait(IO_TIMEOUT) == 0
+    out, _ = process.communicate(timeout=IO_TIMEOUT)
+    assert process.returncode == 0, out
     assert re.search(rb"\rsoak: volume \d+ of 20 MB, .*threads", drawn)
     assert b"\n" not in drawn and drawn.endswith(b" \r")
 
@@ -144,7 +143,7 @@ def test_a_leak_is_noticed(tmp_path):
     assert re.match(r"soak: FAILED: cycles: memory rose by [\d,]+ KB in the "
                     r"second half, more than 1,024; handles rose by [\d,]+ "
                     "handles in the second half, more than 64$",
-                    verdict(run_soak("--parts", "cycles", "--cycles", 3000,
+                    verdict(run_soak("--parts", "cycles", "--cycles", 6000,
                                      server=server), 1))
 
 
@@ -187,11 +186,11 @@ def test_other_parts_go_on_after_a_failure():
     assert re.match("soak: FAILED: cycles: .*; stops: number 1[: ]", line)
 
 
-def samples(values):
-    """Makes samples of these values, one for each second."""
+def samples(values, every=1):
+    """Makes samples of these values, one every `every` seconds."""
     made = soak.Samples(0)
     for name in made.rows:
-        made.rows[name] = list(enumerate(values))
+        made.rows[name] = [(every * i, x) for i, x in enumerate(values)]
     return made
 
 
@@ -205,6 +204,7 @@ def test_what_is_flat():
     for rise, wrong in ((2.2, 1), (64.2, 2), (1025, 3)):
         values = [i / 50 * rise for i in range(101)]
         assert len(samples(values).judge()[1]) == wrong
+        assert samples(values, 0.009).judge()[1] == []  # it warms up
 
 
 def test_slope():

@@ -21,6 +21,9 @@ static const DWORD codes[CALL_COUNT][3] = {
 #define CALL_CODES(name, a, b, c, kind) {a, b, c},
     CALLS(CALL_CODES)};
 
+/* A VirtualFree that fails keeps its block for ever. */
+#define MAX_FREES (MAX_BLOCKS / 2)
+
 DWORD fault_code(CALL call)
 {
     unsigned count = world.calls[call];
@@ -28,7 +31,7 @@ DWORD fault_code(CALL call)
 
     for (; fault < world.scenario.faults + MAX_FAULTS; ++fault)
         if (fault->first > 0 && fault->call == call && count >= fault->first
-            && (call != CALL_accept || world.failures[call] < 40)
+            && world.failures[call] < (call == CALL_accept ? 40 : MAX_FREES)
             && (count == fault->first
                 || (fault->every != 0
                     && (count - fault->first) % fault->every == 0))) {

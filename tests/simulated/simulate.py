@@ -123,10 +123,11 @@ def live(program, lives, *files, story=False, timeout=TIMEOUT, before=()):
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT) as process:
         late = threading.Timer(timeout, process.kill)
-        late.start()
         writer = threading.Thread(target=write_lives,
                                   args=(process.stdin, lives, story))
+        late.daemon = writer.daemon = True  # Ctrl+C comes anywhere here
         writer.start()
+        late.start()
         try:
             output = process.stdout.read().decode("utf-8", "replace")
         except BaseException:  # Ctrl+C

@@ -6,6 +6,7 @@ process. Servers that are broken on purpose are found.
 
 import re
 import shutil
+import threading
 
 import pytest
 
@@ -61,6 +62,24 @@ def test_instructions_are_the_same_in_every_run(tmp_path):
                      "echo.c echo_answer"):
         assert (most[function] - more[function]
                 == more[function] - few[function] > 0)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_interrupted_as_it_begins(monkeypatch, nth):
+    """No thread that it started keeps the script from ending."""
+    begun = []
+
+    def interrupted(thread):
+        start(thread)
+        begun.append(thread)
+        if len(begun) == nth:
+            raise KeyboardInterrupt
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        simulate.live("cat", [])
+    assert len(begun) == nth
+    assert all(thread.daemon or not thread.is_alive() for thread in begun)
 
 
 @pytest.mark.parametrize("how", KINDS)

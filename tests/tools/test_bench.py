@@ -215,6 +215,7 @@ def test_interrupted(mark, after, signal_name):
 @pytest.mark.skipif(bool(costs.why_no_instructions()),
                     reason=str(costs.why_no_instructions()))
 def test_interrupted_while_it_counts(mark):
+    costs.simulation().build("bare")  # that may take longer than it waits
     process = start_bench("--workloads", "costs", "--modes", "plain",
                           "--server", PROGRAM, mark=mark)
     assert wait_until(lambda: any(b"callgrind" in x for x in marked(mark)), 60)

@@ -49,7 +49,8 @@ SDK   =
 
 SOURCES = main console options log stop pool listener registry connection \
           buffer worker batch echo work trace trace_file
-STEPS   = step3_completion_routine step4_iocp
+STEPS   = step1_threads step2_events step3_completion_routine step4_iocp \
+          step5_end step6_acceptex stable_echo_client
 # Version and manifest, for Windows and its Explorer.
 RESOURCE  = iocp_echo_server
 RESOURCES = src/$(RESOURCE).rc src/$(RESOURCE).manifest src/version.h

@@ -297,32 +297,29 @@ class SelectEcho(threading.Thread):
 
     def __init__(self, clients):
         super().__init__(daemon=True)
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=clients)
         self.port = self.listener.getsockname()[1]
-        self.clients = self.left = clients
+        self.clients = clients
         self.calls = dict.fromkeys(("select", "looked", "recv", "send"), 0)
 
     def run(self):
-        """Returns when all clients have gone."""
-        sockets = [self.listener]
+        """Accepts the clients. Returns when all have gone."""
         with self.listener:
-            while self.left:
-                if len(sockets) > self.clients:
-                    self.calls["select"] += 1
-                    self.calls["looked"] += len(sockets)
-                for ready in select.select(sockets, [], [])[0]:
-                    if ready is self.listener:
-                        sockets.append(ready.accept()[0])
-                    elif not self.echo(ready):
-                        sockets.remove(ready)
-                        ready.close()
-                        self.left -= 1
+            sockets = [self.listener.accept()[0] for _ in range(self.clients)]
+        while sockets:
+            if len(sockets) == self.clients:
+                self.calls["select"] += 1
+                self.calls["looked"] += len(sockets)
+            for client in select.select(sockets, [], [])[0]:
+                if not self.echo(client):
+                    sockets.remove(client)
+                    client.close()
 
     def echo(self, client):
         data = client.recv(4096)
         if data:
-            self.calls["recv"] += 1
             client.sendall(data)
+            self.calls["recv"] += 1
             self.calls["send"] += 1
         return data
 

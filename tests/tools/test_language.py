@@ -61,8 +61,8 @@ def test_a_console_of_korean_windows():
 
 
 def test_both_languages_are_filled_in():
-    pair = {"en": "{n} of {what}", "ko": "{what} {n}"}
-    assert language.fill(pair, n=3, what={"en": "all", "ko": "모두"}) == {
+    pair = {"en": "{n} of {text}", "ko": "{text} {n}"}
+    assert language.fill(pair, n=3, text={"en": "all", "ko": "모두"}) == {
         "en": "3 of all", "ko": "모두 3"}
 
 

@@ -13,7 +13,7 @@ import sys
 if __name__ == "__main__":      # first: the other imports take their time
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from parts import words
-    words.begin("echo_client", interrupted="")
+    words.begin("echo_client", interrupted=False)
 
 import argparse
 import asyncio

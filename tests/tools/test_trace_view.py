@@ -1,6 +1,7 @@
 """scripts/trace_view.py: from a trace to a page, and the page in a browser."""
 
 import json
+import os
 import random
 import re
 import subprocess

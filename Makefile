@@ -49,7 +49,7 @@ SDK   =
 
 SOURCES = main console options log stop pool listener registry connection \
           buffer worker batch echo work trace trace_file
-STEPS   = step1_completion_routine step2_iocp
+STEPS   = step3_completion_routine step4_iocp
 # Version and manifest, for Windows and its Explorer.
 RESOURCE  = iocp_echo_server
 RESOURCES = src/$(RESOURCE).rc src/$(RESOURCE).manifest src/version.h

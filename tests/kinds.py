@@ -81,8 +81,8 @@ MODES = {
                      "--zero-byte-recv"),
 }
 STEPS = {
-    "step1": Step("step1_completion_routine"),
-    "step2": Step("step2_iocp"),
+    "step3": Step("step3_completion_routine"),
+    "step4": Step("step4_iocp"),
 }
 KINDS = {PLAIN: Kind(), **MODES, **STEPS}
 

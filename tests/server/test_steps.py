@@ -23,8 +23,8 @@ from support import (IO_TIMEOUT, START_TIMEOUT, WINDOWS, Server, closing_all,
 from test_command_line import WRONG
 from test_listening import one_line, speaks
 
-STEP1 = "step1_completion_routine"
-STEP2 = "step2_iocp"
+STEP3 = "step3_completion_routine"
+STEP4 = "step4_iocp"
 
 # STATUS_CONTROL_C_EXIT. Wine 10 has it too, but a parent on Linux gets only
 # the low byte. Wine 8 ends the process with 0.
@@ -40,7 +40,7 @@ def program(server_kind):
     return server_kind.program
 
 
-@pytest.mark.parametrize("name", [STEP1, STEP2])
+@pytest.mark.parametrize("name", [STEP3, STEP4])
 def test_a_step_is_one_file(name):
     """A student can copy it and needs nothing else."""
     text = (support.ROOT / "src/steps" / f"{name}.c").read_text("ascii")
@@ -50,7 +50,7 @@ def test_a_step_is_one_file(name):
 
 
 @pytest.mark.skipif(shutil.which("clang") is None, reason="no clang here")
-@pytest.mark.parametrize("name", [STEP1, STEP2])
+@pytest.mark.parametrize("name", [STEP3, STEP4])
 def test_a_step_is_cpp_too(name):
     """Visual Studio names new source files .cpp. (Only C++ warns that {0}
     leaves members out.)"""
@@ -66,7 +66,7 @@ def test_a_step_is_cpp_too(name):
 
 def test_events(server, program):
     ready = rf"ready port={server.port} address=0\.0\.0\.0"
-    if program.stem == STEP2:
+    if program.stem == STEP4:
         ready += r" workers=\d+"
     with server.connect() as client:
         peer = "peer=127.0.0.1:%d" % client.getsockname()[1]
@@ -151,7 +151,7 @@ def test_backlog(program):
 
 def test_as_many_workers_as_cpus(server, program):
     # GetSystemInfo, as in the chapter, counts one group: at most 64.
-    expected = {STEP1: None, STEP2: str(min(os.cpu_count(), 64))}
+    expected = {STEP3: None, STEP4: str(min(os.cpu_count(), 64))}
     assert server.ready.get("workers") == expected[program.stem]
 
 
@@ -164,13 +164,13 @@ def test_ipv4_alone(server):
 
 
 def test_silent_clients(server, program):
-    """Step 1 accepts one client, then sleeps 100 ms if it has nothing to do:
-    three hundred clients would take longer than IO_TIMEOUT. Step 2 waits for
+    """Step 3 accepts one client, then sleeps 100 ms if it has nothing to do:
+    three hundred clients would take longer than IO_TIMEOUT. Step 4 waits for
     nothing but clients."""
     with closing_all() as clients:
-        for _ in range(50 if program.stem == STEP1 else 300):
+        for _ in range(50 if program.stem == STEP3 else 300):
             clients.append(server.connect())
-        if program.stem == STEP1:
+        if program.stem == STEP3:
             clients[-1].settimeout(0.5)
             with pytest.raises(socket.timeout):
                 echo(clients[-1], b"my turn?")
@@ -181,7 +181,7 @@ def test_silent_clients(server, program):
 
 
 def test_a_stream_without_a_pause(server, program):
-    """Under Wine SleepEx calls routines until none is left, so step 1 accepts
+    """Under Wine SleepEx calls routines until none is left, so step 3 accepts
     nobody while one client keeps it busy. On Windows this is not known."""
     enough = threading.Event()
 
@@ -210,7 +210,7 @@ def test_a_stream_without_a_pause(server, program):
     streaming.start()
     try:
         assert started.wait(IO_TIMEOUT)
-        if program.stem == STEP1 and not WINDOWS:
+        if program.stem == STEP3 and not WINDOWS:
             # On a busy machine the stream may pause now and then.
             assert any(held_up(2) for _ in range(5))
         else:

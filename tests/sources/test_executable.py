@@ -46,7 +46,7 @@ STEPS = [(path / name, machine)
                                [(BUILD / "steps", X64),
                                 (BUILD / "i686" / "steps", X86),
                                 (BUILD / "msvc" / "steps", X64)])
-         for name in ("step1_completion_routine.exe", "step2_iocp.exe")]
+         for name in ("step3_completion_routine.exe", "step4_iocp.exe")]
 
 
 class Executable:
@@ -287,7 +287,7 @@ def test_headers(path, machine):
 def test_headers_of_steps(path, machine):
     assert path.exists(), f"{path} was not built"
     # clang's have none, because their tables hold no addresses.
-    check(path.read_bytes(), machine, "SleepEx" if "step1" in path.stem
+    check(path.read_bytes(), machine, "SleepEx" if "step3" in path.stem
           else "CreateIoCompletionPort", relocations=machine == X86,
           resources=False)
 
@@ -325,8 +325,8 @@ def test_version_is_the_same_everywhere():
 @pytest.mark.skipif(support.WINDOWS, reason="cl itself would warn")
 @pytest.mark.parametrize("name, one", [
     ("iocp_echo_server", "beginthreadex"),
-    ("steps/step1_completion_routine", "calloc"),
-    ("steps/step2_iocp", "beginthreadex")])
+    ("steps/step3_completion_routine", "calloc"),
+    ("steps/step4_iocp", "beginthreadex")])
 def test_no_function_that_cl_warns_of(name, one):
     imports = Executable((BUILD / "msvc" / f"{name}.exe").read_bytes()
                          ).imports()

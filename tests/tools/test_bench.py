@@ -107,14 +107,14 @@ def step_alone(tmp_path):
     """A directory with one step in it."""
     directory = tmp_path / "one step"
     directory.mkdir()
-    shutil.copy(support.STEPS / "step2_iocp.exe", directory)
+    shutil.copy(support.STEPS / "step4_iocp.exe", directory)
     return directory
 
 
 # ------------------------------ a run that works ----------------------------
 
 WORKLOADS = ["ping-1", "ping-64", "stream", "churn", "idle", "costs"]
-SERVERS = ["plain", "step2", "other", "native"]
+SERVERS = ["plain", "step4", "other", "native"]
 COSTS = [["", "plain", "zero-byte"],
          ["GetQueuedCompletionStatus", "2", "3"], ["WSARecv", "1", "2"],
          ["WSASend", "1", "1"], ["all calls", "4", "6"]]

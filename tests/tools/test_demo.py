@@ -14,6 +14,7 @@ import pytest
 from browser import SIZES, check_layout, in_browser, use
 from simulated import simulate
 from support import PROGRAM, ROOT, TEXT, load_script
+from parts import lessons, observed  # where support finds the scripts
 
 DEMO = ROOT / "scripts" / "demo.py"
 LESSONS = ["cycle", "lifo", "limit", "paused", "order", "backpressure",
@@ -187,7 +188,7 @@ def simulated(tmp_path):
 
     def play(name):
         said, pages = demo.demonstrate_simulated(
-            name, demo.LESSONS[name](), tmp_path)
+            name, lessons.LESSONS[name](), tmp_path)
         assert len(pages) == 1, said
         return said[0][1], trace_view.load(pages[0].with_suffix(".json"))
     return play
@@ -203,7 +204,7 @@ def test_simulated_lifo(simulated):
 def most_running_at_a_start(model):
     """Returns how many others ran at most when a worker took a packet. A trace
     shows at most those that the port counts."""
-    running = demo.running_intervals(model)
+    running = observed.running_intervals(model)
     return max(sum(a < p["start"] < b for a, b in running)
                for p in model["packets"])
 
@@ -213,7 +214,7 @@ def test_simulated_limit(simulated):
     assert "At most 2 of 8 workers computed at once" in text
     assert "More than 2 did so for 0.0 ms" in text
     assert len(model["workers"]) == 8
-    assert demo.most_at_once(demo.running_intervals(model)) == 2
+    assert observed.most_at_once(observed.running_intervals(model)) == 2
     reads = [p["conn"] for p in model["packets"] if p["work"]]
     assert reads == list(range(1, 9)) * 3  # first in, first out
 
@@ -232,7 +233,7 @@ def test_simulated_paused(simulated):
 
 def test_without_the_simulated_windows(tmp_path, monkeypatch):
     monkeypatch.setattr(simulate, "why_not", lambda: "it needs gcc")
-    assert demo.demonstrate_simulated("lifo", demo.Lifo(), tmp_path) == (
+    assert demo.demonstrate_simulated("lifo", lessons.Lifo(), tmp_path) == (
         [("Not simulated here", "it needs gcc; see the playground.")], [])
     assert not list(tmp_path.iterdir())
 
@@ -257,19 +258,19 @@ def test_the_simulated_page_says_so(simulated, tmp_path):
 
 
 def test_overlaps():
-    assert demo.most_at_once([]) == 0
-    assert demo.most_at_once([(0, 2), (2, 4)]) == 1  # one ends, one begins
-    assert demo.most_at_once([(0, 5), (1, 3), (2, 4)]) == 3
-    assert demo.time_with_more([(0, 5), (1, 3), (2, 4)], 1) == 3
-    assert demo.time_with_more([(0, 5), (1, 3), (2, 4)], 2) == 1
+    assert observed.most_at_once([]) == 0
+    assert observed.most_at_once([(0, 2), (2, 4)]) == 1  # one ends, one begins
+    assert observed.most_at_once([(0, 5), (1, 3), (2, 4)]) == 3
+    assert observed.time_with_more([(0, 5), (1, 3), (2, 4)], 1) == 3
+    assert observed.time_with_more([(0, 5), (1, 3), (2, 4)], 2) == 1
 
 
 def test_overtaken():
     def spans(*pairs):
         return [{"start": a, "end": b} for a, b in pairs]
-    assert demo.overtaken(spans((0, 1), (2, 3))) == 0
-    assert demo.overtaken(spans((0, 9), (1, 3), (2, 4))) == 1
-    assert demo.overtaken(spans((0, 9), (1, 8), (2, 4))) == 2
+    assert observed.overtaken(spans((0, 1), (2, 3))) == 0
+    assert observed.overtaken(spans((0, 9), (1, 3), (2, 4))) == 1
+    assert observed.overtaken(spans((0, 9), (1, 8), (2, 4))) == 2
 
 
 def test_who_woke():
@@ -277,10 +278,10 @@ def test_who_woke():
         return {"worker": worker, "start": start, "end": start + 1, "kind": 0}
     workers = [{"worker": w} for w in (1, 2)]
     in_turn = [packet(w, t) for t, w in enumerate([1, 2] * 4)]
-    counts = demo.who_woke({"packets": in_turn, "workers": workers})
+    counts = observed.who_woke({"packets": in_turn, "workers": workers})
     assert counts["longest"] > 0 and counts["shortest"] == 0
     the_same = [packet(1, t) for t in range(0, 16, 2)]
-    counts = demo.who_woke({"packets": the_same, "workers": workers})
+    counts = observed.who_woke({"packets": the_same, "workers": workers})
     assert counts["shortest"] > 0 and counts["longest"] == 0
 
 

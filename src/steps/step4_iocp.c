@@ -1,5 +1,5 @@
 /*
- * step2_iocp.c - the chapter's IOCP server, as short as a correct one can be.
+ * step4_iocp.c - the chapter's IOCP server, as short as a correct one can be.
  *
  * What it shows: main waits in accept, and as many threads as there are CPUs
  * wait in GetQueuedCompletionStatus. All sockets are associated with one
@@ -18,7 +18,7 @@
  * clients, keeps silent ones for ever, and ends when memory runs out. The
  * server in src/ begins here.
  *
- *   step2_iocp PORT      0: the system chooses
+ *   step4_iocp PORT      0: the system chooses
  *
  * It prints "close" for a client that has closed, "failed" for one it closed
  * itself because an operation failed. Exit status: 1 could not run, 2 wrong
@@ -38,7 +38,7 @@
 #define SOMAXCONN_HINT(backlog) (-(backlog))
 #endif
 
-#define PROGRAM  "step2_iocp"
+#define PROGRAM  "step4_iocp"
 #define BUF_SIZE 4096
 #define READ     3
 #define WRITE    5

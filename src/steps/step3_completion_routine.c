@@ -1,5 +1,5 @@
 /*
- * step1_completion_routine.c - the chapter's first server: overlapped I/O and
+ * step3_completion_routine.c - the chapter's first server: overlapped I/O and
  * completion routines, all of it in one thread.
  *
  * What it shows: WSARecv and WSASend only start something. When it is done the
@@ -15,10 +15,10 @@
  * do it is worse: SleepEx calls routines until none is left to call, and each
  * starts an operation that may be done at once. While one client sends without
  * a pause, no other is accepted (measured under Wine 8). And one thread uses
- * one CPU of many. In step2_iocp.c main waits in accept, and other threads
+ * one CPU of many. In step4_iocp.c main waits in accept, and other threads
  * wait for completions.
  *
- *   step1_completion_routine PORT      0: the system chooses
+ *   step3_completion_routine PORT      0: the system chooses
  *
  * It prints "close" for a client that has closed, "failed" for one it closed
  * itself because an operation failed. Ctrl+C ends it as it ends any program:
@@ -37,7 +37,7 @@
 #define SOMAXCONN_HINT(backlog) (-(backlog))
 #endif
 
-#define PROGRAM  "step1_completion_routine"
+#define PROGRAM  "step3_completion_routine"
 #define BUF_SIZE 4096
 
 typedef struct {

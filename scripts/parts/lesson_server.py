@@ -1,0 +1,117 @@
+"""The server of a lesson, and what its clients do."""
+
+import contextlib
+import socket
+import threading
+
+import launch
+from parts.clients import connect, receive, receive_all
+from parts.server import Server, fields
+from parts.words import Failure
+
+IO_TIMEOUT = 10     # seconds, of a client: far more than any echo takes
+STUCK = 0.4         # seconds: if a send waits this long, the server is stuck
+LIMIT = 60          # seconds for a lesson, from the server's ready line on
+
+
+class LessonServer(Server):
+    """The server of one lesson, and its clients."""
+
+    def __init__(self, program, directory, name, options):
+        # A relative name, so that the directory's letters, whatever they are,
+        # need not pass through a command line.
+        super().__init__(
+            launch.command(program, 0, "--bind", "127.0.0.1", "--trace",
+                           f"{name}.json", *options),
+            directory / f"{name}.log", cwd=directory)
+        self.clients, self.stopped, self.late = [], False, False
+        self.timer = threading.Timer(LIMIT, self.expire)
+        self.timer.daemon = True
+
+    def perform(self, drive):
+        """Starts, lets drive(self) run the clients, and stops. Returns what
+        drive returned."""
+        try:
+            self.start()
+            known = drive(self)
+            self.stop()
+            return known
+        except (OSError, Failure) as error:
+            if self.late:
+                raise Failure(f"not done after {LIMIT} seconds") from None
+            if isinstance(error, socket.timeout):
+                raise Failure(
+                    f"no echo within {IO_TIMEOUT} seconds") from None
+            raise
+        finally:
+            self.close()
+
+    def start(self):
+        super().start()
+        self.timer.start()
+
+    def expire(self):
+        """Kills the server, so that no client goes on waiting."""
+        self.late = True
+        with contextlib.suppress(OSError):
+            self.kill()
+
+    def signal_stop(self):
+        """Presses Ctrl+C once only: a second one would cut the drain short."""
+        if not self.stopped:
+            self.stopped = True
+            super().signal_stop()
+
+    def reported(self):
+        """Returns the sum of the completions that the workers report."""
+        try:
+            return sum(int(fields(line)["completions"])
+                       for line in self.printed("worker "))
+        except (KeyError, ValueError):
+            raise Failure("the server's last lines can't be read") from None
+
+    def close(self):
+        """Ends everything that was started."""
+        self.timer.cancel()
+        for client in self.clients:
+            client.close()
+        self.kill()
+
+    def connect(self, receive_buffer=None):
+        self.clients.append(connect("127.0.0.1", self.port, receive_buffer,
+                                    IO_TIMEOUT))
+        return self.clients[-1]
+
+
+def receive_whole(client, size):
+    data = receive(client, size)
+    if len(data) < size:
+        raise Failure(f"the echo ended after {len(data)} of {size} bytes")
+    return data
+
+
+def echo(client, message):
+    """Sends a message. Returns whether it comes back unchanged."""
+    client.sendall(message)
+    return receive_whole(client, len(message)) == message
+
+
+def leave(*leaving):
+    """Sends end of file and waits for the server's, so that the server is
+    done with them too."""
+    for client in leaving:
+        client.shutdown(socket.SHUT_WR)
+        receive_all(client)
+        client.close()
+
+
+def send_until_stuck(client, most=1 << 26):
+    """Sends without reading until the server's WRITE is stuck."""
+    client.settimeout(STUCK)
+    sent = 0
+    while sent < most:
+        try:
+            sent += client.send(b"x" * 4096)
+        except socket.timeout:
+            return
+    raise Failure(f"the server took {sent} bytes of a client that never reads")

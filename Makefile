@@ -16,6 +16,9 @@ make run ARGS=--help    what else it takes: ARGS="-v --workers 4"
 make live PORT=9190     the same, and show it in a browser while it runs
 make demo               list the demonstrations for a class
 make demo LESSON=cycle  show one: build/demo/cycle.html
+make puzzle             list servers broken on purpose, to mend
+make puzzle N=3         write one into $(BUILD)/puzzles/3, say what is seen;
+                        CHECK=1 checks it, AGAIN=1 writes it again
 make bench              measure it: all modes, the steps, side by side
 make bench BENCH="--quick --html build/bench.html"   or --help
 make check              after each change: build, the core tests, format
@@ -39,6 +42,9 @@ ARCH  = x86_64
 PORT  = 9190
 ARGS  =
 LESSON = --list
+N     =
+CHECK =
+AGAIN =
 BENCH =
 SECONDS = 1200
 SEED  = 1
@@ -127,7 +133,7 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run live demo bench check test test-all test-i686
+.PHONY: all steps run live demo puzzle bench check test test-all test-i686
 .PHONY: soak analyze simulate clean distclean help setup setup-msvc x86_64
 .PHONY: i686 msvc sdk checked
 
@@ -212,6 +218,11 @@ live: $(PROGRAM)
 demo: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/demo.py $(LESSON)
+
+puzzle:
+	@$(if $(N),$(if $(SETUP),$(SETUP) $(ARCH) wine $(if $(CHECK),pytest msvc),),)
+	@$(PYTHON) scripts/puzzle.py $(N) $(if $(CHECK),--check) \
+	    $(if $(AGAIN),--again)
 
 bench: $(PROGRAM) steps checked
 	@$(if $(SETUP),$(SETUP) wine,)

@@ -216,7 +216,7 @@ NOT_STARTED = re.compile("ShellExecuteEx failed: Internal error"
 NMAKE = ["nmake", "/nologo", "/f", "NMakefile"]
 
 # Each file that gives a Python script to script.cmd, and that script.
-BY_PYTHON = {"demo": "demo.py", "live": "live.py",
+BY_PYTHON = {"demo": "demo.py", "live": "live.py", "puzzle": "puzzle.py",
              "test": "parts\\run_tests.py"}
 
 
@@ -388,7 +388,7 @@ def kill_server(desk):
             os.kill(pid, signal.SIGKILL)
 
 
-# ------------------------ test.cmd, live.cmd, demo.cmd ---------------------
+# -------------------------- by way of script.cmd ---------------------------
 
 @pytest.mark.parametrize("tools, statuses, expected", [
     (["py"], {}, ["py", "-3", "-E"]),

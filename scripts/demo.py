@@ -2,7 +2,7 @@
 """Shows one thing about completion ports: runs the server, says what it saw.
 
 usage: demo.py LESSON [-o DIR] [--server EXE] [--open] [--live]
-       demo.py --list
+       demo.py --list        and --lang en or --lang ko with both
 
 A lesson starts the server with a trace, sends it some clients and stops it
 with Ctrl+C. What it prints as observed is computed only from the trace and
@@ -24,18 +24,17 @@ if __name__ == "__main__":  # first: the other imports take their time
     from parts import words
     words.begin("demo.py")
 
-import argparse
 import html
 import pathlib
 import subprocess
-import textwrap
 import webbrowser
 
 import launch
 import live
 import trace_view
-from parts import costs, files, program
+from parts import costs, files, language, program
 from parts.arguments import Parser
+from parts.language import LANGUAGES, fill, say, wrap
 from parts.lesson_server import LessonServer
 from parts.lessons import LESSONS
 from parts.observed import operations
@@ -46,7 +45,7 @@ DIRECTORY = launch.ROOT / "build" / "demo"
 
 
 def list_lessons():
-    return "".join(f"  {name:13} {lesson.about}\n"
+    return "".join(f"  {name:13} {say(lesson.about)}\n"
                    for name, lesson in LESSONS.items())
 
 
@@ -75,7 +74,10 @@ def simulate(name, lesson, directory):
     try:
         simulation.lesson(path, *lesson.simulated, *lesson.options)
     except subprocess.SubprocessError:
-        raise Failure("gcc could not build it, or it did not end") from None
+        raise Failure(say({
+            "en": "gcc could not build it, or it did not end",
+            "ko": "gcc로 빌드하지 못했거나 끝나지 않았습니다",
+        })) from None
     except RuntimeError as error:
         raise Failure(one_line(error)) from None
     return trace_view.load(path)
@@ -84,33 +86,58 @@ def simulate(name, lesson, directory):
 def seen(model, observed):
     """Returns what was observed, under a heading that says on what."""
     info = model["info"]
-    where = ("Simulated Windows, in virtual time" if info["simulated"]
-             else f"Observed on {info['system']}")
-    return (f"{where} ({info['cpus']} CPUs; {info['workers']} workers, limit "
-            f"{info['concurrency']})", observed)
+    heading = {
+        "en": "Simulated Windows, in virtual time",
+        "ko": "시뮬레이션한 윈도우에서, 가상 시간으로",
+    } if info["simulated"] else {
+        "en": "Observed on {system}", "ko": "{system}에서 관찰한 것"}
+    return fill({
+        "en": "{heading} ({cpus} CPUs; {workers} workers, limit "
+              "{concurrency})",
+        "ko": "{heading}(CPU {cpus}개, 작업자 쓰레드 {workers}개, 동시 실행 "
+              "제한 {concurrency})",
+    }, heading=fill(heading, **info), **info), observed
+
+
+def documents(lesson):
+    return fill({"en": 'Windows documents ("{page}", Microsoft)',
+                 "ko": 'Microsoft 문서의 설명("{page}")',
+                 }, page=lesson.page), lesson.documented
+
+
+def differs(lesson):
+    return {"en": "Wine is not Windows",
+            "ko": "Wine은 윈도우와 다릅니다"}, lesson.wine
 
 
 def tell(lesson, model, observed, simulated=()):
     """Returns what to say, as a list of (heading, text)."""
-    parts = [seen(model, observed), *simulated,
-             (f'Windows documents ("{lesson.page}", Microsoft)',
-              lesson.documented)]
+    parts = [seen(model, observed), *simulated, documents(lesson)]
     if model["info"]["wine"] and lesson.wine:
-        parts.append(("Wine is not Windows", lesson.wine))
+        parts.append(differs(lesson))
     if lesson.paper:
-        parts.append(("By the documented rules (computed, not recorded)",
-                      lesson.paper))
+        parts.append(({
+            "en": "By the documented rules (computed, not recorded)",
+            "ko": "문서의 규칙대로(기록이 아니라 계산한 것)"}, lesson.paper))
     return parts
 
 
+def title_of(name, lesson):
+    return fill({"en": "{name}: {about}", "ko": "{name}: {about}"},
+                name=name, about=lesson.about)
+
+
 def make_page(model, title, parts):
-    """Returns trace_view's page with the lesson's title and words on it."""
-    title = html.escape(title)
-    lesson = f"<h2>{title}</h2>" + "".join(
-        f"<div><h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p></div>"
+    """Returns trace_view's page with the lesson's title and words on it. The
+    page shows those in its language."""
+    def both(tag, text):
+        return "".join(f'<{tag} lang="{one}">{html.escape(text[one])}</{tag}>'
+                       for one in LANGUAGES)
+    lesson = both("h2", title) + "".join(
+        f"<div>{both('h2', heading)}{both('p', text)}</div>"
         for heading, text in parts)
     page = trace_view.make_page(model)
-    for old, new in (("<title>", f"<title>{title} - "),
+    for old, new in (("<title>", f"<title>{html.escape(title['en'])} - "),
                      ('<div id="below">', '<div id="below"><section id="lesson'
                       f'">{lesson}</section>')):
         page = page.replace(old, new, 1)
@@ -118,11 +145,10 @@ def make_page(model, title, parts):
 
 
 def show(title, parts):
-    print(title + "\n")
+    print(say(title) + "\n")
     for heading, text in parts:
-        print(heading)
-        print(textwrap.fill(text, 76, initial_indent="    ",
-                            subsequent_indent="    ") + "\n")
+        print(say(heading))
+        print("".join(f"    {line}\n" for line in wrap(say(text), 72)))
 
 
 def demonstrate_simulated(name, lesson, directory):
@@ -134,12 +160,20 @@ def demonstrate_simulated(name, lesson, directory):
     try:
         model = simulate(name, lesson, directory)
     except Failure as error:
-        return [("Not simulated here", f"{error}; see the playground.")], []
+        return [({"en": "Not simulated here",
+                  "ko": "여기서는 시뮬레이션하지 못했습니다"},
+                 fill({"en": "{error}; see the playground.",
+                       "ko": "{error}. 플레이그라운드에서 볼 수 있습니다."},
+                      error=error))], []
     observed = lesson.observed(model, {})
     page = directory / f"{name}-simulated.html"
-    files.write(page, make_page(model, f"{name}, simulated: {lesson.about}",
-                                tell(lesson, model, observed)))
-    return [seen(model, f"{observed} Its picture: {page.name}.")], [page]
+    title = title_of(fill({"en": "{name}, simulated",
+                           "ko": "{name}, 시뮬레이션"}, name=name), lesson)
+    files.write(page, make_page(model, title, tell(lesson, model, observed)))
+    return [seen(model, fill({
+        "en": "{observed} Its picture: {page}.",
+        "ko": "{observed} 그림은 {page} 파일입니다.",
+    }, observed=observed, page=page.name))], [page]
 
 
 def demonstrate(name, program, directory, watch=None):
@@ -152,12 +186,16 @@ def demonstrate(name, program, directory, watch=None):
     live_page = watch and watch(directory / f"{name}.json")
     clients, reported = run(name, lesson, program.resolve(), directory)
     model = trace_view.load(directory / f"{name}.json")
-    observed = (f"{lesson.observed(model, clients)} The server reports "
-                f"{reported} completions in all, the trace has "
-                f"{len(operations(model))}.")
+    observed = fill({
+        "en": "{observed} The server reports {reported} completions in all, "
+              "the trace has {traced}.",
+        "ko": "{observed} 서버가 보고한 완료 패킷은 모두 {reported}개이고, "
+              "트레이스에는 {traced}개가 있습니다.",
+    }, observed=lesson.observed(model, clients), reported=reported,
+        traced=len(operations(model)))
     simulated, pages = demonstrate_simulated(name, lesson, directory)
     parts = tell(lesson, model, observed, simulated)
-    title = f"{name}: {lesson.about}"
+    title = title_of(name, lesson)
     pages.insert(0, directory / f"{name}.html")
     text = make_page(model, title, parts)
     files.write(pages[0], text)
@@ -165,7 +203,8 @@ def demonstrate(name, program, directory, watch=None):
         live_page.finish(text)
     show(title, parts)
     for page in pages:
-        print(f"Picture: {shown_path(page)}")
+        print(say({"en": "Picture: {path}", "ko": "그림: {path}"},
+                  path=shown_path(page)))
     return pages
 
 
@@ -178,23 +217,33 @@ def shown_path(path):
 
 
 def parse_arguments(arguments):
+    language.choose(arguments)
     parser = Parser(
-        prog="demo.py", description="Run a lesson with the echo server.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="lessons:\n" + list_lessons())
+        prog="demo.py", description=say({
+            "en": "Run a lesson with the echo server.",
+            "ko": "에코 서버로 시연을 하나 실행합니다."}),
+        epilog=say({"en": "lessons:", "ko": "시연:"}) + "\n"
+        + list_lessons())
     parser.add_argument("lesson", metavar="LESSON", nargs="?")
     parser.add_argument("-o", "--output", metavar="DIR", type=pathlib.Path,
-                        default=DIRECTORY, help="default: build/demo")
+                        default=DIRECTORY, help=say({
+                            "en": "default: build/demo",
+                            "ko": "기본값: build/demo"}))
     parser.add_argument("--server", metavar="EXE", type=pathlib.Path,
-                        default=PROGRAM,
-                        help="default: build/iocp_echo_server.exe")
-    parser.add_argument("--open", action="store_true",
-                        help="show the page in the browser")
-    parser.add_argument("--live", action="store_true",
-                        help="show it live, in slow motion: see live.py")
+                        default=PROGRAM, help=say({
+                            "en": "default: build/iocp_echo_server.exe",
+                            "ko": "기본값: build/iocp_echo_server.exe"}))
+    parser.add_argument("--open", action="store_true", help=say({
+        "en": "show the page in the browser",
+        "ko": "페이지를 브라우저로 엽니다"}))
+    parser.add_argument("--live", action="store_true", help=say({
+        "en": "show it live, in slow motion: see live.py",
+        "ko": "실행하는 동안 느리게 보여 줍니다. live.py를 보십시오"}))
     live.add_http(parser)
-    parser.add_argument("--list", action="store_true",
-                        help="print the lessons and exit")
+    language.add_option(parser)
+    parser.add_argument("--list", action="store_true", help=say({
+        "en": "print the lessons and exit",
+        "ko": "시연 목록을 출력하고 끝냅니다"}))
     return parser.parse_args(arguments)
 
 
@@ -206,10 +255,13 @@ def main(arguments=None):
         print(list_lessons(), end="")
         return 0
     if options.lesson not in LESSONS:
-        wrong = (f"no lesson '{one_line(options.lesson)}'" if options.lesson
-                 else "which lesson?")
-        print(f"demo.py: {wrong}"
-              + "; there are\n" + list_lessons(), end="", file=sys.stderr)
+        wrong = ({"en": "no lesson '{name}'; there are",
+                  "ko": "'{name}' 시연은 없습니다. 있는 시연:"}
+                 if options.lesson else {
+                     "en": "which lesson? there are",
+                     "ko": "어느 시연입니까? 있는 시연:"})
+        print("demo.py: " + say(wrong, name=one_line(options.lesson)) + "\n"
+              + list_lessons(), end="", file=sys.stderr)
         return 2
     pages = demonstrate(options.lesson, options.server, options.output,
                         live.watching(options) if options.live else None)

@@ -61,13 +61,13 @@ def can_show_korean(stream):
 
 # ---------------------------------- texts -----------------------------------
 
-def say(text, **values):
+def say(text, /, **values):
     """Returns the text in the chosen language, with the values filled in. A
     value may be a pair too."""
     return fill(text, **values)[Chosen.language]
 
 
-def fill(text, **values):
+def fill(text, /, **values):
     """Returns the pair with the values filled in."""
     return {language: text[language].format(
         **{name: value[language] if isinstance(value, dict) else value

@@ -6,6 +6,7 @@ import threading
 
 import launch
 from parts.clients import connect, receive, receive_all
+from parts.language import say
 from parts.server import Server, fields
 from parts.words import Failure
 
@@ -38,10 +39,15 @@ class LessonServer(Server):
             return known
         except (OSError, Failure) as error:
             if self.late:
-                raise Failure(f"not done after {LIMIT} seconds") from None
+                raise Failure(say({
+                    "en": "not done after {seconds} seconds",
+                    "ko": "{seconds}초가 지나도 끝나지 않았습니다",
+                }, seconds=LIMIT)) from None
             if isinstance(error, socket.timeout):
-                raise Failure(
-                    f"no echo within {IO_TIMEOUT} seconds") from None
+                raise Failure(say({
+                    "en": "no echo within {seconds} seconds",
+                    "ko": "{seconds}초 안에 에코가 오지 않았습니다",
+                }, seconds=IO_TIMEOUT)) from None
             raise
         finally:
             self.close()
@@ -68,7 +74,10 @@ class LessonServer(Server):
             return sum(int(fields(line)["completions"])
                        for line in self.printed("worker "))
         except (KeyError, ValueError):
-            raise Failure("the server's last lines can't be read") from None
+            raise Failure(say({
+                "en": "the server's last lines can't be read",
+                "ko": "서버가 마지막에 출력한 줄을 읽을 수 없습니다",
+            })) from None
 
     def close(self):
         """Ends everything that was started."""
@@ -86,7 +95,10 @@ class LessonServer(Server):
 def receive_whole(client, size):
     data = receive(client, size)
     if len(data) < size:
-        raise Failure(f"the echo ended after {len(data)} of {size} bytes")
+        raise Failure(say({
+            "en": "the echo ended after {got} of {size} bytes",
+            "ko": "에코가 {size}바이트 중 {got}바이트에서 끝났습니다",
+        }, got=len(data), size=size))
     return data
 
 
@@ -114,4 +126,7 @@ def send_until_stuck(client, most=1 << 26):
             sent += client.send(b"x" * 4096)
         except socket.timeout:
             return
-    raise Failure(f"the server took {sent} bytes of a client that never reads")
+    raise Failure(say({
+        "en": "the server took {sent} bytes of a client that never reads",
+        "ko": "서버가 읽지 않는 클라이언트에게서 {sent}바이트나 받았습니다",
+    }, sent=sent))

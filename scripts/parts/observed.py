@@ -5,6 +5,7 @@ microseconds, the printed ones in milliseconds.
 """
 
 import trace_view
+from parts.language import fill
 
 SLEEPS = 2          # the kind of a packet's work, in trace_view's model
 
@@ -123,7 +124,13 @@ def ms(microseconds):
 
 
 def listed(values):
-    return " ".join(map(str, values)) or "none"
+    text = " ".join(map(str, values)) or {"en": "none", "ko": "없음"}
+    return fill({"en": "{text}", "ko": "{text}"}, text=text)
+
+
+def kind_names(packets):
+    names = listed(trace_view.KINDS[p["kind"]] for p in packets)
+    return {**names, "ko": names["ko"].replace("failed", "실패한")}
 
 
 def codes(packets):

@@ -186,7 +186,8 @@ def test_a_trace_without_what_the_lesson_is_about(lesson, packets):
                     {"ph": "E", "cat": "packet", "ts": 6, "tid": 1}]], {})
     clients = dict.fromkeys(["clients", "sent", "got", "same", "right"], 0)
     try:
-        assert LESSONS[lesson]().observed(model, clients)
+        said = LESSONS[lesson]().observed(model, clients)
+        assert list(said) == ["en", "ko"]
     except Failure as error:
         assert "trace" in str(error) or "no operation" in str(error)
 

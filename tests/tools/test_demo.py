@@ -14,7 +14,8 @@ import pytest
 from browser import SIZES, check_layout, in_browser, use
 from simulated import simulate
 from support import PROGRAM, ROOT, TEXT, load_script
-from parts import lessons, observed  # where support finds the scripts
+# where support finds the scripts
+from parts import language, lessons, observed
 
 DEMO = ROOT / "scripts" / "demo.py"
 LESSONS = ["cycle", "lifo", "limit", "paused", "order", "backpressure",
@@ -166,6 +167,48 @@ def test_posted(lesson):
     assert "5 packets that no operation had caused" in text
 
 
+HANGUL = re.compile("[\uac00-\ud7a3]")
+
+
+def test_korean(tmp_path):
+    """All of it, but for names and for what the server prints."""
+    result = run_demo("cycle", "--lang", "ko", "-o", tmp_path, "--server",
+                      PROGRAM)
+    assert (result.returncode, result.stderr) == (0, "")
+    for part in filter(None, result.stdout.split("\n\n")):
+        assert HANGUL.search(part), part
+    assert all(language.width(line) < 80 or line.startswith("\uadf8\ub9bc:")
+               for line in result.stdout.splitlines())
+    model = trace_view.load(tmp_path / "cycle.json")
+    assert " ".join(kinds(model, 1)) in " ".join(result.stdout.split())
+
+
+def test_a_list_that_fits_in_both_languages():
+    for code in language.LANGUAGES:
+        result = run_demo("--list", "--lang", code)
+        lines = result.stdout.splitlines()
+        assert [line.split()[0] for line in lines] == LESSONS
+        assert all(language.width(line) < 80 for line in lines)
+        assert all(bool(HANGUL.search(line)) is (code == "ko")
+                   for line in lines)
+
+
+@in_browser
+def test_the_lesson_follows_the_page_s_language(lesson, tmp_path):
+    text, _ = lesson("posted")
+    seen = use(tmp_path / "posted.html", """
+      const shown = () => all("#lesson h2, #lesson p").filter(
+        node => node.checkVisibility()).map(node => node.textContent);
+      seen.english = shown();
+      press("#language");
+      seen.korean = shown();
+    """)
+    assert len(seen["english"]) == len(seen["korean"]) >= 5
+    assert all(part.isascii() for part in seen["english"])
+    assert all(HANGUL.search(part) for part in seen["korean"])
+    assert seen["english"][2] in text
+
+
 @in_browser
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["limit", "reset"])
@@ -190,7 +233,8 @@ def simulated(tmp_path):
         said, pages = demo.demonstrate_simulated(
             name, lessons.LESSONS[name](), tmp_path)
         assert len(pages) == 1, said
-        return said[0][1], trace_view.load(pages[0].with_suffix(".json"))
+        return said[0][1]["en"], trace_view.load(
+            pages[0].with_suffix(".json"))
     return play
 
 
@@ -233,8 +277,10 @@ def test_simulated_paused(simulated):
 
 def test_without_the_simulated_windows(tmp_path, monkeypatch):
     monkeypatch.setattr(simulate, "why_not", lambda: "it needs gcc")
-    assert demo.demonstrate_simulated("lifo", lessons.Lifo(), tmp_path) == (
-        [("Not simulated here", "it needs gcc; see the playground.")], [])
+    said, pages = demo.demonstrate_simulated("lifo", lessons.Lifo(), tmp_path)
+    assert [(heading["en"], text["en"]) for heading, text in said] == [
+        ("Not simulated here", "it needs gcc; see the playground.")]
+    assert pages == []
     assert not list(tmp_path.iterdir())
 
 

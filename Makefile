@@ -7,6 +7,7 @@ make                    build $(BUILD)/iocp_echo_server.exe
 make CFLAGS=-O0         the same without optimization
 make ARCH=i686          build the 32-bit one, under $(BUILD)/i686
 make steps              build the chapter's servers, in $(BUILD)/steps
+make steps-diff FROM=4  what step 5 changes: here, and build/steps/4-5.html
 make msvc               in clang's MSVC mode, under $(BUILD)/msvc
 make msvc SDK=build/sdk the same with Microsoft's SDK, under $(BUILD)/msvc-sdk
 make sdk                fetch that with dotnet: 1 GB, under Microsoft's licence
@@ -45,6 +46,7 @@ LESSON = --list
 N     =
 CHECK =
 AGAIN =
+FROM  = 1
 BENCH =
 SECONDS = 1200
 SEED  = 1
@@ -55,7 +57,8 @@ SDK   =
 
 SOURCES = main console options log stop pool listener registry connection \
           buffer worker batch echo work trace trace_file
-STEPS   = step3_completion_routine step4_iocp
+STEPS   = step1_threads step2_events step3_completion_routine step4_iocp \
+          step5_end step6_acceptex stable_echo_client
 # Version and manifest, for Windows and its Explorer.
 RESOURCE  = iocp_echo_server
 RESOURCES = src/$(RESOURCE).rc src/$(RESOURCE).manifest src/version.h
@@ -133,9 +136,9 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run live demo puzzle bench check test test-all test-i686
-.PHONY: soak analyze simulate clean distclean help setup setup-msvc x86_64
-.PHONY: i686 msvc sdk checked
+.PHONY: all steps steps-diff run live demo puzzle bench check test test-all
+.PHONY: test-i686 soak analyze simulate clean distclean help setup setup-msvc
+.PHONY: x86_64 i686 msvc sdk checked
 
 # Without this, make takes a target that failed half-way for done next time.
 .DELETE_ON_ERROR:
@@ -163,6 +166,9 @@ steps: $(STEP_PROGRAMS)
 
 $(STEPDIR)/%.exe: src/steps/%.c Makefile | setup $(STEPDIR)
 	$(COMPILE) $(HARDEN) $(LDFLAGS) -o $@ $< $(LDLIBS)
+
+steps-diff:
+	@$(PYTHON) scripts/parts/steps_diff.py "$(FROM)"
 
 checked: $(CHECKED_PROGRAM)
 

@@ -184,7 +184,7 @@ class Work:
                   + say(what) + (f" ({more})" if more else ""), flush=True)
         what = language.fill({
             "en": "{n} lives on the simulated Windows are as they should be",
-            "ko": "시뮬레이션 윈도우에서 {n}번 실행해도 잘못되는 일이 없습니다"},
+            "ko": "시뮬레이션한 윈도우에서 {n}번 실행해도 잘못되는 일이 없습니다"},
             n=LIVES)
         why = costs.simulation().why_not()
         if why:

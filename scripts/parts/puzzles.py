@@ -161,7 +161,7 @@ PUZZLES = [
         "en": "Nobody wants to wait for that. On the simulated Windows the "
               "computer may have run for 49 days already: the check tells "
               "such a life.",
-        "ko": "일곱 주를 기다릴 수는 없습니다. 시뮬레이션 윈도우에서는 컴퓨터가 "
+        "ko": "일곱 주를 기다릴 수는 없습니다. 시뮬레이션한 윈도우에서는 컴퓨터가 "
               "이미 49일 동안 켜져 있었던 것으로 할 수 있습니다. 확인 명령이 "
               "그런 경우를 이야기로 보여 줍니다.",
     }),

@@ -203,4 +203,9 @@ BEHAVIOURS = [
      "test_stopping", "plain and (test_idle or get_back or slow_reader or "
      "sends_on or second_ctrl)"),
 ]
+CHANGED = {"en": "the mistake is no longer as it was",
+           "ko": "잘못된 곳이 처음과 달라졌습니다"}
+LIVES_ARE_RIGHT = {
+    "en": "{n} lives on the simulated Windows are as they should be",
+    "ko": "시뮬레이션한 윈도우에서 {n}번 실행해도 잘못되는 일이 없습니다"}
 LIVES = 3000  # on the simulated Windows: most mistakes need a hundred

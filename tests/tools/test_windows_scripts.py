@@ -114,6 +114,7 @@ class Desk:
         self.log = path / "log.txt"
         (self.tree / "build").mkdir(parents=True)
         (self.tree / "scripts").mkdir()
+        (self.tree / "NMakefile").touch()
         self.tools.mkdir()
         self.elsewhere.mkdir()
         for script in SCRIPTS:
@@ -330,6 +331,18 @@ def test_exit_status_of_the_server(desk, status):
     desk.has("gcc", "mingw32-make")
     desk.environment["FAKE_iocp_echo_server"] = str(status)
     assert desk.type("run") == (status, "")
+
+
+def test_a_package_is_not_built(desk):
+    """It has no makefile. A compiler is not needed, and not used."""
+    (desk.tree / "NMakefile").unlink()
+    server = desk.tree / "build" / "iocp_echo_server.exe"
+    shutil.copy(desk.fake, server)
+    assert desk.type("run", "7") == (0, "")
+    desk.has("cl", "nmake", "py")
+    assert desk.type("live", "8") == (0, "")
+    assert desk.calls() == [started(desk, "7"),
+                            python(desk, ["py", "-3", "-E"], "live.py", "8")]
 
 
 def test_the_server_itself(desk):

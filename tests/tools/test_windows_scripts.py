@@ -114,6 +114,7 @@ class Desk:
         self.log = path / "log.txt"
         (self.tree / "build").mkdir(parents=True)
         (self.tree / "scripts").mkdir()
+        (self.tree / "NMakefile").touch()
         self.tools.mkdir()
         self.elsewhere.mkdir()
         for script in SCRIPTS:
@@ -216,7 +217,7 @@ NOT_STARTED = re.compile("ShellExecuteEx failed: Internal error"
 NMAKE = ["nmake", "/nologo", "/f", "NMakefile"]
 
 # Each file that gives a Python script to script.cmd, and that script.
-BY_PYTHON = {"demo": "demo.py", "live": "live.py",
+BY_PYTHON = {"demo": "demo.py", "live": "live.py", "puzzle": "puzzle.py",
              "test": "parts\\run_tests.py"}
 
 
@@ -332,6 +333,18 @@ def test_exit_status_of_the_server(desk, status):
     assert desk.type("run") == (status, "")
 
 
+def test_a_package_is_not_built(desk):
+    """It has no makefile. A compiler is not needed, and not used."""
+    (desk.tree / "NMakefile").unlink()
+    server = desk.tree / "build" / "iocp_echo_server.exe"
+    shutil.copy(desk.fake, server)
+    assert desk.type("run", "7") == (0, "")
+    desk.has("cl", "nmake", "py")
+    assert desk.type("live", "8") == (0, "")
+    assert desk.calls() == [started(desk, "7"),
+                            python(desk, ["py", "-3", "-E"], "live.py", "8")]
+
+
 def test_the_server_itself(desk):
     """The server starts, serves and stops with Ctrl+C. Its status is
     run.cmd's."""
@@ -388,7 +401,7 @@ def kill_server(desk):
             os.kill(pid, signal.SIGKILL)
 
 
-# ------------------------ test.cmd, live.cmd, demo.cmd ---------------------
+# -------------------------- by way of script.cmd ---------------------------
 
 @pytest.mark.parametrize("tools, statuses, expected", [
     (["py"], {}, ["py", "-3", "-E"]),

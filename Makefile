@@ -17,6 +17,10 @@ make run ARGS=--help    what else it takes: ARGS="-v --workers 4"
 make live PORT=9190     the same, and show it in a browser while it runs
 make demo               list the demonstrations for a class
 make demo LESSON=cycle  show one: build/demo/cycle.html
+make puzzle             list servers broken on purpose, to mend
+make puzzle N=3         write one into $(BUILD)/puzzles/3, say what is seen;
+                        CHECK=1 checks it, AGAIN=1 writes it again
+make dist               pack what a class needs, in $(BUILD)/dist
 make bench              measure it: all modes, the steps, side by side
 make bench BENCH="--quick --html build/bench.html"   or --help
 make check              after each change: build, the core tests, format
@@ -40,6 +44,9 @@ ARCH  = x86_64
 PORT  = 9190
 ARGS  =
 LESSON = --list
+N     =
+CHECK =
+AGAIN =
 FROM  = 1
 BENCH =
 SECONDS = 1200
@@ -101,16 +108,18 @@ else
 endif
 
 # The x86-64 program is the one that runs; another lies beside its objects.
-# HARDEN asks for what only recent linkers do by default.
+# HARDEN asks for what only recent linkers do by default; SAME keeps the time
+# out, so that the same sources give the same bytes.
+SAME   = --no-insert-timestamp
 OBJDIR = $(BUILD)/$(ARCH)
 ifeq ($(ARCH),x86_64)
   PROGRAM = $(BUILD)/iocp_echo_server.exe
   STEPDIR = $(BUILD)/steps
-  HARDEN  = -Wl,--dynamicbase,--nxcompat,--high-entropy-va
+  HARDEN  = -Wl,--dynamicbase,--nxcompat,--high-entropy-va,$(SAME)
 else
   PROGRAM = $(OBJDIR)/iocp_echo_server.exe
   STEPDIR = $(OBJDIR)/steps
-  HARDEN  = -Wl,--dynamicbase,--nxcompat,--large-address-aware
+  HARDEN  = -Wl,--dynamicbase,--nxcompat,--large-address-aware,$(SAME)
 endif
 OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o) $(OBJDIR)/$(RESOURCE).res.o
 STEP_PROGRAMS = $(STEPS:%=$(STEPDIR)/%.exe)
@@ -133,9 +142,9 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps steps-diff run live demo bench check test test-all test-i686
-.PHONY: soak analyze simulate clean distclean help setup setup-msvc x86_64
-.PHONY: i686 msvc sdk checked
+.PHONY: all steps steps-diff run live demo puzzle bench check test test-all
+.PHONY: test-i686 soak analyze simulate clean distclean help setup setup-msvc
+.PHONY: x86_64 i686 msvc sdk checked dist
 
 # Without this, make takes a target that failed half-way for done next time.
 .DELETE_ON_ERROR:
@@ -227,6 +236,16 @@ live: $(PROGRAM)
 demo: $(PROGRAM) checked
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/demo.py $(LESSON)
+
+puzzle:
+	@$(if $(N),$(if $(SETUP),$(SETUP) $(ARCH) wine $(if $(CHECK),pytest msvc),),)
+	@$(PYTHON) scripts/puzzle.py $(N) $(if $(CHECK),--check) \
+	    $(if $(AGAIN),--again)
+
+# Linux only: the lessons in it are played on the simulated Windows.
+dist: $(PROGRAM) steps
+	@$(if $(SETUP),$(SETUP) pytest msvc,)
+	@$(PYTHON) scripts/parts/dist.py $(BUILD)/dist $(PROGRAM) $(STEPDIR)
 
 bench: $(PROGRAM) steps checked
 	@$(if $(SETUP),$(SETUP) wine,)

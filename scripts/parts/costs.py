@@ -62,11 +62,17 @@ def asked_in(path):
 
 
 def simulation():
-    """Returns tests/simulated as a module."""
+    """Returns tests/simulated as a module. Raises Failure where there are no
+    tests: in the package to hand out."""
     tests = str(launch.ROOT / "tests")
     if tests not in sys.path:
         sys.path.append(tests)
-    from simulated import simulate
+    try:
+        from simulated import simulate
+    except ImportError:
+        raise Failure(say({
+            "en": "the simulated Windows is not in this package",
+            "ko": "이 배포판에는 시뮬레이션한 윈도우가 없습니다"})) from None
     return simulate
 
 

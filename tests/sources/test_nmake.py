@@ -249,6 +249,7 @@ def check_scripts(tree, tools):
                  f"scripts\\live.py 7 -v -q --server {server} SERVER= STEPS="),
                 (["demo", "LESSON=cycle"],
                  f"scripts\\demo.py --server {server} cycle SERVER= STEPS="),
+                (["puzzle", "N=3"], "scripts\\puzzle.py 3 SERVER= STEPS="),
                 (["bench", "BENCH=--quick"],
                  f"scripts\\bench.py --server {server} --steps {steps} --quick"
                  " SERVER= STEPS="),

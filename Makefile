@@ -129,6 +129,9 @@ CHECKED_OBJDIR  = $(BUILD)/checked
 CHECKED_PROGRAM = $(CHECKED_OBJDIR)/iocp_echo_server.exe
 CHECKED_OBJECTS = $(SOURCES:%=$(CHECKED_OBJDIR)/%.o) \
                   $(CHECKED_OBJDIR)/faults.o
+# A step as it is, and as the chapter lists it: for a lesson.
+CHECKED_STEPS   = $(CHECKED_OBJDIR)/step3_completion_routine.exe \
+                  $(CHECKED_OBJDIR)/step3_as_listed.exe
 
 MSVC_OBJDIR  = $(BUILD)/$(if $(SDK),msvc-sdk,msvc)
 MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe
@@ -173,10 +176,16 @@ $(STEPDIR)/%.exe: src/steps/%.c Makefile | setup $(STEPDIR)
 steps-diff:
 	@$(PYTHON) scripts/parts/steps_diff.py "$(FROM)"
 
-checked: $(CHECKED_PROGRAM)
+checked: $(CHECKED_PROGRAM) $(CHECKED_STEPS)
 
 $(CHECKED_PROGRAM): $(CHECKED_OBJECTS)
 	$(CC) -o $@ $^ $(LDLIBS)
+
+$(CHECKED_OBJDIR)/step3_as_listed.exe: CPPFLAGS += -DAS_LISTED
+
+$(CHECKED_STEPS): src/steps/step3_completion_routine.c \
+                  $(CHECKED_OBJDIR)/faults.o
+	$(COMPILE) -include tests/checked/checked.h -o $@ $^ $(LDLIBS)
 
 $(CHECKED_OBJDIR)/%.o: src/%.c Makefile | setup $(CHECKED_OBJDIR)
 	$(COMPILE) -include tests/checked/checked.h -MMD -MP -c -o $@ $<
@@ -224,7 +233,7 @@ live: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/live.py $(PORT) $(ARGS) --server $(PROGRAM)
 
-demo: $(PROGRAM)
+demo: $(PROGRAM) checked
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/demo.py $(LESSON)
 

@@ -34,11 +34,14 @@ import live
 import trace_view
 from parts import costs, files, language, program
 from parts.arguments import Parser
+from parts.counted import COUNTED
 from parts.language import LANGUAGES, fill, say, wrap
-from parts.lesson_server import LessonServer
-from parts.lessons import LESSONS
+from parts.lesson_server import LessonServer, traced
+from parts.lessons import TRACED
 from parts.observed import operations
 from parts.words import Failure, one_line
+
+LESSONS = {**TRACED, **COUNTED}
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 DIRECTORY = launch.ROOT / "build" / "demo"
@@ -59,7 +62,8 @@ def run(name, lesson, program, directory):
         path = directory / (name + suffix)
         if path.exists():
             path.unlink()
-    server = LessonServer(program, directory, name, lesson.options)
+    server = LessonServer(program, directory, name,
+                          traced(name, lesson.options))
     known = server.perform(lesson.drive)
     return known, server.reported()
 
@@ -147,7 +151,7 @@ def make_page(model, title, parts):
 def show(title, parts):
     print(say(title) + "\n")
     for heading, text in parts:
-        print(say(heading))
+        print("\n".join(wrap(say(heading), 78)))
         print("".join(f"    {line}\n" for line in wrap(say(text), 72)))
 
 
@@ -176,6 +180,20 @@ def demonstrate_simulated(name, lesson, directory):
     }, observed=observed, page=page.name))], [page]
 
 
+def demonstrate_counted(name, lesson, directory):
+    """Runs a lesson without a picture, and prints its words."""
+    numbers = lesson.count(directory)
+    parts = [({"en": "Counted on Windows", "ko": "윈도우에서 센 것"}
+              if launch.WINDOWS else
+              {"en": "Counted under Wine", "ko": "Wine에서 센 것"},
+              fill(lesson.text, **numbers)),
+             ({"en": "What follows", "ko": "무엇을 뜻합니까"}, lesson.meaning),
+             documents(lesson)]
+    if lesson.wine and not launch.WINDOWS:
+        parts.append(differs(lesson))
+    show(title_of(name, lesson), parts)
+
+
 def demonstrate(name, program, directory, watch=None):
     """Runs the lesson, prints its words, writes its pages. Returns the pages'
     paths. watch(TRACE) makes the page that shows it live."""
@@ -183,6 +201,9 @@ def demonstrate(name, program, directory, watch=None):
     launch.check(program)
     directory.mkdir(parents=True, exist_ok=True)
     launch.prepare()
+    if name in COUNTED:
+        demonstrate_counted(name, lesson, directory)
+        return []
     live_page = watch and watch(directory / f"{name}.json")
     clients, reported = run(name, lesson, program.resolve(), directory)
     model = trace_view.load(directory / f"{name}.json")
@@ -263,6 +284,10 @@ def main(arguments=None):
         print("demo.py: " + say(wrong, name=one_line(options.lesson)) + "\n"
               + list_lessons(), end="", file=sys.stderr)
         return 2
+    if options.live and options.lesson in COUNTED:
+        raise Failure(say({
+            "en": "this lesson has no picture: leave out --live",
+            "ko": "이 시연에는 그림이 없습니다. --live 없이 실행하십시오"}))
     pages = demonstrate(options.lesson, options.server, options.output,
                         live.watching(options) if options.live else None)
     for page in pages if options.open and not options.live else ():

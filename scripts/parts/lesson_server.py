@@ -15,16 +15,21 @@ STUCK = 0.4         # seconds: if a send waits this long, the server is stuck
 LIMIT = 60          # seconds for a lesson, from the server's ready line on
 
 
-class LessonServer(Server):
-    """The server of one lesson, and its clients."""
+def traced(name, options):
+    """Returns the options of a server on this computer with a trace."""
+    # A relative name, so that the directory's letters, whatever they are, need
+    # not pass through a command line.
+    return ["--bind", "127.0.0.1", "--trace", f"{name}.json", *options]
 
-    def __init__(self, program, directory, name, options):
-        # A relative name, so that the directory's letters, whatever they are,
-        # need not pass through a command line.
-        super().__init__(
-            launch.command(program, 0, "--bind", "127.0.0.1", "--trace",
-                           f"{name}.json", *options),
-            directory / f"{name}.log", cwd=directory)
+
+class LessonServer(Server):
+    """The server of one lesson, and its clients. `env` is added to its
+    environment."""
+
+    def __init__(self, program, directory, name, options, **env):
+        super().__init__(launch.command(program, 0, *options),
+                         directory / f"{name}.log", cwd=directory)
+        self.options["env"].update(env)
         self.clients, self.stopped, self.late = [], False, False
         self.timer = threading.Timer(LIMIT, self.expire)
         self.timer.daemon = True

@@ -590,7 +590,7 @@ class Posted(Lesson):
                 "both": len(workers & {p["worker"] for p in rest})}
 
 
-LESSONS = {"cycle": Cycle, "lifo": Lifo, "limit": Limit, "paused": Paused,
-           "order": Order, "backpressure": BackPressure,
-           "halfclose": HalfClose, "reset": Reset, "shutdown": Shutdown,
-           "posted": Posted}
+TRACED = {"cycle": Cycle, "lifo": Lifo, "limit": Limit, "paused": Paused,
+          "order": Order, "backpressure": BackPressure,
+          "halfclose": HalfClose, "reset": Reset, "shutdown": Shutdown,
+          "posted": Posted}

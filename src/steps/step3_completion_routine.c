@@ -116,14 +116,14 @@ static void CloseClient(LPWSAOVERLAPPED lpOverlapped, DWORD code)
 
 /* Done at once (0) or WSA_IO_PENDING: the routine is called either way, later.
  * Any other error: it never is, so the client ends here. */
-static void Receive(LPWSAOVERLAPPED lpOverlapped)
+static void Receive(LPWSAOVERLAPPED lpOverlapped, DWORD size)
 {
     LPPER_IO_DATA hbInfo = (LPPER_IO_DATA)lpOverlapped->hEvent;
     DWORD flagInfo = 0;
     int result;
 
     hbInfo->wsaBuf.buf = hbInfo->buf;
-    hbInfo->wsaBuf.len = BUF_SIZE;
+    hbInfo->wsaBuf.len = size;
     result = WSARecv(hbInfo->hClntSock, &hbInfo->wsaBuf, 1, NULL, &flagInfo,
                      lpOverlapped, ReadCompRoutine);
     if (result != 0 && WSAGetLastError() != WSA_IO_PENDING)
@@ -170,7 +170,11 @@ static void CALLBACK WriteCompRoutine(DWORD dwError, DWORD szSendBytes,
     else if (hbInfo->wsaBuf.len > 0)  /* a short send: the rest goes first */
         Send(lpOverlapped);
     else
-        Receive(lpOverlapped);
+#ifdef AS_LISTED  /* in the chapter the length stays what was received */
+        Receive(lpOverlapped, szSendBytes);
+#else
+        Receive(lpOverlapped, BUF_SIZE);
+#endif
 }
 
 static void StartClient(SOCKET hClntSock, const SOCKADDR_IN *clntAdr)
@@ -186,7 +190,7 @@ static void StartClient(SOCKET hClntSock, const SOCKADDR_IN *clntAdr)
      * and WSASend leave it to the program for just this. */
     lpOvLp->hEvent = (HANDLE)hbInfo;
     PrintClient("accept", 0, clntAdr);
-    Receive(lpOvLp);
+    Receive(lpOvLp, BUF_SIZE);
 }
 
 int main(int argc, char *argv[])

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from support import ROOT, run_server
-from parts.lessons import LESSONS  # where support finds the scripts
+import demo  # where support finds the scripts
 
 NOT_OURS = {"build", "__pycache__"}  # and names that begin with a dot,
 SHOWN = {".ci", ".github"}           # except these
@@ -161,7 +161,7 @@ def unknown_names(text, source):
         IDENTIFIER: lambda name: re.search(rf"\b{name}\b", source),
         MAKE: targets("Makefile").__contains__,
         NMAKE: targets("NMakefile").__contains__,
-        LESSON: LESSONS.__contains__}
+        LESSON: demo.LESSONS.__contains__}
     return sorted({name for piece in code(text) for kind in known
                    for name in kind.findall(piece) if not known[kind](name)})
 

@@ -13,7 +13,7 @@ import pytest
 import launch
 import trace_view
 from parts import lesson_server
-from parts.lessons import LESSONS
+from parts.lessons import TRACED
 from parts.words import Failure
 from support import ROOT, TEXT, WINDOWS
 from test_demo import demo
@@ -175,7 +175,7 @@ def test_demo(fake, tmp_path, monkeypatch, capfd, what):
     assert SERVERS[what] in err, err
 
 
-@pytest.mark.parametrize("lesson", LESSONS)
+@pytest.mark.parametrize("lesson", TRACED)
 @pytest.mark.parametrize("packets", [0, 1])
 def test_a_trace_without_what_the_lesson_is_about(lesson, packets):
     """The lesson says so in one line, or shows zeros."""
@@ -186,7 +186,7 @@ def test_a_trace_without_what_the_lesson_is_about(lesson, packets):
                     {"ph": "E", "cat": "packet", "ts": 6, "tid": 1}]], {})
     clients = dict.fromkeys(["clients", "sent", "got", "same", "right"], 0)
     try:
-        said = LESSONS[lesson]().observed(model, clients)
+        said = TRACED[lesson]().observed(model, clients)
         assert list(said) == ["en", "ko"]
     except Failure as error:
         assert "trace" in str(error) or "no operation" in str(error)

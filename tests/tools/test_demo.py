@@ -13,13 +13,14 @@ import pytest
 
 from browser import SIZES, check_layout, in_browser, use
 from simulated import simulate
-from support import PROGRAM, ROOT, TEXT, load_script
+from support import CHECKED, PROGRAM, ROOT, TEXT, load_script
 # where support finds the scripts
-from parts import language, lessons, observed
+from parts import costs, counted, language, lessons, observed
 
 DEMO = ROOT / "scripts" / "demo.py"
 LESSONS = ["cycle", "lifo", "limit", "paused", "order", "backpressure",
-           "halfclose", "reset", "shutdown", "posted"]
+           "halfclose", "reset", "shutdown", "posted", "at-once", "shortened",
+           "copies", "calls"]
 LESSON_TIMEOUT = 90  # seconds
 
 demo, trace_view = load_script("demo"), load_script("trace_view")
@@ -220,6 +221,85 @@ def test_layout_of_the_page(lesson, tmp_path, name):
             check_layout(page, size)
 
 
+# ------------------------------ without a picture ---------------------------
+
+needs_checked = pytest.mark.skipif(
+    not CHECKED.exists(),
+    reason="GNU make builds the checked server: make checked")
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    """numbers(name): runs the lesson, checks what it prints, and returns all
+    numbers in what it has counted, in the order of the text."""
+    def run(name):
+        result = run_demo(name, "-o", tmp_path)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.isascii() and not list(tmp_path.glob("*.html"))
+        assert all(len(x) < 80 for x in result.stdout.splitlines())
+        counted = result.stdout.split("\n\n")[1]
+        assert counted.startswith("Counted ")
+        return [float(x) for x in re.findall(r"\d+(?:\.\d+)?", counted)]
+    return run
+
+
+@needs_checked
+def test_at_once(numbers):
+    (_, _, posts, done, sends, all_sends, receives, all_receives, packets,
+     _, inline_posts, _, inline_packets, inline) = numbers("at-once")
+    assert done == sends + receives > 0
+    assert posts == all_sends + all_receives == packets
+    assert inline_posts == inline_packets + inline and inline > 0
+
+
+@needs_checked
+def test_shortened(numbers):
+    (_, size, _, receives, length, sends,
+     listed_receives, *listed_lengths, listed_sends) = numbers("shortened")
+    # The receives of the two messages and of the end of file.
+    assert length == 4096 and 3 <= receives < 10 and sends == receives - 1
+    assert listed_receives == 1 + size + 1
+    assert listed_lengths == [4096, 1] and listed_sends == 1 + size
+
+
+@needs_checked
+def test_copies(numbers):
+    (size, _, write, soon, late, _, received, sent, _, received_0,
+     sent_0) = numbers("copies")
+    assert size > write > 4096 and soon < late
+    assert received >= sent and received_0 >= sent_0
+    assert sent > 10 * sent_0
+
+
+@needs_checked
+def test_calls(numbers):
+    """The port's calls do not depend on the clients. Those of select depend on
+    how many of its clients are ready when it is called."""
+    clients, port, loop, looked, one = (
+        found[i:j] for found in [numbers("calls")]
+        for i, j in ((0, 3), (3, 6), (6, 9), (9, 12), (12, 16)))
+    assert clients == [1, 10, 100] and port == [4, 4, 4]
+    assert loop[0] == 3 and all(2 < each <= 3 for each in loop)
+    assert looked[0] == 1
+    for count, each, seen in zip(clients, loop, looked):
+        assert seen == pytest.approx((each - 2) * count, rel=0.1, abs=0.6)
+    assert one == [100, 4, 3, 100]
+
+
+def test_no_checked_build(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(costs, "CHECKED", tmp_path / "none.exe")
+    for name in counted.COUNTED:
+        assert demo.main([name, "-o", str(tmp_path)]) == 1
+        assert "is not there: make checked" in capsys.readouterr().err
+
+
+def test_no_picture_to_show_live():
+    result = run_demo("calls", "--live")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "demo.py: this lesson has no picture: leave out --live\n")
+
+
 # ---------------------------- the simulated Windows -------------------------
 
 @pytest.fixture
@@ -231,7 +311,7 @@ def simulated(tmp_path):
 
     def play(name):
         said, pages = demo.demonstrate_simulated(
-            name, lessons.LESSONS[name](), tmp_path)
+            name, lessons.TRACED[name](), tmp_path)
         assert len(pages) == 1, said
         return said[0][1]["en"], trace_view.load(
             pages[0].with_suffix(".json"))

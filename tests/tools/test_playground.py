@@ -372,5 +372,5 @@ def test_page_needs_nothing_else():
 @pytest.mark.parametrize("name", ["lifo", "limit", "paused"])
 def test_lessons_that_wine_does_not_show(name):
     """They say where the same runs by the rules of Windows."""
-    lesson = lessons.LESSONS[name]
+    lesson = lessons.TRACED[name]
     assert f"playground.html#preset={name}" in lesson.paper

@@ -28,7 +28,6 @@ import zipfile
 import demo
 import launch
 from parts import program
-from parts.lessons import LESSONS
 from parts.words import Failure
 
 SCRIPTS = launch.ROOT / "scripts"
@@ -77,7 +76,7 @@ def made(server, steps):
 def lessons(directory):
     """Plays the lessons. Returns their pages."""
     pages = {}
-    for name, lesson in LESSONS.items():
+    for name, lesson in demo.TRACED.items():
         said, page = demo.demonstrate_simulated(name, lesson(), directory)
         if page:
             pages[f"lessons/{name}.html"] = page[0]

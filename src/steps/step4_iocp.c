@@ -195,7 +195,7 @@ static void StartClient(SOCKET hClntSock, const SOCKADDR_IN *clntAdr)
 
 int main(int argc, char *argv[])
 {
-    SOCKET hServSock;
+    SOCKET hServSock = Listen(argc, argv);
     SYSTEM_INFO sysInfo;
     DWORD i;
 
@@ -209,7 +209,6 @@ int main(int argc, char *argv[])
         Check(hThread != NULL, "_beginthreadex");
         CloseHandle(hThread);  /* the thread goes on; nobody waits for it */
     }
-    hServSock = Listen(argc, argv);
     for (;;) {
         SOCKADDR_IN clntAdr;
         int adrSz = sizeof clntAdr;

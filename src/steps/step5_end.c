@@ -215,16 +215,16 @@ int main(int argc, char *argv[])
     SYSTEM_INFO sysInfo;
     DWORD i;
 
+    Check(SetConsoleCtrlHandler(OnControl, TRUE), "SetConsoleCtrlHandler");
+    hServSock = Listen(argc, argv);
     hComPort = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 0);
     Check(hComPort != NULL, "CreateIoCompletionPort");
-    Check(SetConsoleCtrlHandler(OnControl, TRUE), "SetConsoleCtrlHandler");
     GetSystemInfo(&sysInfo);
     for (i = 0; i < sysInfo.dwNumberOfProcessors; ++i) {
         hThreads[i] = (HANDLE)_beginthreadex(NULL, 0, EchoThreadMain, hComPort,
                                              0, NULL);
         Check(hThreads[i] != NULL, "_beginthreadex");
     }
-    hServSock = Listen(argc, argv);
     while (!InterlockedExchangeAdd(&stopping, 0)) {
         SOCKADDR_IN clntAdr;
         int adrSz = sizeof clntAdr;

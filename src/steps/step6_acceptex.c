@@ -280,16 +280,16 @@ int main(int argc, char *argv[])
     SYSTEM_INFO sysInfo;
     DWORD i;
 
+    Check(SetConsoleCtrlHandler(OnControl, TRUE), "SetConsoleCtrlHandler");
+    hServSock = Listen(argc, argv);
     hComPort = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 0);
     Check(hComPort != NULL, "CreateIoCompletionPort");
-    Check(SetConsoleCtrlHandler(OnControl, TRUE), "SetConsoleCtrlHandler");
     GetSystemInfo(&sysInfo);
     for (i = 0; i < sysInfo.dwNumberOfProcessors; ++i) {
         hThreads[i] = (HANDLE)_beginthreadex(NULL, 0, EchoThreadMain, hComPort,
                                              0, NULL);
         Check(hThreads[i] != NULL, "_beginthreadex");
     }
-    hServSock = Listen(argc, argv);
     Check(CreateIoCompletionPort((HANDLE)hServSock, hComPort, 0, 0) != NULL,
           "CreateIoCompletionPort");
     Load(acceptEx, &lpfnAcceptEx);

@@ -130,7 +130,7 @@ def test_a_never_reading_client_gets_all_once_it_reads(server):
         assert echo(client, b"still here") == b"still here"
 
 
-@pytest.mark.not_for(*STEPS, because="step 3 has them wait: test_steps.py")
+@pytest.mark.not_for(*STEPS, because="not all can: test_steps.py")
 def test_silent_clients_do_not_stop_accepts(server):
     """Jones and Ohlund's server waits for the first data of a client."""
     with closing_all() as clients:

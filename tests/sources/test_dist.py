@@ -106,7 +106,7 @@ def test_server_and_client(unpacked):
 @pytest.mark.parametrize("page", [
     "scripts/playground.html", "lessons/lifo.html", "lessons/limit.html",
     "lessons/paused.html"])
-@pytest.mark.parametrize("language, word", [("en", "thread"),
+@pytest.mark.parametrize("language, word", [("en", "worker"),
                                             ("ko", "\uc4f0\ub808\ub4dc")])
 def test_pages(unpacked, page, language, word):
     seen = use(unpacked / page, "seen.text = document.body.innerText;",

@@ -125,26 +125,30 @@ PUZZLES = [
 
     # ---- hard: under load, or where the system does what it seldom does ---
     Puzzle("sends are cancelled with receives", {
-        "en": "I press Ctrl+C under load. The server ends in time, but some "
-              "clients do not get back all that it had received.",
-        "ko": "부하가 걸린 상태에서 Ctrl+C를 누릅니다. 서버는 제때 끝나지만, "
-              "서버가 받은 데이터를 다 돌려받지 못한 클라이언트가 있습니다.",
-    }, ["{server} 9190", "{client} 9190 --load --connections 20 --duration 20 "
-        "--size 1000000"], {
-        "en": "Press Ctrl+C at the server after some seconds, and compare "
-              "received and sent in its last line. The client reports the "
-              "stop too; that is not the mistake.",
-        "ko": "몇 초 뒤에 서버에서 Ctrl+C를 누르고, 마지막 줄의 received와 "
-              "sent를 비교하십시오. 클라이언트도 서버가 끝났다고 알리지만 "
-              "그것은 잘못이 아닙니다.",
+        "en": "I press Ctrl+C while a slow client still gets its echo. The "
+              "server ends in time, but the client does not get back all that "
+              "the server had received.",
+        "ko": "느린 클라이언트가 아직 에코를 받고 있을 때 Ctrl+C를 누릅니다. "
+              "서버는 제때 끝나지만, 클라이언트는 서버가 받은 데이터를 다 "
+              "돌려받지 못합니다.",
+    }, ["{server} 9190 -v"], {
+        "en": "It takes a client that sends much and reads late. The check "
+              "has one (test_a_slow_reader_gets_the_rest_while_draining), and "
+              "the simulated Windows tells of one in story.txt. Follow a "
+              "WRITE from its post to its packet.",
+        "ko": "많이 보내고 늦게 읽는 클라이언트가 있어야 보입니다. 확인 명령에 "
+              "그런 클라이언트가 있고(test_a_slow_reader_gets_the_rest_while_"
+              "draining), 시뮬레이션한 윈도우도 story.txt에 그런 경우를 적어 "
+              "줍니다. WRITE를 요청한 때부터 완료 패킷이 올 때까지 따라가 "
+              "보십시오.",
     }),
     Puzzle("received while it sends", {
-        "en": "One message at a time works, or seems to. A client that sends "
-              "on without waiting gets bytes back in the wrong order, and "
-              "sometimes the server crashes.",
-        "ko": "메시지를 하나씩 주고받을 때는 잘 되는 것처럼 보입니다. 응답을 "
-              "기다리지 않고 계속 보내는 클라이언트에게는 바이트가 뒤섞여 "
-              "돌아오고, 가끔 서버가 비정상 종료됩니다.",
+        "en": "Short messages work. A client that sends much gets bytes back "
+              "that are not in their place, and at the end the server counts "
+              "fewer than no clients.",
+        "ko": "짧은 메시지는 잘 돌아옵니다. 많이 보내는 클라이언트에게는 "
+              "바이트가 뒤섞여 돌아오고, 끝날 때 서버가 세는 연결의 수는 "
+              "0보다 작습니다.",
     }, ["{server} 9190", "{client} 9190 --load --connections 20 --messages "
         "200 --size 100000"], {
         "en": "It is not the same in each run. Ask who owns a buffer, and "
@@ -203,8 +207,8 @@ BEHAVIOURS = [
      "test_stopping", "plain and (test_idle or get_back or slow_reader or "
      "sends_on or second_ctrl)"),
 ]
-CHANGED = {"en": "the mistake is no longer as it was",
-           "ko": "잘못된 곳이 처음과 달라졌습니다"}
+CHANGED = {"en": "the broken file has been changed",
+           "ko": "망가진 파일이 처음과 달라졌습니다"}
 LIVES_ARE_RIGHT = {
     "en": "{n} lives on the simulated Windows are as they should be",
     "ko": "시뮬레이션한 윈도우에서 {n}번 실행해도 잘못되는 일이 없습니다"}

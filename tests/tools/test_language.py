@@ -60,6 +60,21 @@ def test_a_console_of_korean_windows():
     assert HANGUL.search(help_of("live.py", "--lang", "ko", encoding="cp949"))
 
 
+@pytest.mark.parametrize("script, arguments", [
+    ("demo.py", ["none"]), ("demo.py", ["cycle", "--server", "none.exe"]),
+    ("demo.py", ["calls", "--live"]), ("demo.py", ["--none"]),
+    ("launch.py", ["none.exe"]), ("live.py", ["--server", "none.exe"])])
+def test_what_goes_wrong_is_said_in_korean(script, arguments):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / script), *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=IO_TIMEOUT,
+        env={**os.environ, "LC_ALL": "ko_KR.UTF-8",
+             "PYTHONIOENCODING": "utf-8"})
+    assert done.returncode in (1, 2) and done.stdout == b""
+    lines = done.stderr.decode().splitlines()
+    assert HANGUL.search(lines[0]) and HANGUL.search(lines[-1])
+
+
 def test_both_languages_are_filled_in():
     pair = {"en": "{n} of {text}", "ko": "{text} {n}"}
     assert language.fill(pair, n=3, text={"en": "all", "ko": "모두"}) == {

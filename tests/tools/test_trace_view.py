@@ -231,12 +231,12 @@ def test_not_a_trace(tmp_path, content):
 
 def test_korean(tmp_path):
     path = tmp_path / "x"
-    path.write_text("[]")
+    path.write_text("[]", encoding="ascii")
     done = run(path, "--lang", "ko", PYTHONIOENCODING="utf-8")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (f"trace_view.py: {path}: 서버의 트레이스가 "
                            "아닙니다(이벤트가 하나도 없습니다)\n")
-    path.write_text(small_trace().text()[:-9])
+    path.write_text(small_trace().text()[:-9], encoding="ascii")
     done = run(path, "--lang=ko", PYTHONIOENCODING="utf-8")
     assert (done.returncode, done.stdout) == (0, "")
     assert re.fullmatch("trace_view.py: 트레이스에 끝부분이 없습니다.*\n",

@@ -7,6 +7,7 @@ make                    build $(BUILD)/iocp_echo_server.exe
 make CFLAGS=-O0         the same without optimization
 make ARCH=i686          build the 32-bit one, under $(BUILD)/i686
 make steps              build the chapter's servers, in $(BUILD)/steps
+make steps-diff FROM=4  what step 5 changes: here, and build/steps/4-5.html
 make msvc               in clang's MSVC mode, under $(BUILD)/msvc
 make msvc SDK=build/sdk the same with Microsoft's SDK, under $(BUILD)/msvc-sdk
 make sdk                fetch that with dotnet: 1 GB, under Microsoft's licence
@@ -16,6 +17,10 @@ make run ARGS=--help    what else it takes: ARGS="-v --workers 4"
 make live PORT=9190     the same, and show it in a browser while it runs
 make demo               list the demonstrations for a class
 make demo LESSON=cycle  show one: build/demo/cycle.html
+make puzzle             list servers broken on purpose, to mend
+make puzzle N=3         write one into $(BUILD)/puzzles/3, say what is seen;
+                        CHECK=1 checks it, AGAIN=1 writes it again
+make dist               pack what a class needs, in $(BUILD)/dist
 make bench              measure it: all modes, the steps, side by side
 make bench BENCH="--quick --html build/bench.html"   or --help
 make check              after each change: build, the core tests, format
@@ -39,6 +44,10 @@ ARCH  = x86_64
 PORT  = 9190
 ARGS  =
 LESSON = --list
+N     =
+CHECK =
+AGAIN =
+FROM  = 1
 BENCH =
 SECONDS = 1200
 SEED  = 1
@@ -49,7 +58,8 @@ SDK   =
 
 SOURCES = main console options log stop pool listener registry connection \
           buffer worker batch echo work trace trace_file
-STEPS   = step1_completion_routine step2_iocp
+STEPS   = step1_threads step2_events step3_completion_routine step4_iocp \
+          step5_end step6_acceptex stable_echo_client
 # Version and manifest, for Windows and its Explorer.
 RESOURCE  = iocp_echo_server
 RESOURCES = src/$(RESOURCE).rc src/$(RESOURCE).manifest src/version.h
@@ -98,16 +108,18 @@ else
 endif
 
 # The x86-64 program is the one that runs; another lies beside its objects.
-# HARDEN asks for what only recent linkers do by default.
+# HARDEN asks for what only recent linkers do by default; SAME keeps the time
+# out, so that the same sources give the same bytes.
+SAME   = --no-insert-timestamp
 OBJDIR = $(BUILD)/$(ARCH)
 ifeq ($(ARCH),x86_64)
   PROGRAM = $(BUILD)/iocp_echo_server.exe
   STEPDIR = $(BUILD)/steps
-  HARDEN  = -Wl,--dynamicbase,--nxcompat,--high-entropy-va
+  HARDEN  = -Wl,--dynamicbase,--nxcompat,--high-entropy-va,$(SAME)
 else
   PROGRAM = $(OBJDIR)/iocp_echo_server.exe
   STEPDIR = $(OBJDIR)/steps
-  HARDEN  = -Wl,--dynamicbase,--nxcompat,--large-address-aware
+  HARDEN  = -Wl,--dynamicbase,--nxcompat,--large-address-aware,$(SAME)
 endif
 OBJECTS = $(SOURCES:%=$(OBJDIR)/%.o) $(OBJDIR)/$(RESOURCE).res.o
 STEP_PROGRAMS = $(STEPS:%=$(STEPDIR)/%.exe)
@@ -117,6 +129,9 @@ CHECKED_OBJDIR  = $(BUILD)/checked
 CHECKED_PROGRAM = $(CHECKED_OBJDIR)/iocp_echo_server.exe
 CHECKED_OBJECTS = $(SOURCES:%=$(CHECKED_OBJDIR)/%.o) \
                   $(CHECKED_OBJDIR)/faults.o
+# A step as it is, and as the chapter lists it: for a lesson.
+CHECKED_STEPS   = $(CHECKED_OBJDIR)/step3_completion_routine.exe \
+                  $(CHECKED_OBJDIR)/step3_as_listed.exe
 
 MSVC_OBJDIR  = $(BUILD)/$(if $(SDK),msvc-sdk,msvc)
 MSVC_PROGRAM = $(MSVC_OBJDIR)/iocp_echo_server.exe
@@ -127,9 +142,9 @@ MSVC_STEP_PROGRAMS = $(STEPS:%=$(MSVC_STEPDIR)/%.exe)
 
 # --------------------------------- targets ----------------------------------
 
-.PHONY: all steps run live demo bench check test test-all test-i686
-.PHONY: soak analyze simulate clean distclean help setup setup-msvc x86_64
-.PHONY: i686 msvc sdk checked
+.PHONY: all steps steps-diff run live demo puzzle bench check test test-all
+.PHONY: test-i686 soak analyze simulate clean distclean help setup setup-msvc
+.PHONY: x86_64 i686 msvc sdk checked dist
 
 # Without this, make takes a target that failed half-way for done next time.
 .DELETE_ON_ERROR:
@@ -158,10 +173,19 @@ steps: $(STEP_PROGRAMS)
 $(STEPDIR)/%.exe: src/steps/%.c Makefile | setup $(STEPDIR)
 	$(COMPILE) $(HARDEN) $(LDFLAGS) -o $@ $< $(LDLIBS)
 
-checked: $(CHECKED_PROGRAM)
+steps-diff:
+	@$(PYTHON) scripts/parts/steps_diff.py "$(FROM)"
+
+checked: $(CHECKED_PROGRAM) $(CHECKED_STEPS)
 
 $(CHECKED_PROGRAM): $(CHECKED_OBJECTS)
 	$(CC) -o $@ $^ $(LDLIBS)
+
+$(CHECKED_OBJDIR)/step3_as_listed.exe: CPPFLAGS += -DAS_LISTED
+
+$(CHECKED_STEPS): src/steps/step3_completion_routine.c \
+                  $(CHECKED_OBJDIR)/faults.o
+	$(COMPILE) -include tests/checked/checked.h -o $@ $^ $(LDLIBS)
 
 $(CHECKED_OBJDIR)/%.o: src/%.c Makefile | setup $(CHECKED_OBJDIR)
 	$(COMPILE) -include tests/checked/checked.h -MMD -MP -c -o $@ $<
@@ -209,9 +233,19 @@ live: $(PROGRAM)
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/live.py $(PORT) $(ARGS) --server $(PROGRAM)
 
-demo: $(PROGRAM)
+demo: $(PROGRAM) checked
 	@$(if $(SETUP),$(SETUP) wine,)
 	@$(PYTHON) scripts/demo.py $(LESSON)
+
+puzzle:
+	@$(if $(N),$(if $(SETUP),$(SETUP) $(ARCH) wine $(if $(CHECK),pytest msvc),),)
+	@$(PYTHON) scripts/puzzle.py $(N) $(if $(CHECK),--check) \
+	    $(if $(AGAIN),--again)
+
+# Linux only: the lessons in it are played on the simulated Windows.
+dist: $(PROGRAM) steps
+	@$(if $(SETUP),$(SETUP) pytest msvc,)
+	@$(PYTHON) scripts/parts/dist.py $(BUILD)/dist $(PROGRAM) $(STEPDIR)
 
 bench: $(PROGRAM) steps checked
 	@$(if $(SETUP),$(SETUP) wine,)

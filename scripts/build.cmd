@@ -7,6 +7,8 @@ rem Wine 8 takes for &. The tests run under that.
 
 setlocal
 pushd "%~dp0.."
+rem The package to hand out has no makefile, and the server is there already.
+if not exist NMakefile exit /b 0
 call :on_path cl.exe
 if not errorlevel 1 goto nmake
 

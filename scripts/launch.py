@@ -25,7 +25,8 @@ import signal
 import subprocess
 import tempfile
 
-from parts import descriptors, files, program
+from parts import descriptors, files, language, program
+from parts.language import say
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PREFIX = ROOT / "build" / "wine"
@@ -54,10 +55,16 @@ def check(program):
     it in several lines, or look for a program that opens a directory."""
     path = pathlib.Path(program)
     if not path.is_file():
-        raise OSError(f"'{program}' is not there: build it first (make)")
+        raise OSError(say({
+            "en": "'{program}' is not there: build it first (make)",
+            "ko": "'{program}' 파일이 없습니다. 먼저 빌드하십시오(make)",
+        }, program=program))
     with open(path, "rb") as file:
         if file.read(2) != b"MZ":
-            raise OSError(f"'{program}' is not a Windows program")
+            raise OSError(say({
+                "en": "'{program}' is not a Windows program",
+                "ko": "'{program}' 파일은 윈도우 프로그램이 아닙니다",
+            }, program=program))
 
 
 def end(process):
@@ -108,10 +115,15 @@ def prepare():
     if WINDOWS or is_whole(PREFIX):
         return
     if shutil.which("wine") is None:
-        raise OSError("wine is not installed: sh scripts/setup.sh wine")
+        raise OSError(say({
+            "en": "wine is not installed: sh scripts/setup.sh wine",
+            "ko": "wine이 없습니다. 설치하십시오: sh scripts/setup.sh wine"}))
     PREFIX.parent.mkdir(parents=True, exist_ok=True)
     with files.alone(PREFIX.with_name("wine.lock"),
-                     "waiting until another run has prepared Wine ..."):
+                     say({"en": "waiting until another run has prepared Wine "
+                                "...",
+                          "ko": "다른 실행이 Wine을 준비하는 중입니다. 기다리는 "
+                                "중 ..."})):
         if not is_whole(PREFIX):  # another has made it meanwhile
             make_prefix()
 
@@ -123,8 +135,9 @@ def is_whole(prefix):
 def make_prefix():
     """In a directory of its own, which gets the name when it is whole. What
     was interrupted before is of no use."""
-    print("preparing Wine (once, some seconds) ...", file=sys.stderr,
-          flush=True)
+    print(say({"en": "preparing Wine (once, some seconds) ...",
+               "ko": "Wine을 준비하는 중(한 번만, 몇 초) ..."}),
+          file=sys.stderr, flush=True)
     for old in [PREFIX, *PREFIX.parent.glob("wine-*")]:
         remove_prefix(old)
     made = pathlib.Path(tempfile.mkdtemp(prefix="wine-", dir=PREFIX.parent))
@@ -136,7 +149,10 @@ def make_prefix():
             stderr=subprocess.DEVNULL, timeout=PREFIX_TIMEOUT,
             start_new_session=True)
         if done.returncode != 0:
-            raise OSError(f"wineboot ended with status {done.returncode}")
+            raise OSError(say({
+                "en": "wineboot ended with status {status}",
+                "ko": "wineboot가 실패했습니다(상태 {status})",
+            }, status=done.returncode))
         # The first program is to find it whole, not still being written.
         wineserver("--wait", made, PREFIX_TIMEOUT)
         (made / ".made").touch()
@@ -180,8 +196,11 @@ def wine_session():
         stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         if waiting.stdout.readline().strip() != b"up":
-            raise OSError("Wine does not run: remove build/wine, which is "
-                          "made again, and try again")
+            raise OSError(say({
+                "en": "Wine does not run: remove build/wine, which is made "
+                      "again, and try again",
+                "ko": "Wine이 실행되지 않습니다. build/wine을 지우고 다시 "
+                      "실행하면 새로 만듭니다"}))
         yield
     finally:
         waiting.stdin.close()  # the end of its input ends it
@@ -196,6 +215,7 @@ def wine_session():
 @program.entry
 def main():
     """Becomes the server, or its parent where a program can't be replaced."""
+    language.choose([])  # every argument is the server's
     if len(sys.argv) < 2:
         print("usage: launch.py SERVER.EXE ARGUMENTS...", file=sys.stderr)
         return 2

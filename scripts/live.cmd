@@ -4,5 +4,6 @@ rem
 rem   scripts\live.cmd [PORT] [OPTIONS...]    --help lists the options
 
 setlocal
+set "typed=%~nx0"
 set "script=live.py"
 "%~dp0script.cmd" %*

@@ -31,8 +31,9 @@ import webbrowser
 
 import launch
 import trace_view
-from parts import descriptors, files, program
+from parts import descriptors, files, language, program
 from parts.arguments import Parser
+from parts.language import say
 from parts.server import Server
 from parts.watchers import Watchers
 from parts.words import Failure, reason
@@ -339,8 +340,12 @@ class Live:
         try:
             self.watchers = Watchers(address, self.beginning)
         except (OSError, OverflowError) as error:
-            raise Taken(f"no page on {self.host()}: {reason(error)}; choose "
-                        "another address with --http ADDRESS:PORT") from None
+            raise Taken(say({
+                "en": "no page on {host}: {reason}; choose another address "
+                      "with --http ADDRESS:PORT",
+                "ko": "{host}에 페이지를 열 수 없습니다({reason}). --http "
+                      "ADDRESS:PORT로 다른 주소를 고르십시오",
+            }, host=self.host(), reason=reason(error))) from None
         self.watchers.pages["/"] = make_page().encode()
         self.follower = Follower(trace, self.watchers, self.state)
 
@@ -362,7 +367,8 @@ class Live:
         self.address = (self.address[0], self.watchers.server_address[1])
         self.watchers.start()
         self.follower.start()
-        print(f"page http://{self.host()}/{place}", flush=True)
+        print(say({"en": "page {page}", "ko": "페이지 {page}"},
+                  page=f"http://{self.host()}/{place}"), flush=True)
         if show:
             webbrowser.open(f"http://{self.host()}/{place}")
 
@@ -385,7 +391,9 @@ def watching(options):
     def watch(trace):
         live = Live(trace, options.http)
         live.start(options.open, "#slow")
-        print("the lesson begins when a browser shows this page", flush=True)
+        print(say({
+            "en": "the lesson begins when a browser shows this page",
+            "ko": "브라우저에서 이 페이지를 열면 시연을 시작합니다"}), flush=True)
         while not live.watchers.watchers:
             time.sleep(PAUSE)
         return live
@@ -446,8 +454,12 @@ def serve(line, live, trace):
             break
     live.follower.finish()
     if status < 0 or status and not (server.errors or live.follower.whole):
-        print(f"live.py: the server was killed (status {status}); the page "
-              "shows what it had written", file=sys.stderr)
+        print(say({
+            "en": "live.py: the server was killed (status {status}); the page "
+                  "shows what it had written",
+            "ko": "live.py: 서버가 강제로 종료되었습니다(상태 {status}). "
+                  "페이지는 그때까지 기록된 것을 보여 줍니다",
+        }, status=status), file=sys.stderr)
         return 1
     return status
 
@@ -458,8 +470,12 @@ def show_run(trace, live):
     if not live.state.lanes.info:
         return
     if trace.stat().st_size > MAX_RUN:
-        print(f"live.py: the run was long: trace_view.py {trace} may take a "
-              "while to make its page", file=sys.stderr)
+        print(say({
+            "en": "live.py: the run was long: trace_view.py {trace} may take "
+                  "a while to make its page",
+            "ko": "live.py: 기록이 깁니다. trace_view.py {trace}로 페이지를 "
+                  "만들 수 있지만 시간이 걸립니다",
+        }, trace=trace), file=sys.stderr)
         live.finish()
         return
     page = trace_view.make_page(trace_view.load(trace))
@@ -480,26 +496,38 @@ def address(text):
 
 
 def add_http(parser):
-    parser.add_argument("--http", metavar="ADDRESS:PORT", type=address,
-                        default=HTTP, help="where the page is; default: "
-                        f"{HTTP}, for this computer only")
+    parser.add_argument(
+        "--http", metavar="ADDRESS:PORT", type=address, default=HTTP,
+        help=say({"en": "where the page is; default: {http}, for this "
+                        "computer only",
+                  "ko": "페이지의 주소. 기본값은 이 컴퓨터에서만 볼 수 있는 "
+                        "{http}입니다"}, http=HTTP))
 
 
 def parse_arguments(arguments):
     """Returns our options; `rest` are the server's."""
+    language.choose(arguments)
     parser = Parser(
         prog="live.py", allow_abbrev=False,
         usage="live.py [PORT] [SERVER OPTIONS] [OPTIONS]",
-        description="Run the echo server and show it live in a browser. PORT "
-        "is 9190 if not given. All other options are the server's.")
+        description=say({
+            "en": "Run the echo server and show it live in a browser. PORT is "
+                  "9190 if not given. All other options are the server's.",
+            "ko": "에코 서버를 실행하고 브라우저로 실시간으로 보여 줍니다. "
+                  "PORT를 쓰지 않으면 9190입니다. 나머지 옵션은 모두 서버의 "
+                  "옵션입니다."}))
     add_http(parser)
-    parser.add_argument("--open", action="store_true",
-                        help="show the page in the browser")
+    language.add_option(parser)
+    parser.add_argument("--open", action="store_true", help=say({
+        "en": "show the page in the browser",
+        "ko": "페이지를 브라우저로 엽니다"}))
     parser.add_argument("--trace", metavar="FILE", type=pathlib.Path,
-                        help="default: build/live/PORT.json")
+                        help=say({"en": "default: build/live/PORT.json",
+                                  "ko": "기본값: build/live/PORT.json"}))
     parser.add_argument("--server", metavar="EXE", type=pathlib.Path,
-                        default=PROGRAM,
-                        help="default: build/iocp_echo_server.exe")
+                        default=PROGRAM, help=say({
+                            "en": "default: build/iocp_echo_server.exe",
+                            "ko": "기본값: build/iocp_echo_server.exe"}))
     options, rest = parser.parse_known_args(arguments)
     if not rest or rest[0].startswith("-"):
         rest.insert(0, "9190")

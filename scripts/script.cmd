@@ -1,6 +1,8 @@
 @echo off
-rem Builds the server and runs a Python script: test.cmd and live.cmd say which.
+rem Builds the server and runs a Python script. The file that the user typed,
+rem such as live.cmd, says which:
 rem
+rem   set "typed=NAME.cmd"
 rem   set "script=NAME.py"
 rem   script.cmd [ARGUMENTS...]
 
@@ -11,7 +13,7 @@ if not errorlevel 1 goto build
 set "found=python -E"
 call :is_python
 if not errorlevel 1 goto build
->&2 echo script.cmd: no Python 3.9 or later; 'winget install Python.Python.3.13'
+>&2 echo %typed%: no Python 3.9 or later; 'winget install Python.Python.3.13'
 exit /b 1
 
 :build

@@ -4,5 +4,6 @@ rem
 rem   scripts\test.cmd [ARGUMENTS FOR PYTEST...]
 
 setlocal
+set "typed=%~nx0"
 set "script=parts\run_tests.py"
 "%~dp0script.cmd" %*

@@ -20,6 +20,7 @@ import support
 from support import BUF_SIZE, LARGE_BUFFER, Server, fields, wait_until
 
 PLAIN = "plain"
+NO_PEER = "peer=0.0.0.0:0"  # of an accept that has failed or was cancelled
 
 
 class Kind:
@@ -45,26 +46,34 @@ class Kind:
 
 
 class Step(Kind):
-    """One of src/steps, which have neither options nor a stop."""
+    """One of src/steps, which have no options. `most`: how many clients it
+    can have; `ends`: whether Ctrl+C ends it in order."""
 
-    def __init__(self, name):
+    def __init__(self, name, most=None, ends=False):
         super().__init__(buffer=BUF_SIZE)
         self.program = support.STEPS / f"{name}.exe"
+        self.most, self.ends = most, ends
 
     def start(self):
         return Server(program=self.program)
 
     def end(self, server):
-        """Kills it after a test. It must not have ended or complained before,
+        """Ends it after a test. It must not have ended or complained before,
         and must have closed every client exactly once."""
         def peers(event):
             return collections.Counter(
-                fields(x)["peer"] for x in server.matching(event))
+                fields(x)["peer"] for x in server.matching(event)
+                if NO_PEER not in x)
         # Clients that have closed may still wait to be accepted.
         done = wait_until(lambda: peers("^accept ")
                           == peers("^(close|failed) "))
         assert server.alive(), f"the server died: {server.errors}"
-        server.kill()
+        if self.ends:
+            server.signal_stop()
+            assert server.wait_end() == 0
+            assert server.lines[-1] == "stopped"
+        else:
+            server.kill()
         # A line about a client that left before it was accepted is all right.
         assert [line for line in server.errors
                 if ": accept failed: code " not in line] == []
@@ -81,8 +90,12 @@ MODES = {
                      "--zero-byte-recv"),
 }
 STEPS = {
-    "step1": Step("step1_completion_routine"),
-    "step2": Step("step2_iocp"),
+    "step1": Step("step1_threads"),
+    "step2": Step("step2_events", most=63),
+    "step3": Step("step3_completion_routine"),
+    "step4": Step("step4_iocp"),
+    "step5": Step("step5_end", ends=True),
+    "step6": Step("step6_acceptex", ends=True),
 }
 KINDS = {PLAIN: Kind(), **MODES, **STEPS}
 

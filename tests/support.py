@@ -21,6 +21,7 @@ from launch import windows_path  # noqa: E402, F401
 from parts import server  # noqa: E402
 from parts.clients import (  # noqa: E402, F401  (tests import them from here)
     IO_TIMEOUT, connect, echo, free_port, receive, receive_all, reset)
+from parts.costs import asked_in  # noqa: E402
 from parts.server import STOP_SIGNAL, TEXT, fields  # noqa: E402, F401
 
 WINDOWS = launch.WINDOWS
@@ -346,11 +347,7 @@ class Asked:
     def calls(self, *names, thread=None):
         """Returns pairs of a name and its arguments: the calls with one of
         these names, or all, on one thread, or on any."""
-        if not self._path.exists():
-            return []
-        lines = self._path.read_text(encoding="utf-8").splitlines()
-        found = [(line.split()[0], fields(line)) for line in lines]
-        return [(name, arguments) for name, arguments in found
+        return [(name, arguments) for name, arguments in asked_in(self._path)
                 if (not names or name in names)
                 and thread in (None, arguments["thread"])]
 

@@ -8,6 +8,7 @@ import time
 
 import launch
 from parts import program
+from parts.language import fill, say
 from parts.words import Failure, reason
 
 MAX_LOG = 1 << 20   # bytes; no server of ours prints more before it is ready
@@ -42,7 +43,8 @@ class Server:
 
     start_timeout = 60  # seconds: Wine's first program boots Wine
     stop_timeout = 15
-    name = "the server "  # how a message about it begins
+    # How a message about it begins.
+    name = {"en": "the server ", "ko": "서버가 "}
 
     def __init__(self, line, log, **options):
         """`options` go to subprocess.Popen."""
@@ -61,15 +63,25 @@ class Server:
                 with program.interrupts.later():
                     self.open()
             except OSError as error:
-                raise Failure(f"{self.name}could not be started: "
-                              f"{reason(error)}") from None
+                raise self.failure({
+                    "en": "{name}could not be started: {reason}",
+                    "ko": "{name}실행되지 못했습니다: {reason}",
+                }, reason=reason(error)) from None
             status = self.wait_until_ready()
             if status is None:
                 return
             if not launch.never_started(status, self.text()):
                 break
-        said = self.last_line() or f"no message, exit status {status}"
-        raise Failure(f"{self.name}did not start: {said}")
+        raise self.failure({
+            "en": "{name}did not start: {said}",
+            "ko": "{name}시작하지 못했습니다: {said}",
+        }, said=self.last_line() or fill({
+            "en": "no message, exit status {status}",
+            "ko": "메시지 없이 끝났습니다(상태 {status})"},
+            status=status))
+
+    def failure(self, text, /, **values):
+        return Failure(say(text, name=self.name, **values))
 
     def open(self):
         """Starts the process."""
@@ -91,8 +103,10 @@ class Server:
             if status is not None:
                 return status
             if time.monotonic() > end:
-                raise Failure(f"{self.name}is not ready after "
-                              f"{self.start_timeout} seconds")
+                raise self.failure({
+                    "en": "{name}is not ready after {seconds} seconds",
+                    "ko": "{name}{seconds}초가 지나도 준비되지 않았습니다",
+                }, seconds=self.start_timeout)
             time.sleep(PAUSE)
 
     def is_ready(self):
@@ -101,14 +115,19 @@ class Server:
         if found:
             self.read_ready(found[0])
         elif len(self.text()) > MAX_LOG:
-            raise Failure(f"{self.name}prints on and on, and no ready line")
+            raise self.failure({
+                "en": "{name}prints on and on, and no ready line",
+                "ko": "{name}계속 출력하지만 ready 줄이 없습니다"})
         return bool(found)
 
     def read_ready(self, line):
         self.ready = fields(line)
         port = re.fullmatch("[0-9]{1,5}", self.ready.get("port", ""))
         if port is None or not 0 < int(port[0]) < 65536:
-            raise Failure(f"no port in the ready line: {line[:MAX_SHOWN]}")
+            raise self.failure({
+                "en": "no port in the ready line: {line}",
+                "ko": "ready 줄에 포트가 없습니다: {line}",
+            }, line=line[:MAX_SHOWN])
         self.port = int(port[0])
 
     # -------------------------------- output -------------------------------
@@ -133,8 +152,10 @@ class Server:
         try:
             self.process.send_signal(STOP_SIGNAL)
         except OSError as error:
-            raise Failure(f"{self.name}can't be sent Ctrl+C: "
-                          f"{reason(error)}") from None
+            raise self.failure({
+                "en": "{name}can't be sent Ctrl+C: {reason}",
+                "ko": "{name}Ctrl+C를 받지 못했습니다: {reason}",
+            }, reason=reason(error)) from None
 
     def wait_end(self, timeout=None):
         """Returns the exit status. Raises Failure if it does not end."""
@@ -142,16 +163,21 @@ class Server:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise Failure(f"{self.name}still runs {timeout} seconds after "
-                          "Ctrl+C") from None
+            raise self.failure({
+                "en": "{name}still runs {seconds} seconds after Ctrl+C",
+                "ko": "{name}Ctrl+C를 누르고 {seconds}초가 지나도 끝나지 "
+                      "않았습니다",
+            }, seconds=timeout) from None
 
     def stop(self, timeout=None):
         """Presses Ctrl+C and waits. Raises Failure if it does not end well."""
         self.signal_stop()
         status = self.wait_end(timeout)
         if status != 0:
-            raise Failure(f"{self.name}ended with status {status}: "
-                          f"{self.last_line()}")
+            raise self.failure({
+                "en": "{name}ended with status {status}: {said}",
+                "ko": "{name}제대로 끝나지 않았습니다(상태 {status}): {said}",
+            }, status=status, said=self.last_line())
 
     def kill(self):
         """Ends it at once, if it was started."""

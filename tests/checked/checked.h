@@ -23,6 +23,8 @@
  *       thread and the arguments that matter; so does each call of the
  *       console's handler by the system. This shows what Wine does not: a
  *       backlog, a console's mode, a wait.
+ *   SEND_BUFFER=BYTES
+ *       SO_SNDBUF of the sockets that are accepted.
  *   TOGETHER=N
  *       One thread takes N packets that were posted by hand, in one call of
  *       GetQueuedCompletionStatusEx. No thread begins such a call before they

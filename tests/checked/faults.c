@@ -328,10 +328,32 @@ int WSAAPI fault_listen(SOCKET sock, int backlog)
     return listen(sock, backlog);
 }
 
+/* SEND_BUFFER: sets SO_SNDBUF of a socket that was accepted. */
+static void set_send_buffer(SOCKET sock)
+{
+    char number[16];
+    int bytes;
+
+    if (GetEnvironmentVariableA("SEND_BUFFER", number, sizeof number) == 0)
+        return;
+    bytes = (int)strtol(number, NULL, 10);
+    if (setsockopt(sock, SOL_SOCKET, SO_SNDBUF, (const char *)&bytes,
+                   sizeof bytes)
+        != 0)
+        give_up("SEND_BUFFER");
+}
+
 SOCKET WSAAPI fault_accept(SOCKET sock, SOCKADDR *address, int *size)
 {
+    SOCKET result;
+
     asked(CALL_accept, "");
-    return fails(CALL_accept) ? INVALID_SOCKET : accept(sock, address, size);
+    if (fails(CALL_accept))
+        return INVALID_SOCKET;
+    result = accept(sock, address, size);
+    if (result != INVALID_SOCKET)
+        set_send_buffer(result);
+    return result;
 }
 
 int WSAAPI fault_getsockname(SOCKET sock, SOCKADDR *address, int *size)
@@ -377,11 +399,21 @@ static WSABUF half(const WSABUF *buffer)
     return part;
 }
 
+/* Records a post: code 0 if it is done at once, else the error. `size` is from
+ * before it: the WSABUF may be gone by now. */
+static int posted(size_t call, ULONG size, int result)
+{
+    asked(call, " bytes=%lu code=%d", size,
+          result == 0 ? 0 : WSAGetLastError());
+    return result;
+}
+
 int WSAAPI fault_WSARecv(SOCKET sock, WSABUF *buffers, DWORD count,
                          DWORD *bytes, DWORD *flags, OVERLAPPED *overlapped,
                          LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
     WSABUF part = half(buffers);
+    ULONG size;
     int code;
 
     if (due(CALL_WSARecv, &code)) {
@@ -391,7 +423,10 @@ int WSAAPI fault_WSARecv(SOCKET sock, WSABUF *buffers, DWORD count,
         }
         buffers = &part;
     }
-    return WSARecv(sock, buffers, count, bytes, flags, overlapped, routine);
+    size = buffers->len;
+    return posted(CALL_WSARecv, size,
+                  WSARecv(sock, buffers, count, bytes, flags, overlapped,
+                          routine));
 }
 
 int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
@@ -399,6 +434,7 @@ int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
                          LPWSAOVERLAPPED_COMPLETION_ROUTINE routine)
 {
     WSABUF part = half(buffers);
+    ULONG size;
     int code;
 
     if (due(CALL_WSASend, &code)) {
@@ -408,7 +444,10 @@ int WSAAPI fault_WSASend(SOCKET sock, WSABUF *buffers, DWORD count,
         }
         buffers = &part;
     }
-    return WSASend(sock, buffers, count, bytes, flags, overlapped, routine);
+    size = buffers->len;
+    return posted(CALL_WSASend, size,
+                  WSASend(sock, buffers, count, bytes, flags, overlapped,
+                          routine));
 }
 
 BOOL WSAAPI fault_WSAGetOverlappedResult(SOCKET sock, OVERLAPPED *overlapped,

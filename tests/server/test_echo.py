@@ -141,6 +141,7 @@ def test_connections_do_not_mix(server):
 
 
 @takes_long
+@pytest.mark.not_for("step2", because="it takes 63: test_steps.py")
 @pytest.mark.alone  # two at once may need more descriptors than there are
 def test_thousand_clients_at_once(server):
     with closing_all() as clients:

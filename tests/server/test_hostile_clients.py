@@ -39,7 +39,7 @@ def test_a_reset_ends_that_connection_and_no_other(start_server):
 
 def test_reset_storm(server, server_kind):
     """Resets at every stage: before, in and after an echo."""
-    # Step 1 accepts ten in a second when it has nothing else to do.
+    # Step 3 accepts ten in a second when it has nothing else to do.
     for number in range(30 if isinstance(server_kind, Step) else 300):
         client = server.connect()
         if number % 3 == 1:
@@ -130,7 +130,7 @@ def test_a_never_reading_client_gets_all_once_it_reads(server):
         assert echo(client, b"still here") == b"still here"
 
 
-@pytest.mark.not_for(*STEPS, because="step 1 has them wait: test_steps.py")
+@pytest.mark.not_for(*STEPS, because="not all can: test_steps.py")
 def test_silent_clients_do_not_stop_accepts(server):
     """Jones and Ohlund's server waits for the first data of a client."""
     with closing_all() as clients:

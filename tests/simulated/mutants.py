@@ -6,6 +6,19 @@ fail, "races" for the build that sees every access to memory, "races, faults"
 for both, "trace" if the traces are checked.
 """
 
+import pathlib
+
+SRC = pathlib.Path(__file__).resolve().parents[2] / "src"
+
+
+def broken(name):
+    """Returns the mutant's file and its text."""
+    source, old, new, _ = MUTANTS[name]
+    text = (SRC / source).read_text(encoding="ascii")
+    assert text.count(old) == 1, f"{source} has not once: {old}"
+    return source, text.replace(old, new)
+
+
 # ----------------------------- pieces of sources ----------------------------
 
 ECHO = "        connection_write(handleInfo, buffer->data, length);\n"

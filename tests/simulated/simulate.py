@@ -28,6 +28,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent), str(ROOT / "scripts")]
 from parts import files  # noqa: E402
+from parts.language import say  # noqa: E402
 from simulated import cases  # noqa: E402
 from simulated.lives import of_lesson, of_seed, packed  # noqa: E402
 
@@ -65,10 +66,15 @@ LINK = {"plain": ["-fsanitize=address,undefined", "-no-pie"],
 def why_not():
     """Returns why it can't be built here, or None."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return "the simulation switches stacks as x86-64 Linux does"
+        return say({"en": "the simulation switches stacks as x86-64 Linux "
+                          "does",
+                    "ko": "시뮬레이션은 x86-64 리눅스에서만 됩니다"})
     if HEADERS is None:
-        return "it needs Wine's headers: sh scripts/setup.sh msvc"
-    return None if shutil.which("gcc") else "it needs gcc"
+        return say({"en": "it needs Wine's headers: sh scripts/setup.sh msvc",
+                    "ko": "Wine의 헤더가 필요합니다(sh scripts/setup.sh "
+                          "msvc)"})
+    return None if shutil.which("gcc") else say({
+        "en": "it needs gcc", "ko": "gcc가 필요합니다"})
 
 
 def compile_all(jobs):

@@ -5,7 +5,7 @@ usage: nmake.py MAKEFILE [MACRO=VALUE...] [TARGET...]
 
 It knows the part of NMAKE that NMakefile uses, as Microsoft's reference
 describes it: macros, !IFDEF, description blocks, wildcards in dependents,
-inference rules from .c with paths, $@ $** $<, the @ before a command, SET. It
+inference rules from .c with paths, $@ $* $** $<, @ before a command, SET. It
 reports anything else as an error, with file and line; so too what NMAKE
 accepts but hardly anyone means (a macro without a definition, a rule that
 never applies). What passes here, NMAKE accepts; what fails here, NMAKE may
@@ -25,7 +25,7 @@ import time
 
 COMMAND_TIMEOUT = 120  # seconds
 NAME = r"[\w.\\-]*\w"  # a file's, without GNU's % and without /
-MACRO = re.compile(r"\$(\((\w+)\)|\*\*|[@<]|.?)")
+MACRO = re.compile(r"\$(\((\w+)\)|\*\*|[@<*]|.?)")
 RULE = re.compile(rf"\{{({NAME})\}}\.c\{{({NAME})\}}(\.\w+)\s*:")
 # NMAKE prefers an explicit dependent of these kinds to a rule from .c.
 BEFORE_C = (".exe", ".obj", ".asm")
@@ -165,7 +165,7 @@ class Makefile:
         return [x.replace(os.sep, "\\") for x in found]
 
     def expand(self, where, text, files=None, inside=()):
-        """Replaces the text's macros; `files` holds $@, $** and $<."""
+        """Replaces the text's macros; `files` holds $@, $*, $**, $<."""
         def value(match):
             special, name = match.groups()
             if name is None:
@@ -186,6 +186,7 @@ class Makefile:
         files = {"@": name}
         directory, _, base = name.rpartition("\\")
         base, dot, extension = base.rpartition(".")
+        files["*"] = name[:len(name) - len(dot + extension)]
         rule = self.rules.get((directory, dot + extension))
         source = f"{rule.path}\\{base}.c" if rule else ""
         if modified(source) and not any(x.endswith(BEFORE_C)

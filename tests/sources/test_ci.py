@@ -35,7 +35,7 @@ def test_what_is_called_is_there(jobs):
             "NMakefile": re.findall(r"^nmake /nologo /f NMakefile (.+)$",
                                     text, re.M)}
     assert made == {"Makefile": ["analyze", "test-all", "test-all", "msvc",
-                                 "check"],
+                                 "check", "dist"],
                     "NMakefile": ["test-all"]}
     for makefile, names in made.items():
         assert set(names) <= targets(makefile)
@@ -48,22 +48,36 @@ def test_what_is_called_is_there(jobs):
 def test_every_job_ends_and_may_only_read(jobs):
     import yaml
     assert yaml.safe_load(TEXT)["permissions"] == {"contents": "read"}
-    assert set(jobs) == {"msvc", "analysis", "mingw", "wine", "wine-msvc"}
-    for job in jobs.values():
+    assert set(jobs) == {"msvc", "analysis", "mingw", "wine", "wine-msvc",
+                         "release"}
+    for name, job in jobs.items():
         assert 0 < job["timeout-minutes"] <= 60
-        assert "permissions" not in job
+        assert name == "release" or "permissions" not in job
     assert "secrets" not in TEXT
 
 
+def test_a_tag_releases_what_has_passed(jobs):
+    """It attaches the package that `make dist` makes; only this may write."""
+    release = jobs.pop("release")
+    assert release["if"] == "startsWith(github.ref, 'refs/tags/v')"
+    assert set(release["needs"]) == set(jobs)
+    assert release["permissions"] == {"contents": "write"}
+    attached = release["steps"][-1]["run"].split()[-1]
+    source = (ROOT / "scripts" / "parts" / "dist.py").read_text(
+        encoding="ascii")
+    assert (attached == '"build/dist/iocp-echo-server-${GITHUB_REF_NAME#v}.'
+            'zip"' and 'f"iocp-echo-server-{version()}.zip"' in source)
+
+
 def test_what_is_run_before_a_change_goes_in(jobs):
-    """It is part of the workflow, and no job waits for another."""
+    """It is part of the workflow, and only a release waits for others."""
     script = (ROOT / ".ci" / "run").read_text(encoding="ascii")
     made = re.findall(r"^(?:\S+=\S+ )?make .+$", script, re.MULTILINE)
     assert made == ["make clean", "make analyze", "make test-all",
                     "SERVER=build/msvc/iocp_echo_server.exe make check"]
     run = commands(jobs).splitlines()
     assert all(line in run for line in made[1:])
-    assert not any("needs" in job for job in jobs.values())
+    assert [name for name in jobs if "needs" in jobs[name]] == ["release"]
 
 
 def test_actions_are_pinned():

@@ -11,8 +11,7 @@ import threading
 import pytest
 
 from simulated import cases, simulate
-from simulated.mutants import MUTANTS, RARE
-from support import ROOT
+from simulated.mutants import MUTANTS, RARE, broken
 
 pytestmark = [pytest.mark.skipif(bool(simulate.why_not()),
                                  reason=str(simulate.why_not())),
@@ -103,13 +102,12 @@ def test_the_sources_are_covered(programs):
 
 
 def build_mutant(directory, name):
-    source, old, new, how = MUTANTS[name]
-    text = (ROOT / "src" / source).read_text(encoding="ascii")
-    assert text.count(old) == 1, f"{source} has not once: {old}"
-    broken = directory / source
-    broken.write_text(text.replace(old, new), encoding="ascii")
+    source, text = broken(name)
+    (directory / source).write_text(text, encoding="ascii")
+    how = MUTANTS[name][-1]
     kind, arguments = KINDS.get(how, KINDS[""])
-    return simulate.build(kind, [broken], directory), how, arguments
+    return (simulate.build(kind, [directory / source], directory), how,
+            arguments)
 
 
 # `make test` looks for each ninth.

@@ -11,6 +11,10 @@ import sys
 import pytest
 
 import launch
+import trace_view
+from parts import lesson_server
+from parts.lessons import TRACED
+from parts.words import Failure
 from support import ROOT, TEXT, WINDOWS
 from test_demo import demo
 
@@ -159,10 +163,10 @@ def fake(tmp_path_factory):
 @pytest.mark.parametrize("what", SERVERS)
 def test_demo(fake, tmp_path, monkeypatch, capfd, what):
     monkeypatch.setenv("FAKE", what)
-    monkeypatch.setattr(demo.LessonServer, "start_timeout",
+    monkeypatch.setattr(lesson_server.LessonServer, "start_timeout",
                         2 if what == "hangs" else 20)
-    monkeypatch.setattr(demo.LessonServer, "stop_timeout", 2)
-    monkeypatch.setattr(demo, "IO_TIMEOUT", 1)
+    monkeypatch.setattr(lesson_server.LessonServer, "stop_timeout", 2)
+    monkeypatch.setattr(lesson_server, "IO_TIMEOUT", 1)
     assert demo.main(["cycle", "-o", str(tmp_path), "--server",
                       str(fake)]) == 1
     out, err = capfd.readouterr()
@@ -171,19 +175,20 @@ def test_demo(fake, tmp_path, monkeypatch, capfd, what):
     assert SERVERS[what] in err, err
 
 
-@pytest.mark.parametrize("lesson", demo.LESSONS)
+@pytest.mark.parametrize("lesson", TRACED)
 @pytest.mark.parametrize("packets", [0, 1])
 def test_a_trace_without_what_the_lesson_is_about(lesson, packets):
     """The lesson says so in one line, or shows zeros."""
-    model = demo.trace_view.make_model([
+    model = trace_view.make_model([
         {"ph": "M", "name": "trace_info", "args": {"workers": 4}},
         *packets * [{"ph": "B", "cat": "packet", "name": "READ", "ts": 5,
                      "tid": 1, "args": {"conn": 1}},
                     {"ph": "E", "cat": "packet", "ts": 6, "tid": 1}]], {})
     clients = dict.fromkeys(["clients", "sent", "got", "same", "right"], 0)
     try:
-        assert demo.LESSONS[lesson]().observed(model, clients)
-    except demo.Failure as error:
+        said = TRACED[lesson]().observed(model, clients)
+        assert list(said) == ["en", "ko"]
+    except Failure as error:
         assert "trace" in str(error) or "no operation" in str(error)
 
 

@@ -13,11 +13,14 @@ import pytest
 
 from browser import SIZES, check_layout, in_browser, use
 from simulated import simulate
-from support import PROGRAM, ROOT, TEXT, load_script
+from support import CHECKED, PROGRAM, ROOT, TEXT, load_script
+# where support finds the scripts
+from parts import costs, counted, language, lessons, observed
 
 DEMO = ROOT / "scripts" / "demo.py"
 LESSONS = ["cycle", "lifo", "limit", "paused", "order", "backpressure",
-           "halfclose", "reset", "shutdown", "posted"]
+           "halfclose", "reset", "shutdown", "posted", "at-once", "shortened",
+           "copies", "calls"]
 LESSON_TIMEOUT = 90  # seconds
 
 demo, trace_view = load_script("demo"), load_script("trace_view")
@@ -165,6 +168,50 @@ def test_posted(lesson):
     assert "5 packets that no operation had caused" in text
 
 
+HANGUL = re.compile("[\uac00-\ud7a3]")
+
+
+def test_korean(tmp_path):
+    """All of it, but for names and for what the server prints."""
+    result = run_demo("cycle", "--lang", "ko", "-o", tmp_path, "--server",
+                      PROGRAM)
+    assert (result.returncode, result.stderr) == (0, "")
+    for part in filter(None, result.stdout.split("\n\n")):
+        heading, _, text = part.partition("\n")
+        assert HANGUL.search(heading) and (
+            not text or HANGUL.search(text)), part
+    assert all(language.width(line) < 80 or line.startswith("\uadf8\ub9bc:")
+               for line in result.stdout.splitlines())
+    model = trace_view.load(tmp_path / "cycle.json")
+    assert " ".join(kinds(model, 1)) in " ".join(result.stdout.split())
+
+
+def test_a_list_that_fits_in_both_languages():
+    for code in language.LANGUAGES:
+        result = run_demo("--list", "--lang", code)
+        lines = result.stdout.splitlines()
+        assert [line.split()[0] for line in lines] == LESSONS
+        assert all(language.width(line) < 80 for line in lines)
+        assert all(bool(HANGUL.search(line)) is (code == "ko")
+                   for line in lines)
+
+
+@in_browser
+def test_the_lesson_follows_the_page_s_language(lesson, tmp_path):
+    text, _ = lesson("posted")
+    seen = use(tmp_path / "posted.html", """
+      const shown = () => all("#lesson h2, #lesson p").filter(
+        node => node.checkVisibility()).map(node => node.textContent);
+      seen.english = shown();
+      press("#language");
+      seen.korean = shown();
+    """)
+    assert len(seen["english"]) == len(seen["korean"]) >= 5
+    assert all(part.isascii() for part in seen["english"])
+    assert all(HANGUL.search(part) for part in seen["korean"])
+    assert seen["english"][2] in text
+
+
 @in_browser
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ["limit", "reset"])
@@ -174,6 +221,87 @@ def test_layout_of_the_page(lesson, tmp_path, name):
     for page in sorted(tmp_path.glob(f"{name}*.html")):
         for size in SIZES:
             check_layout(page, size)
+
+
+# ------------------------------ without a picture ---------------------------
+
+needs_checked = pytest.mark.skipif(
+    not CHECKED.exists(),
+    reason="GNU make builds the checked server: make checked")
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    """numbers(name): runs the lesson, checks what it prints, and returns all
+    numbers in what it has counted, in the order of the text."""
+    def run(name):
+        result = run_demo(name, "-o", tmp_path)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.isascii() and not list(tmp_path.glob("*.html"))
+        assert all(len(x) < 80 for x in result.stdout.splitlines())
+        counted = result.stdout.split("\n\n")[1]
+        assert counted.startswith("Counted ")
+        return [float(x) for x in re.findall(r"\d+(?:\.\d+)?", counted)]
+    return run
+
+
+@needs_checked
+def test_at_once(numbers):
+    (_, _, posts, done, sends, all_sends, receives, all_receives, packets,
+     _, inline_posts, inline_done, inline_packets, inline) = numbers("at-once")
+    assert 0 < done == sends + receives < posts
+    assert posts == all_sends + all_receives == packets
+    assert inline_posts == inline_packets + inline
+    # The main thread posts the first READ, and leaves its packet to others.
+    assert 0 < inline <= inline_done <= inline + 1
+
+
+@needs_checked
+def test_shortened(numbers):
+    (_, size, _, receives, length, sends,
+     listed_receives, *listed_lengths, listed_sends) = numbers("shortened")
+    # The receives of the two messages and of the end of file.
+    assert length == 4096 and 3 <= receives < 10 and sends == receives - 1
+    assert listed_receives == 1 + size + 1
+    assert listed_lengths == [4096, 1] and listed_sends == 1 + size
+
+
+@needs_checked
+def test_copies(numbers):
+    (size, _, write, soon, late, _, received, sent, _, received_0,
+     sent_0) = numbers("copies")
+    assert size > write > 4096 and soon < late
+    assert received >= sent and received_0 >= sent_0
+    assert sent > 10 * sent_0
+
+
+@needs_checked
+def test_calls(numbers):
+    """The port's calls do not depend on the clients. Those of select depend on
+    how many of its clients are ready when it is called."""
+    clients, port, loop, looked, one = (
+        found[i:j] for found in [numbers("calls")]
+        for i, j in ((0, 3), (3, 6), (6, 9), (9, 12), (12, 16)))
+    assert clients == [1, 10, 100] and port == [4, 4, 4]
+    assert loop[0] == 3 and all(2 < each <= 3 for each in loop)
+    assert looked[0] == 1
+    for count, each, seen in zip(clients, loop, looked):
+        assert seen == pytest.approx((each - 2) * count, rel=0.1, abs=0.6)
+    assert one == [100, 4, 3, 100]
+
+
+def test_no_checked_build(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(costs, "CHECKED", tmp_path / "none.exe")
+    for name in counted.COUNTED:
+        assert demo.main([name, "-o", str(tmp_path)]) == 1
+        assert "is not there: make checked" in capsys.readouterr().err
+
+
+def test_no_picture_to_show_live():
+    result = run_demo("calls", "--live")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "demo.py: this lesson has no picture: leave out --live\n")
 
 
 # ---------------------------- the simulated Windows -------------------------
@@ -187,9 +315,10 @@ def simulated(tmp_path):
 
     def play(name):
         said, pages = demo.demonstrate_simulated(
-            name, demo.LESSONS[name](), tmp_path)
+            name, lessons.TRACED[name](), tmp_path)
         assert len(pages) == 1, said
-        return said[0][1], trace_view.load(pages[0].with_suffix(".json"))
+        return said[0][1]["en"], trace_view.load(
+            pages[0].with_suffix(".json"))
     return play
 
 
@@ -203,7 +332,7 @@ def test_simulated_lifo(simulated):
 def most_running_at_a_start(model):
     """Returns how many others ran at most when a worker took a packet. A trace
     shows at most those that the port counts."""
-    running = demo.running_intervals(model)
+    running = observed.running_intervals(model)
     return max(sum(a < p["start"] < b for a, b in running)
                for p in model["packets"])
 
@@ -213,7 +342,7 @@ def test_simulated_limit(simulated):
     assert "At most 2 of 8 workers computed at once" in text
     assert "More than 2 did so for 0.0 ms" in text
     assert len(model["workers"]) == 8
-    assert demo.most_at_once(demo.running_intervals(model)) == 2
+    assert observed.most_at_once(observed.running_intervals(model)) == 2
     reads = [p["conn"] for p in model["packets"] if p["work"]]
     assert reads == list(range(1, 9)) * 3  # first in, first out
 
@@ -232,8 +361,10 @@ def test_simulated_paused(simulated):
 
 def test_without_the_simulated_windows(tmp_path, monkeypatch):
     monkeypatch.setattr(simulate, "why_not", lambda: "it needs gcc")
-    assert demo.demonstrate_simulated("lifo", demo.Lifo(), tmp_path) == (
-        [("Not simulated here", "it needs gcc; see the playground.")], [])
+    said, pages = demo.demonstrate_simulated("lifo", lessons.Lifo(), tmp_path)
+    assert [(heading["en"], text["en"]) for heading, text in said] == [
+        ("Not simulated here", "it needs gcc; see the playground.")]
+    assert pages == []
     assert not list(tmp_path.iterdir())
 
 
@@ -257,19 +388,19 @@ def test_the_simulated_page_says_so(simulated, tmp_path):
 
 
 def test_overlaps():
-    assert demo.most_at_once([]) == 0
-    assert demo.most_at_once([(0, 2), (2, 4)]) == 1  # one ends, one begins
-    assert demo.most_at_once([(0, 5), (1, 3), (2, 4)]) == 3
-    assert demo.time_with_more([(0, 5), (1, 3), (2, 4)], 1) == 3
-    assert demo.time_with_more([(0, 5), (1, 3), (2, 4)], 2) == 1
+    assert observed.most_at_once([]) == 0
+    assert observed.most_at_once([(0, 2), (2, 4)]) == 1  # one ends, one begins
+    assert observed.most_at_once([(0, 5), (1, 3), (2, 4)]) == 3
+    assert observed.time_with_more([(0, 5), (1, 3), (2, 4)], 1) == 3
+    assert observed.time_with_more([(0, 5), (1, 3), (2, 4)], 2) == 1
 
 
 def test_overtaken():
     def spans(*pairs):
         return [{"start": a, "end": b} for a, b in pairs]
-    assert demo.overtaken(spans((0, 1), (2, 3))) == 0
-    assert demo.overtaken(spans((0, 9), (1, 3), (2, 4))) == 1
-    assert demo.overtaken(spans((0, 9), (1, 8), (2, 4))) == 2
+    assert observed.overtaken(spans((0, 1), (2, 3))) == 0
+    assert observed.overtaken(spans((0, 9), (1, 3), (2, 4))) == 1
+    assert observed.overtaken(spans((0, 9), (1, 8), (2, 4))) == 2
 
 
 def test_who_woke():
@@ -277,10 +408,10 @@ def test_who_woke():
         return {"worker": worker, "start": start, "end": start + 1, "kind": 0}
     workers = [{"worker": w} for w in (1, 2)]
     in_turn = [packet(w, t) for t, w in enumerate([1, 2] * 4)]
-    counts = demo.who_woke({"packets": in_turn, "workers": workers})
+    counts = observed.who_woke({"packets": in_turn, "workers": workers})
     assert counts["longest"] > 0 and counts["shortest"] == 0
     the_same = [packet(1, t) for t in range(0, 16, 2)]
-    counts = demo.who_woke({"packets": the_same, "workers": workers})
+    counts = observed.who_woke({"packets": the_same, "workers": workers})
     assert counts["shortest"] > 0 and counts["longest"] == 0
 
 

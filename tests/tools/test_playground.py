@@ -8,6 +8,7 @@ import pytest
 from browser import in_browser, use
 from simulated import simulate
 from support import ROOT, load_script
+from parts import lessons  # where support finds the scripts
 
 PAGE = ROOT / "scripts" / "playground.html"
 SIZES = ["1024,768", "1280,720", "1920,1080"]
@@ -367,5 +368,5 @@ def test_page_needs_nothing_else():
 @pytest.mark.parametrize("name", ["lifo", "limit", "paused"])
 def test_lessons_that_wine_does_not_show(name):
     """They say where the same runs by the rules of Windows."""
-    lesson = load_script("demo").LESSONS[name]
+    lesson = lessons.TRACED[name]
     assert f"playground.html#preset={name}" in lesson.paper

@@ -114,6 +114,7 @@ class Desk:
         self.log = path / "log.txt"
         (self.tree / "build").mkdir(parents=True)
         (self.tree / "scripts").mkdir()
+        (self.tree / "NMakefile").touch()
         self.tools.mkdir()
         self.elsewhere.mkdir()
         for script in SCRIPTS:
@@ -215,6 +216,10 @@ NOT_STARTED = re.compile("ShellExecuteEx failed: Internal error"
                          "|^Can't recognize '", re.MULTILINE)
 NMAKE = ["nmake", "/nologo", "/f", "NMakefile"]
 
+# Each file that gives a Python script to script.cmd, and that script.
+BY_PYTHON = {"demo": "demo.py", "live": "live.py", "puzzle": "puzzle.py",
+             "test": "parts\\run_tests.py"}
+
 
 def built_by(desk, *command):
     """Returns the expected call of a tool that builds."""
@@ -278,7 +283,7 @@ def test_visual_studio_without_a_compiler(desk, tools):
                                  started(desk, "9190")]
 
 
-@pytest.mark.parametrize("script", ["run", "test", "live"])
+@pytest.mark.parametrize("script", ["run", *BY_PYTHON])
 @pytest.mark.parametrize("tools", [[], ["gcc"], ["make"], ["nmake"]],
                          ids=lambda x: " ".join(x) or "nothing")
 def test_no_compiler(desk, script, tools):
@@ -291,7 +296,7 @@ def test_no_compiler(desk, script, tools):
     assert desk.calls() == []
 
 
-@pytest.mark.parametrize("script", ["run", "test", "live"])
+@pytest.mark.parametrize("script", ["run", *BY_PYTHON])
 @pytest.mark.parametrize("tools", [["cl", "nmake"], ["gcc", "mingw32-make"],
                                    ["gcc", "make"]], ids=lambda x: x[1])
 def test_a_failed_build_starts_nothing(desk, script, tools):
@@ -326,6 +331,18 @@ def test_exit_status_of_the_server(desk, status):
     desk.has("gcc", "mingw32-make")
     desk.environment["FAKE_iocp_echo_server"] = str(status)
     assert desk.type("run") == (status, "")
+
+
+def test_a_package_is_not_built(desk):
+    """It has no makefile. A compiler is not needed, and not used."""
+    (desk.tree / "NMakefile").unlink()
+    server = desk.tree / "build" / "iocp_echo_server.exe"
+    shutil.copy(desk.fake, server)
+    assert desk.type("run", "7") == (0, "")
+    desk.has("cl", "nmake", "py")
+    assert desk.type("live", "8") == (0, "")
+    assert desk.calls() == [started(desk, "7"),
+                            python(desk, ["py", "-3", "-E"], "live.py", "8")]
 
 
 def test_the_server_itself(desk):
@@ -384,7 +401,7 @@ def kill_server(desk):
             os.kill(pid, signal.SIGKILL)
 
 
-# ---------------------------- test.cmd, live.cmd ---------------------------
+# -------------------------- by way of script.cmd ---------------------------
 
 @pytest.mark.parametrize("tools, statuses, expected", [
     (["py"], {}, ["py", "-3", "-E"]),
@@ -412,31 +429,39 @@ def python(desk, command, script, *arguments):
             windows_path(desk.tree) + f"\\scripts\\{script}", *arguments]
 
 
+@pytest.mark.parametrize("script", BY_PYTHON)
 @pytest.mark.parametrize("typed, arguments", [
     ("", []), ("0 -v --http 0.0.0.0:80", ["0", "-v", "--http", "0.0.0.0:80"])])
-def test_live(desk, typed, arguments):
+def test_script(desk, script, typed, arguments):
     desk.has("cl", "nmake", "py")
-    assert desk.type("live", typed) == (0, "")
+    assert desk.type(script, typed) == (0, "")
     assert desk.calls() == [
         built_by(desk, *NMAKE),
-        python(desk, ["py", "-3", "-E"], "live.py", *arguments)]
+        python(desk, ["py", "-3", "-E"], BY_PYTHON[script], *arguments)]
 
 
+def test_every_file_is_tried():
+    """Those that call script.cmd are the ones above."""
+    assert {path.stem for path in SCRIPTS if "script.cmd" in path.read_text(
+        encoding="ascii") and path.stem != "script"} == set(BY_PYTHON)
+
+
+@pytest.mark.parametrize("script", BY_PYTHON)
 @pytest.mark.parametrize("statuses", [
     None, {"py": 103, "python": 9009}, {"py": 0, "python": 0},
     {"py": 1, "python": 1}], ids=["none", "stub", "silent stub", "too old"])
-def test_no_python(desk, statuses):
+def test_no_python(desk, script, statuses):
     desk.has("cl", "nmake", *(statuses or ()))
     for name, status in (statuses or {}).items():
         desk.environment[f"FAKE_{name}"] = str(status)
-    status, said = desk.type("test")
+    status, said = desk.type(script)
     assert status == 1
-    assert said == ("script.cmd: no Python 3.9 or later; "
+    assert said == (f"{script}.cmd: no Python 3.9 or later; "
                     "'winget install Python.Python.3.13'\n")
     assert desk.calls() == []
 
 
-@pytest.mark.parametrize("script", ["test", "live"])
+@pytest.mark.parametrize("script", BY_PYTHON)
 @pytest.mark.parametrize("status", [1, 5])
 def test_exit_status_of_the_script(desk, script, status):
     desk.has("gcc", "make", "py")

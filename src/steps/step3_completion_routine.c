@@ -1,13 +1,14 @@
 /*
- * step1_completion_routine.c - the chapter's first server: overlapped I/O and
+ * step3_completion_routine.c - the chapter's first server: overlapped I/O and
  * completion routines, all of it in one thread.
  *
- * What it shows: WSARecv and WSASend only start something. When it is done the
- * system calls the routine that was passed along, ReadCompRoutine or
- * WriteCompRoutine, and each of these starts the other. It calls them in the
- * thread that started the operation, and only while that waits alertably: in
- * SleepEx(..., TRUE). So main can't wait in accept; it asks a non-blocking
- * listening socket over and over, and sleeps in between.
+ * The problem before: in step 2 one wait takes 64 events. What this step
+ * shows: there is none to wait for. When an operation is done the system calls
+ * the routine that was passed along, ReadCompRoutine or WriteCompRoutine, and
+ * each of these starts the other. It calls them in the thread that started the
+ * operation, and only while that waits alertably: in SleepEx(..., TRUE). So
+ * main can't wait in accept; it asks a non-blocking listening socket over and
+ * over, and sleeps in between.
  *
  * Its problem: a completion ends the sleep, a new client does not. A client
  * that comes to a quiet server waits up to 100 ms, and silent ones come in at
@@ -15,10 +16,10 @@
  * do it is worse: SleepEx calls routines until none is left to call, and each
  * starts an operation that may be done at once. While one client sends without
  * a pause, no other is accepted (measured under Wine 8). And one thread uses
- * one CPU of many. In step2_iocp.c main waits in accept, and other threads
+ * one CPU of many. In step4_iocp.c main waits in accept, and other threads
  * wait for completions.
  *
- *   step1_completion_routine PORT      0: the system chooses
+ *   step3_completion_routine PORT      0: the system chooses
  *
  * It prints "close" for a client that has closed, "failed" for one it closed
  * itself because an operation failed. Ctrl+C ends it as it ends any program:
@@ -32,13 +33,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* SOMAXCONN is some 200: further clients are reset, and do not wait. */
-#ifndef SOMAXCONN_HINT
-#define SOMAXCONN_HINT(backlog) (-(backlog))
-#endif
-
-#define PROGRAM  "step1_completion_routine"
+#define PROGRAM  "step3_completion_routine"
 #define BUF_SIZE 4096
+#define BACKLOG  (-65535)  /* SOMAXCONN_HINT(65535): SOMAXCONN is some 200 */
 
 typedef struct {
     SOCKET hClntSock;
@@ -60,7 +57,7 @@ static void Check(BOOL ok, const char *call)
 {
     if (!ok) {
         PrintFailure(call, GetLastError());  /* WSAGetLastError is the same */
-        exit(1);  /* NOLINT(concurrency-mt-unsafe): there is one thread */
+        ExitProcess(1);
     }
 }
 
@@ -73,34 +70,64 @@ static void PrintClient(const char *event, DWORD code, const SOCKADDR_IN *adr)
     fflush(stdout);  /* through a pipe it would come much later */
 }
 
+/* Returns a socket that listens on the port of the command line. */
+static SOCKET Listen(int argc, char *argv[])
+{
+    WSADATA wsaData;
+    SOCKET sock;
+    SOCKADDR_IN servAdr = {0};  /* sin_addr is INADDR_ANY, which is 0 */
+    int adrSz = sizeof servAdr, on = 1, code;
+
+    if (argc != 2 || argv[1][0] == '\0'  /* atoi would take "9190x", too */
+        || argv[1][strspn(argv[1], "0123456789")] != '\0'
+        || strtol(argv[1], NULL, 10) > 65535) {
+        fprintf(stderr, PROGRAM ": usage: " PROGRAM " PORT (0 to 65535)\n");
+        ExitProcess(2);
+    }
+    code = WSAStartup(MAKEWORD(2, 2), &wsaData);
+    SetLastError((DWORD)code);  /* this call alone does not set it */
+    Check(code == 0, "WSAStartup");
+    sock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
+    Check(sock != INVALID_SOCKET, "WSASocket");
+    code = setsockopt(sock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&on,
+                      sizeof on);
+    Check(code == 0, "setsockopt");
+    servAdr.sin_family = AF_INET;
+    servAdr.sin_port = htons((u_short)strtol(argv[1], NULL, 10));
+    Check(bind(sock, (SOCKADDR *)&servAdr, adrSz) == 0, "bind");
+    Check(listen(sock, BACKLOG) == 0, "listen");
+    Check(getsockname(sock, (SOCKADDR *)&servAdr, &adrSz) == 0, "getsockname");
+    printf("ready port=%u address=0.0.0.0\n", ntohs(servAdr.sin_port));
+    fflush(stdout);
+    return sock;
+}
+
 /* A client has at most one operation, and here it has none: nothing uses what
  * is freed. */
-static void CloseClient(LPWSAOVERLAPPED lpOverlapped, const char *event,
-                        DWORD code)
+static void CloseClient(LPWSAOVERLAPPED lpOverlapped, DWORD code)
 {
     LPPER_IO_DATA hbInfo = (LPPER_IO_DATA)lpOverlapped->hEvent;
 
-    PrintClient(event, code, &hbInfo->clntAdr);
-    if (closesocket(hbInfo->hClntSock) != 0)
-        PrintFailure("closesocket", GetLastError());
+    PrintClient(code == 0 ? "close" : "failed", code, &hbInfo->clntAdr);
+    closesocket(hbInfo->hClntSock);
     free(hbInfo);
     free(lpOverlapped);
 }
 
 /* Done at once (0) or WSA_IO_PENDING: the routine is called either way, later.
  * Any other error: it never is, so the client ends here. */
-static void Receive(LPWSAOVERLAPPED lpOverlapped)
+static void Receive(LPWSAOVERLAPPED lpOverlapped, DWORD size)
 {
     LPPER_IO_DATA hbInfo = (LPPER_IO_DATA)lpOverlapped->hEvent;
     DWORD flagInfo = 0;
     int result;
 
     hbInfo->wsaBuf.buf = hbInfo->buf;
-    hbInfo->wsaBuf.len = BUF_SIZE;
+    hbInfo->wsaBuf.len = size;
     result = WSARecv(hbInfo->hClntSock, &hbInfo->wsaBuf, 1, NULL, &flagInfo,
                      lpOverlapped, ReadCompRoutine);
     if (result != 0 && WSAGetLastError() != WSA_IO_PENDING)
-        CloseClient(lpOverlapped, "failed call=WSARecv", GetLastError());
+        CloseClient(lpOverlapped, GetLastError());
 }
 
 static void Send(LPWSAOVERLAPPED lpOverlapped)
@@ -110,7 +137,7 @@ static void Send(LPWSAOVERLAPPED lpOverlapped)
                          lpOverlapped, WriteCompRoutine);
 
     if (result != 0 && WSAGetLastError() != WSA_IO_PENDING)
-        CloseClient(lpOverlapped, "failed call=WSASend", GetLastError());
+        CloseClient(lpOverlapped, GetLastError());
 }
 
 static void CALLBACK ReadCompRoutine(DWORD dwError, DWORD szRecvBytes,
@@ -120,9 +147,9 @@ static void CALLBACK ReadCompRoutine(DWORD dwError, DWORD szRecvBytes,
 
     (void)flags;
     if (dwError != 0) {
-        CloseClient(lpOverlapped, "failed call=WSARecv", dwError);
+        CloseClient(lpOverlapped, dwError);
     } else if (szRecvBytes == 0) {  /* end of file, and all of it is echoed */
-        CloseClient(lpOverlapped, "close", 0);
+        CloseClient(lpOverlapped, 0);
     } else {  /* echo! */
         hbInfo->wsaBuf.len = szRecvBytes;
         Send(lpOverlapped);
@@ -139,87 +166,51 @@ static void CALLBACK WriteCompRoutine(DWORD dwError, DWORD szSendBytes,
     hbInfo->wsaBuf.buf += szSendBytes;
     hbInfo->wsaBuf.len -= szSendBytes;
     if (dwError != 0)
-        CloseClient(lpOverlapped, "failed call=WSASend", dwError);
+        CloseClient(lpOverlapped, dwError);
     else if (hbInfo->wsaBuf.len > 0)  /* a short send: the rest goes first */
         Send(lpOverlapped);
     else
-        Receive(lpOverlapped);
+#ifdef AS_LISTED  /* in the chapter the length stays what was received */
+        Receive(lpOverlapped, szSendBytes);
+#else
+        Receive(lpOverlapped, BUF_SIZE);
+#endif
 }
 
-static void StartClient(SOCKET hRecvSock, const SOCKADDR_IN *recvAdr)
+static void StartClient(SOCKET hClntSock, const SOCKADDR_IN *clntAdr)
 {
     LPWSAOVERLAPPED lpOvLp = (LPWSAOVERLAPPED)calloc(1, sizeof *lpOvLp);
     LPPER_IO_DATA hbInfo = (LPPER_IO_DATA)malloc(sizeof *hbInfo);
 
     Check(lpOvLp != NULL && hbInfo != NULL, "malloc");
-    hbInfo->hClntSock = hRecvSock;
-    hbInfo->clntAdr = *recvAdr;
+    hbInfo->hClntSock = hClntSock;
+    hbInfo->clntAdr = *clntAdr;
     /* A routine is given the OVERLAPPED and nothing of ours. But with a
      * routine the system does not look at hEvent: Microsoft's pages on WSARecv
      * and WSASend leave it to the program for just this. */
     lpOvLp->hEvent = (HANDLE)hbInfo;
-    PrintClient("accept", 0, recvAdr);
-    Receive(lpOvLp);
-}
-
-/* Returns the port, or -1 if this is none: atoi would take "9190x", too. */
-static int ParsePort(const char *text)
-{
-    size_t digits = strspn(text, "0123456789");
-    int port = -1;
-
-    if (digits >= 1 && digits <= 5 && text[digits] == '\0')
-        port = (int)strtol(text, NULL, 10);
-    return port <= 65535 ? port : -1;
+    PrintClient("accept", 0, clntAdr);
+    Receive(lpOvLp, BUF_SIZE);
 }
 
 int main(int argc, char *argv[])
 {
-    WSADATA wsaData;
-    SOCKET hLisnSock;
-    SOCKADDR_IN lisnAdr = {0};
-    int adrSz = sizeof lisnAdr, on = 1, code;
+    SOCKET hServSock = Listen(argc, argv);
     u_long mode = 1;  /* non-blocking */
-    int port = argc == 2 ? ParsePort(argv[1]) : -1;
 
-    if (port < 0) {
-        fprintf(stderr, PROGRAM ": usage: " PROGRAM " PORT (0 to 65535)\n");
-        return 2;
-    }
-    if ((code = WSAStartup(MAKEWORD(2, 2), &wsaData)) != 0) {
-        PrintFailure("WSAStartup", (DWORD)code);
-        return 1;
-    }
-
-    hLisnSock = WSASocketW(PF_INET, SOCK_STREAM, 0, NULL, 0,
-                           WSA_FLAG_OVERLAPPED);
-    Check(hLisnSock != INVALID_SOCKET, "WSASocket");
-    Check(ioctlsocket(hLisnSock, (long)FIONBIO, &mode) == 0, "ioctlsocket");
-    code = setsockopt(hLisnSock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE,
-                      (const char *)&on, sizeof on);
-    Check(code == 0, "setsockopt");
-    lisnAdr.sin_family = AF_INET;
-    lisnAdr.sin_addr.s_addr = htonl(INADDR_ANY);
-    lisnAdr.sin_port = htons((u_short)port);
-    Check(bind(hLisnSock, (SOCKADDR *)&lisnAdr, adrSz) == 0, "bind");
-    Check(listen(hLisnSock, SOMAXCONN_HINT(65535)) == 0, "listen");
-    Check(getsockname(hLisnSock, (SOCKADDR *)&lisnAdr, &adrSz) == 0,
-          "getsockname");
-    printf("ready port=%u address=0.0.0.0\n", ntohs(lisnAdr.sin_port));
-    fflush(stdout);
-
+    Check(ioctlsocket(hServSock, (long)FIONBIO, &mode) == 0, "ioctlsocket");
     for (;;) {
-        SOCKADDR_IN recvAdr;
-        int recvAdrSz = sizeof recvAdr;
-        SOCKET hRecvSock;
+        SOCKADDR_IN clntAdr;
+        int adrSz = sizeof clntAdr;
+        SOCKET hClntSock;
 
         SleepEx(100, TRUE);  /* the routines are called here, nowhere else */
-        hRecvSock = accept(hLisnSock, (SOCKADDR *)&recvAdr, &recvAdrSz);
+        hClntSock = accept(hServSock, (SOCKADDR *)&clntAdr, &adrSz);
         /* The new socket is non-blocking as well. Overlapped operations do not
          * mind: they become pending where others fail. */
-        if (hRecvSock != INVALID_SOCKET)
-            StartClient(hRecvSock, &recvAdr);
-        else if (WSAGetLastError() != WSAEWOULDBLOCK)
+        if (hClntSock != INVALID_SOCKET)
+            StartClient(hClntSock, &clntAdr);
+        else if (GetLastError() != WSAEWOULDBLOCK)
             PrintFailure("accept", GetLastError());  /* that client only */
     }
 }

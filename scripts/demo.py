@@ -11,6 +11,9 @@ DIR/LESSON.html, a page for the class, .json, the trace, and .log, the
 server's output. DIR is build/demo if not given. --live first shows the lesson
 while it runs, in slow motion, on live.py's page.
 
+The lessons at-once, shortened, copies and calls count calls instead, in the
+checked build (make checked). They have no page.
+
 The server's source also plays the lessons lifo, limit and paused on the
 simulated Windows (tests/README.md), where that can be built. Its page and its
 trace are DIR/LESSON-simulated.html and .json.
@@ -167,7 +170,8 @@ def demonstrate_simulated(name, lesson, directory):
         return [({"en": "Not simulated here",
                   "ko": "여기서는 시뮬레이션하지 못했습니다"},
                  fill({"en": "{error}; see the playground.",
-                       "ko": "{error}. 플레이그라운드에서 볼 수 있습니다."},
+                       "ko": "{error}. scripts/playground.html에서 볼 수 "
+                             "있습니다."},
                       error=error))], []
     observed = lesson.observed(model, {})
     page = directory / f"{name}-simulated.html"

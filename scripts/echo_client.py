@@ -13,7 +13,7 @@ import sys
 if __name__ == "__main__":      # first: the other imports take their time
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from parts import words
-    words.begin("echo_client", interrupted="")
+    words.begin("echo_client", interrupted=False)
 
 import argparse
 import asyncio
@@ -27,8 +27,9 @@ import threading
 import time
 from typing import Callable, Iterable, Iterator, List, NoReturn, Optional
 
-from parts import clients, descriptors, program, words
+from parts import clients, descriptors, language, program, streams, words
 from parts.arguments import Parser
+from parts.language import say
 from parts.words import Failure
 
 CHUNK = 64 * 1024               # most bytes in one read, send or receive
@@ -39,7 +40,7 @@ CONNECTS_IN_FLIGHT = 50         # safely below what a listen queue takes
 SPARE_FILES = 32                # what Python itself and asyncio keep open
 SETTLE = 0.2                    # seconds to wait for more failures
 
-EPILOG = """\
+EPILOG = {"en": """\
 examples:
   %(prog)s 9190                          talk to the server, Q quits
   %(prog)s 9190 --host ::1               the same over IPv6
@@ -58,7 +59,42 @@ keys of --json:
 exit status:
   0 every byte came back, 1 not so (one line says why),
   2 wrong command line, 130 interrupted by Ctrl+C
-"""
+""", "ko": """\
+예:
+  %(prog)s 9190                          한 줄씩 주고받기(Q로 끝내기)
+  %(prog)s 9190 --host ::1               IPv6로 연결하기
+  %(prog)s 9190 --message hello
+  %(prog)s 9190 --file picture.png
+  tar c src | %(prog)s 9190 --file -     표준 입력 보내기
+  %(prog)s 9190 --load --connections 1000 --messages 100 --size 64
+  %(prog)s 9190 --load --connections 50 --duration 10 --json
+
+--json의 키:
+  connections, messages, message_bytes, echoed_bytes, elapsed_seconds,
+  messages_per_second, megabytes_per_second(바이트마다 한 번만 셉니다.
+  1 MB는 1000000바이트입니다), latency_p50_us, latency_p99_us(둘 다 오차가
+  1 %% 이내입니다), latency_max_us
+
+종료 상태:
+  0    모든 바이트가 돌아왔습니다
+  1    그렇지 않습니다(이유를 한 줄로 출력합니다)
+  2    명령줄이 잘못되었습니다
+  130  Ctrl+C로 중단했습니다
+"""}
+
+REPORT = {"en": """\
+connections  {connections}
+messages     {messages} of {message_bytes} bytes, all identical
+elapsed      {elapsed_seconds:.3f} s
+rate         {messages_per_second:.0f} messages/s
+throughput   {megabytes_per_second:.1f} MB/s
+latency      p50 {p50}, p99 {p99}, max {longest}""", "ko": """\
+연결         {connections}개
+메시지       {message_bytes}바이트씩 {messages}개, 모두 그대로 돌아왔습니다
+걸린 시간    {elapsed_seconds:.3f}초
+속도         초당 메시지 {messages_per_second:.0f}개
+처리량       {megabytes_per_second:.1f} MB/s
+지연 시간    p50 {p50}, p99 {p99}, 최대 {longest}"""}
 
 
 # ---------------------------------------------------------------------------
@@ -68,34 +104,52 @@ exit status:
 def reason(error: BaseException) -> str:
     """The system's words for an error, or better ones."""
     if isinstance(error, (socket.timeout, asyncio.TimeoutError)):
-        return "timed out"
+        return say({"en": "timed out", "ko": "시간이 초과되었습니다"})
     if getattr(error, "errno", None) in clients.NO_PORT:
-        return clients.NO_PORT_LEFT
+        return say(clients.NO_PORT_LEFT)
     return words.reason(error)
 
 
 def how_lost(error: Optional[BaseException]) -> str:
     """Says how the server ended a connection; None is end of file."""
     if error is None:
-        return "server closed the connection"
+        return say({"en": "server closed the connection",
+                    "ko": "서버가 연결을 닫았습니다"})
     if isinstance(error, ConnectionError):
-        return "server reset the connection"
-    return f"connection lost ({reason(error)})"
+        return say({"en": "server reset the connection",
+                    "ko": "서버가 연결을 강제로 끊었습니다"})
+    return say({"en": "connection lost ({reason})",
+                "ko": "연결이 끊어졌습니다({reason})"}, reason=reason(error))
+
+
+def silent(timeout: float) -> str:
+    return say({"en": "server silent for {timeout:g} s",
+                "ko": "서버가 {timeout:g}초 동안 응답하지 않았습니다"},
+               timeout=timeout)
 
 
 def difference(expected: bytes, actual: bytes, offset: int) -> str:
     """Says where two blocks of bytes first differ."""
     for at, (old, new) in enumerate(zip(expected, actual), offset):
         if old != new:
-            return (f"not identical: first difference at offset {at} "
-                    f"(sent 0x{old:02x}, received 0x{new:02x})")
-    return "too many bytes: more came back than was sent"
+            return say({
+                "en": "not identical: first difference at offset {at} (sent "
+                      "0x{old:02x}, received 0x{new:02x})",
+                "ko": "보낸 것과 다릅니다. 처음 다른 곳은 오프셋 {at}입니다"
+                      "(보낸 값 0x{old:02x}, 받은 값 0x{new:02x})",
+            }, at=at, old=old, new=new)
+    return say({"en": "too many bytes: more came back than was sent",
+                "ko": "보낸 것보다 많은 바이트가 돌아왔습니다"})
 
 
 def emit(output: bytes) -> None:
     """Writes to stdout at once. Bytes, because the echo need not be text."""
     sys.stdout.buffer.write(output)
     sys.stdout.flush()
+
+
+def emit_line(text: str) -> None:
+    emit(text.encode(sys.stdout.encoding) + b"\n")
 
 
 def connect(options: argparse.Namespace) -> socket.socket:
@@ -106,15 +160,26 @@ def connect(options: argparse.Namespace) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
     except ConnectionRefusedError:
-        raise Failure(f"nothing listens on {where} (connection refused); "
-                      "start the server first")
+        raise Failure(say({
+            "en": "nothing listens on {where} (connection refused); start the "
+                  "server first",
+            "ko": "{where}에서 기다리는 서버가 없습니다(연결이 "
+                  "거부되었습니다). 서버를 먼저 실행하십시오"}, where=where))
     except (socket.gaierror, UnicodeError) as error:
-        raise Failure(f"cannot resolve host {host!r}: {reason(error)}")
+        raise Failure(say({
+            "en": "cannot resolve host {host!r}: {reason}",
+            "ko": "호스트 {host!r}의 주소를 찾을 수 없습니다: {reason}",
+        }, host=host, reason=reason(error)))
     except OSError as error:
         why = reason(error)
-        if why == clients.NO_PORT_LEFT:     # the address may be odd instead
-            why += f"; or no address of this machine reaches {host}"
-        raise Failure(f"cannot connect to {where}: {why}")
+        if error.errno in clients.NO_PORT:  # the address may be odd instead
+            why = say({
+                "en": "{why}; or no address of this machine reaches {host}",
+                "ko": "{why}. 또는 이 컴퓨터에 {host}에 닿는 주소가 없습니다",
+            }, why=why, host=host)
+        raise Failure(say({"en": "cannot connect to {where}: {why}",
+                           "ko": "{where}에 연결할 수 없습니다: {why}"},
+                          where=where, why=why))
 
 
 # ---------------------------------------------------------------------------
@@ -170,7 +235,7 @@ class Conversation:
                 if not self.pending and not self.all_sent:
                     heard_at = time.monotonic()     # our input is slow
                 elif time.monotonic() - heard_at >= self.timeout:
-                    self._fail(f"server silent for {self.timeout:g} s")
+                    self._fail(silent(self.timeout))
                 continue
             except OSError as error:
                 self._fail(how_lost(error))
@@ -196,10 +261,19 @@ class Conversation:
         back = self.echoed - self.start
         wanted = self.total or self.sent - self.start
         if back < wanted:
-            raise Failure(f"{what} after {back} of {wanted} bytes came back")
-        when = "after" if self.all_sent else "before"
-        raise Failure(f"{what} {when} the end of the input "
-                      f"({back} of {back} bytes came back)")
+            text = {"en": "{what} after {back} of {wanted} bytes came back",
+                    "ko": "{wanted}바이트 중 {back}바이트가 돌아온 뒤에 {what}"}
+        elif self.all_sent:
+            text = {"en": "{what} after the end of the input ({back} of "
+                          "{back} bytes came back)",
+                    "ko": "입력이 끝난 뒤에 {what}(보낸 {back}바이트는 모두 "
+                          "돌아왔습니다)"}
+        else:
+            text = {"en": "{what} before the end of the input ({back} of "
+                          "{back} bytes came back)",
+                    "ko": "입력이 끝나기 전에 {what}(보낸 {back}바이트는 모두 "
+                          "돌아왔습니다)"}
+        raise Failure(say(text, what=what, back=back, wanted=wanted))
 
     def _send(self, chunks: Iterable[bytes]) -> None:
         """The sender's thread. It reports to the receiver, never prints."""
@@ -253,21 +327,28 @@ def run_message(options: argparse.Namespace) -> None:
 
 
 def run_file(options: argparse.Namespace) -> None:
-    name = "standard input" if options.file == "-" else repr(options.file)
+    name = (say(streams.INPUT) if options.file == "-"
+            else repr(options.file))
     try:
         # Bypass stdin's buffer, so that input goes out at once, and no thread
         # holds the buffer's lock when Python exits.
         source = (sys.stdin.buffer.raw if options.file == "-"
                   else open(options.file, "rb", buffering=0))
     except OSError as error:
-        raise Failure(f"cannot open {name}: {reason(error)}")
+        raise Failure(say({"en": "cannot open {name}: {reason}",
+                           "ko": "{name}: 열 수 없습니다({reason})"},
+                          name=name, reason=reason(error)))
     with connect(options) as sock:
         began = time.perf_counter()
         server = Conversation(sock, options.timeout)
         total = server.stream(read_chunks(source, name))
         elapsed = time.perf_counter() - began
-    emit(f"identical: {total} bytes echoed in {elapsed:.3f} s "
-         f"({total / elapsed / 1e6:.1f} MB/s)\n".encode())
+    emit_line(say({
+        "en": "identical: {total} bytes echoed in {elapsed:.3f} s "
+              "({rate:.1f} MB/s)",
+        "ko": "일치합니다: {total}바이트가 {elapsed:.3f}초 만에 "
+              "돌아왔습니다({rate:.1f} MB/s)",
+    }, total=total, elapsed=elapsed, rate=total / elapsed / 1e6))
 
 
 def read_chunks(source: io.RawIOBase, name: str) -> Iterator[bytes]:
@@ -275,7 +356,9 @@ def read_chunks(source: io.RawIOBase, name: str) -> Iterator[bytes]:
         try:
             chunk = source.read(CHUNK)
         except OSError as error:
-            raise Failure(f"cannot read {name}: {reason(error)}")
+            raise Failure(say({"en": "cannot read {name}: {reason}",
+                               "ko": "{name}: 읽을 수 없습니다({reason})"},
+                              name=name, reason=reason(error)))
         if not chunk:
             return
         yield chunk
@@ -385,8 +468,11 @@ class LoadConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self.content.matches(self.start, self.got, data):
             rest = self.content.bytes_from(self.start, self.got)
-            which = f"message {self.messages + 1}: " if rest else ""
-            self.fail(which + difference(rest, data, self.got))
+            what = difference(rest, data, self.got)
+            self.fail(say({"en": "message {number}: {what}",
+                           "ko": "메시지 {number}번: {what}"},
+                          number=self.messages + 1, what=what)
+                      if rest else what)
             return
         self.got += len(data)
         self.heard_at = time.perf_counter()
@@ -413,15 +499,22 @@ class LoadConnection(asyncio.Protocol):
 
     def check_stall(self, now: float) -> None:
         if now - self.heard_at >= self.load.timeout:
-            self.lost(f"server silent for {self.load.timeout:g} s")
+            self.lost(silent(self.load.timeout))
 
     def lost(self, what: str) -> None:
         if self.got < self.content.size:
-            self.fail(f"{what} after {self.got} of {self.content.size} bytes "
-                      f"of message {self.messages + 1} came back")
+            text = {"en": "{what} after {got} of {size} bytes of message "
+                          "{number} came back",
+                    "ko": "메시지 {number}번의 {size}바이트 중 {got}바이트가 "
+                          "돌아온 뒤에 {what}"}
+        elif self.half_closed:
+            text = {"en": "{what} after the last message",
+                    "ko": "마지막 메시지가 돌아온 뒤에 {what}"}
         else:
-            when = "after the last" if self.half_closed else "before the first"
-            self.fail(f"{what} {when} message")
+            text = {"en": "{what} before the first message",
+                    "ko": "첫 메시지를 보내기 전에 {what}"}
+        self.fail(say(text, what=what, got=self.got, size=self.content.size,
+                      number=self.messages + 1))
 
     def fail(self, what: str) -> None:
         if not self.over:               # only its first failure counts
@@ -457,9 +550,13 @@ class Load:
                 raise self.broken
             if self.failed:
                 await asyncio.sleep(SETTLE)
-                raise Failure(self.first_failure + (
-                    f" ({self.failed} of {self.connections} connections "
-                    "failed)" if self.failed > 1 else ""))
+                raise Failure(self.first_failure if self.failed == 1 else say({
+                    "en": "{first} ({failed} of {connections} connections "
+                          "failed)",
+                    "ko": "{first}(연결 {connections}개 중 {failed}개가 "
+                          "실패했습니다)",
+                }, first=self.first_failure, failed=self.failed,
+                    connections=self.connections))
             return self._result()
         finally:
             self.progress.clear()
@@ -493,8 +590,12 @@ class Load:
                                        self.timeout)
                 await self._adopt(sock, number)
             except (OSError, asyncio.TimeoutError) as error:
-                self.count_failure(number, f"cannot connect: {reason(error)}")
-            self.progress.draw(number / self.connections, "connecting")
+                self.count_failure(number, say({
+                    "en": "cannot connect: {reason}",
+                    "ko": "연결할 수 없습니다: {reason}"},
+                    reason=reason(error)))
+            self.progress.draw(number / self.connections, say({
+                "en": "connecting", "ko": "연결하는 중"}))
 
     async def _adopt(self, sock: socket.socket, number: int) -> None:
         await asyncio.get_running_loop().create_connection(
@@ -513,7 +614,8 @@ class Load:
             self.progress.draw(
                 max(count / (self.messages * self.connections),
                     elapsed / self.duration),
-                f"{count / elapsed:.0f} messages/s")
+                say({"en": "{rate:.0f} messages/s",
+                     "ko": "초당 메시지 {rate:.0f}개"}, rate=count / elapsed))
 
     def _note_broken(self, loop: asyncio.AbstractEventLoop,
                      context: dict) -> None:
@@ -528,7 +630,9 @@ class Load:
     def count_failure(self, number: int, what: str) -> None:
         self.failed += 1
         if self.failed == 1:
-            self.first_failure = f"connection {number}: {what}"
+            self.first_failure = say({"en": "connection {number}: {what}",
+                                      "ko": "연결 {number}번: {what}"},
+                                     number=number, what=what)
 
     def _result(self) -> dict:
         count, size = self.latencies.count, self.content.size
@@ -551,25 +655,20 @@ def run_load(options: argparse.Namespace) -> None:
     needed = options.connections + SPARE_FILES
     descriptors.raise_limit()
     if descriptors.limit() < needed:
-        raise Failure(f"this load needs {needed} open files, but the system "
-                      f"allows {descriptors.limit()} (ulimit -Hn); use fewer "
-                      "connections")
+        raise Failure(say({
+            "en": "this load needs {needed} open files, but the system allows "
+                  "{limit} (ulimit -Hn); use fewer connections",
+            "ko": "파일을 {needed}개 열어야 하는데 시스템은 {limit}개까지만 "
+                  "허용합니다(ulimit -Hn). 연결 수를 줄이십시오",
+        }, needed=needed, limit=descriptors.limit()))
     result = asyncio.run(Load(options).run(connect(options)))
-    text = json.dumps(result) if options.json else report(result)
-    emit(text.encode() + b"\n")
+    emit_line(json.dumps(result) if options.json else report(result))
 
 
 def report(result: dict) -> str:
     p50, p99, longest = (readable(result[f"latency_{which}_us"])
                          for which in ("p50", "p99", "max"))
-    return "\n".join((
-        "connections  {connections}",
-        "messages     {messages} of {message_bytes} bytes, all identical",
-        "elapsed      {elapsed_seconds:.3f} s",
-        "rate         {messages_per_second:.0f} messages/s",
-        "throughput   {megabytes_per_second:.1f} MB/s",
-        f"latency      p50 {p50}, p99 {p99}, max {longest}",
-    )).format(**result)
+    return say(REPORT, p50=p50, p99=p99, longest=longest, **result)
 
 
 def readable(microseconds: float) -> str:
@@ -587,8 +686,10 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         if (text.isascii() and text.isdigit() and len(text) < 20
                 and low <= int(text) <= high):
             return int(text)
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a whole number from {low} to {high}")
+        raise argparse.ArgumentTypeError(say({
+            "en": "{text!r} is not a whole number from {low} to {high}",
+            "ko": "{text!r} 값은 {low}에서 {high}까지의 정수가 아닙니다",
+        }, text=text, low=low, high=high))
     return parse
 
 
@@ -598,48 +699,73 @@ def seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= 86400:          # refuses nan too
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of seconds, above 0 and up to 86400")
+        raise argparse.ArgumentTypeError(say({
+            "en": "{text!r} is not a number of seconds, above 0 and up to "
+                  "86400",
+            "ko": "{text!r} 값은 0보다 크고 86400 이하인 초가 아닙니다",
+        }, text=text))
     return value
 
 
 def parse_options() -> argparse.Namespace:
-    parser = Parser(
-        description="Sends to an echo server and checks that every byte "
-                    "comes back. Without a mode: what you type, line by line.",
-        epilog=EPILOG, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    language.choose()
+    parser = Parser(allow_abbrev=False, epilog=say(EPILOG), description=say({
+        "en": "Sends to an echo server and checks that every byte comes back. "
+              "Without a mode: what you type, line by line.",
+        "ko": "에코 서버로 보낸 모든 바이트가 그대로 돌아오는지 확인합니다. "
+              "방식을 고르지 않으면 입력한 내용을 한 줄씩 보냅니다."}))
     parser.add_argument("port", type=whole(1, 65535), metavar="PORT")
-    parser.add_argument("--host", default="127.0.0.1",
-                        help="name or address (default: %(default)s)")
-    parser.add_argument("--timeout", type=seconds, default=10, metavar="S",
-                        help="how long to wait for a connection, and for the "
-                             "server when it is silent (default: 10)")
+    parser.add_argument("--host", default="127.0.0.1", help=say({
+        "en": "name or address (default: %(default)s)",
+        "ko": "서버의 이름이나 주소(기본값: %(default)s)"}))
+    parser.add_argument(
+        "--timeout", type=seconds, default=10, metavar="S", help=say({
+            "en": "how long to wait for a connection, and for the server when "
+                  "it is silent (default: 10)",
+            "ko": "연결될 때까지, 또는 서버의 응답이 없을 때 기다리는 시간"
+                  "(초, 기본값: 10)"}))
+    language.add_option(parser)
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--message", metavar="TEXT", help="send one message")
-    mode.add_argument("--file", metavar="F",
-                      help="stream a file through the server, sending and "
-                           "receiving at once; - is standard input")
-    mode.add_argument("--load", action="store_true",
-                      help="many connections at once: each sends a message, "
-                           "waits until it is back and sends the next")
-    load = parser.add_argument_group("with --load")
-    load.add_argument("--connections", type=whole(1, 60000), metavar="N",
-                      help="(default: 100)")
-    load.add_argument("--messages", type=whole(1, 10**9), metavar="M",
-                      help="of each connection (default: 100, or no limit "
-                           "with --duration)")
-    load.add_argument("--size", type=whole(1, 2**30), metavar="BYTES",
-                      help="of each message (default: 64)")
-    load.add_argument("--duration", type=seconds, metavar="S",
-                      help="begin no message after S seconds")
-    load.add_argument("--json", action="store_true",
-                      help="print the result as one JSON object")
+    mode.add_argument("--message", metavar="TEXT", help=say({
+        "en": "send one message", "ko": "메시지 하나를 보냅니다"}))
+    mode.add_argument("--file", metavar="F", help=say({
+        "en": "stream a file through the server, sending and receiving at "
+              "once; - is standard input",
+        "ko": "파일을 보내는 동시에 돌려받습니다. -는 표준 입력입니다"}))
+    mode.add_argument("--load", action="store_true", help=say({
+        "en": "many connections at once: each sends a message, waits until it "
+              "is back and sends the next",
+        "ko": "여러 연결을 한꺼번에 엽니다. 연결마다 메시지를 보내고, "
+              "돌아오면 다음 메시지를 보냅니다"}))
+    load = parser.add_argument_group(say({
+        "en": "with --load", "ko": "--load와 함께 쓰는 옵션"}))
+    load.add_argument(
+        "--connections", type=whole(1, 60000), metavar="N", help=say({
+            "en": "(default: 100)", "ko": "연결 수(기본값: 100)"}))
+    load.add_argument(
+        "--messages", type=whole(1, 10**9), metavar="M", help=say({
+            "en": "of each connection (default: 100, or no limit with "
+                  "--duration)",
+            "ko": "연결마다 보낼 메시지 수(기본값: 100, --duration이 있으면 "
+                  "제한 없음)"}))
+    load.add_argument(
+        "--size", type=whole(1, 2**30), metavar="BYTES", help=say({
+            "en": "of each message (default: 64)",
+            "ko": "메시지 하나의 크기(기본값: 64)"}))
+    load.add_argument("--duration", type=seconds, metavar="S", help=say({
+        "en": "begin no message after S seconds",
+        "ko": "S초가 지나면 새 메시지를 보내지 않습니다"}))
+    load.add_argument("--json", action="store_true", help=say({
+        "en": "print the result as one JSON object",
+        "ko": "결과를 JSON 객체 하나로 출력합니다"}))
     options = parser.parse_args()
     if not options.load:
         for name in "connections", "messages", "size", "duration", "json":
             if getattr(options, name):
-                parser.error(f"--{name} needs --load")
+                parser.error(say({
+                    "en": "--{name} needs --load",
+                    "ko": "--{name} 옵션은 --load와 함께 써야 합니다",
+                }, name=name))
     options.connections = options.connections or 100
     options.messages = (options.messages
                         or (math.inf if options.duration else 100))

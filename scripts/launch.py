@@ -25,7 +25,7 @@ import signal
 import subprocess
 import tempfile
 
-from parts import descriptors, files, program
+from parts import descriptors, files, language, program
 from parts.language import say
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -215,6 +215,7 @@ def wine_session():
 @program.entry
 def main():
     """Becomes the server, or its parent where a program can't be replaced."""
+    language.choose([])  # every argument is the server's
     if len(sys.argv) < 2:
         print("usage: launch.py SERVER.EXE ARGUMENTS...", file=sys.stderr)
         return 2

@@ -27,8 +27,9 @@ import pathlib
 import re
 import webbrowser
 
-from parts import files, program
+from parts import files, language, program
 from parts.arguments import Parser
+from parts.language import say
 from parts.words import Failure
 
 PAGE = pathlib.Path(__file__).resolve().with_name("parts") / (
@@ -56,22 +57,27 @@ def read_events(data):
     """
     text = data.decode("utf-8-sig", errors="replace").strip("\0 \t\r\n")
     if not text.startswith(("[", "{")):
-        raise NotATrace("it does not begin like JSON")
+        raise NotATrace(say({"en": "it does not begin like JSON",
+                             "ko": "JSON의 시작이 아닙니다"}))
     remarks = {}
     try:
         events = json.loads(text)
         if isinstance(events, dict):  # the object form of other tools
             events = events.get("traceEvents")
     except RecursionError:
-        raise NotATrace("it is nested too deeply") from None
+        raise NotATrace(say({
+            "en": "it is nested too deeply",
+            "ko": "중첩이 너무 깊습니다"})) from None
     except ValueError:
         events = read_lines(text, remarks)
     if not isinstance(events, list):
-        raise NotATrace("it holds no list of events")
+        raise NotATrace(say({"en": "it holds no list of events",
+                             "ko": "이벤트 목록이 없습니다"}))
     events = [each for each in events
               if isinstance(each, dict) and isinstance(each.get("ph"), str)]
     if not events:
-        raise NotATrace("there is no event in it")
+        raise NotATrace(say({"en": "there is no event in it",
+                             "ko": "이벤트가 하나도 없습니다"}))
     return events, remarks
 
 
@@ -438,7 +444,9 @@ def make_model(events, remarks):
     end = max((event["ts"] for event in ordered), default=0)
     packets = read_rows(Packets(lanes.worker_of, end), ordered)
     if not lanes.info and not packets:
-        raise NotATrace("it has no event of an iocp_echo_server")
+        raise NotATrace(say({
+            "en": "it has no event of an iocp_echo_server",
+            "ko": "iocp_echo_server의 이벤트가 없습니다"}))
     spans = read_rows(Spans(lanes.worker_of, end), ordered)
     moments = read_rows(Moments(lanes.names), ordered)
     add_consequences(packets, spans, moments)
@@ -753,26 +761,40 @@ def make_picture(model):
 # ------------------------------ command line ------------------------------
 
 def parse_arguments(arguments):
-    parser = Parser(
-        prog="trace_view.py", description="Make a page that shows a trace of "
-        "iocp_echo_server (--trace FILE), packet by packet.")
+    language.choose(arguments)
+    parser = Parser(prog="trace_view.py", description=say({
+        "en": "Make a page that shows a trace of iocp_echo_server (--trace "
+              "FILE), packet by packet.",
+        "ko": "iocp_echo_server의 트레이스(--trace FILE)를 패킷 단위로 보여 "
+              "주는 페이지를 만듭니다."}))
     parser.add_argument("trace", metavar="TRACE", type=pathlib.Path)
-    parser.add_argument("-o", "--output", metavar="OUT.html",
-                        type=pathlib.Path, help="default: TRACE with .html")
-    parser.add_argument("--svg", metavar="OUT.svg", type=pathlib.Path,
-                        help="write a still picture too")
-    parser.add_argument("--open", action="store_true",
-                        help="show the page in the browser")
+    language.add_option(parser)
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.html", type=pathlib.Path, help=say({
+            "en": "default: TRACE with .html",
+            "ko": "기본값: TRACE의 확장자를 .html로 바꾼 이름"}))
+    parser.add_argument(
+        "--svg", metavar="OUT.svg", type=pathlib.Path, help=say({
+            "en": "write a still picture too",
+            "ko": "움직이지 않는 그림도 저장합니다"}))
+    parser.add_argument("--open", action="store_true", help=say({
+        "en": "show the page in the browser",
+        "ko": "페이지를 브라우저로 엽니다"}))
     options = parser.parse_args(arguments)
     if options.output is None:
         if options.trace.name in ("", ".", ".."):
-            parser.error(f"{options.trace} is no file")
+            parser.error(say({"en": "{trace} is no file",
+                              "ko": "{trace}: 파일이 아닙니다"},
+                             trace=options.trace))
         options.output = options.trace.with_suffix(".html")
     written = [path for path in (options.output, options.svg) if path]
     different = set(map(os.path.abspath, [options.trace, *written]))
     if len(different) != 1 + len(written):
-        parser.error("the output would overwrite the trace, or the other "
-                     "output: name another file with -o or --svg")
+        parser.error(say({
+            "en": "the output would overwrite the trace, or the other output: "
+                  "name another file with -o or --svg",
+            "ko": "출력 파일이 트레이스나 다른 출력 파일을 덮어쓰게 됩니다. "
+                  "-o나 --svg로 다른 파일을 고르십시오"}))
     return options
 
 
@@ -783,14 +805,20 @@ def main(arguments=None):
     try:
         model = load(options.trace)
     except NotATrace as error:
-        raise Failure(f"{options.trace} is not a trace of the server: "
-                      f"{error}") from None
+        raise Failure(say({
+            "en": "{trace} is not a trace of the server: {error}",
+            "ko": "{trace}: 서버의 트레이스가 아닙니다({error})",
+        }, trace=options.trace, error=error)) from None
     files.write(options.output, make_page(model))
     if options.svg:
         files.write(options.svg, make_picture(model))
     if model["remarks"]:
-        print("trace_view.py: the trace has no proper end (was the server "
-              "killed?); shown is what could be read", file=sys.stderr)
+        print(say({
+            "en": "trace_view.py: the trace has no proper end (was the server "
+                  "killed?); shown is what could be read",
+            "ko": "trace_view.py: 트레이스에 끝부분이 없습니다(서버가 강제로 "
+                  "종료되었습니까?). 읽은 부분만 보여 줍니다"}),
+              file=sys.stderr)
     if options.open:
         webbrowser.open(options.output.resolve().as_uri())
     return 0

@@ -439,7 +439,7 @@ def answer(client, line):
     except OSError as error:
         words = error.strerror or str(error)
         if error.errno in clients.NO_PORT:
-            words = clients.NO_PORT_LEFT
+            words = clients.NO_PORT_LEFT["en"]
         if error.errno in FULL:
             return {"unreached": f"{words} (the load)",
                     "connections": client.reached()}

@@ -14,8 +14,11 @@ IO_TIMEOUT = 20  # seconds: far more than any echo takes
 NO_PORT = {getattr(errno, name) for name in (
     "EADDRNOTAVAIL", "EADDRINUSE", "WSAEADDRNOTAVAIL", "WSAEADDRINUSE",
     "WSAENOBUFS") if hasattr(errno, name)}
-NO_PORT_LEFT = ("no local port is free: use fewer connections, or wait some "
-                "minutes until those of closed ones are free (TIME_WAIT)")
+NO_PORT_LEFT = {
+    "en": "no local port is free: use fewer connections, or wait some minutes "
+          "until those of closed ones are free (TIME_WAIT)",
+    "ko": "남은 로컬 포트가 없습니다. 연결 수를 줄이거나, 닫힌 연결의 포트를 "
+          "다시 쓸 수 있을 때까지 몇 분 기다리십시오(TIME_WAIT)"}
 
 
 def free_port():

@@ -9,12 +9,10 @@ import os
 import sys
 import unicodedata
 
+from parts.words import Chosen
+
 LANGUAGES = ("en", "ko")
 KOREAN_UI = 0x12  # the primary part of Windows' identifier of a language
-
-
-class Chosen:
-    language = "en"
 
 
 def choose(arguments=None):

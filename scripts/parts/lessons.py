@@ -376,7 +376,7 @@ class HalfClose(Lesson):
               "data, and {ends} of 0 bytes, {after} ms after the last WRITE "
               "was complete; it closed with reason {reason}, received "
               "{received}, sent {echoed}.",
-        "ko": "클라이언트는 {sent}바이트와 EOF를 보낸 다음에야 읽기 "
+        "ko": "클라이언트는 {sent}바이트와 파일의 끝(EOF)을 보낸 다음에야 읽기 "
               "시작했습니다. {got}바이트를 돌려받았고({same}), 이어서 "
               "서버의 EOF를 받았습니다. 서버의 READ는 데이터가 있는 것이 "
               "{reads}번, 0바이트가 {ends}번이고, 0바이트 READ는 마지막 "

@@ -13,7 +13,12 @@ import select
 import sys
 import time
 
+from parts.language import say
 from parts.words import Failure, reason
+
+INPUT = {"en": "standard input", "ko": "표준 입력"}
+OUTPUT = {"en": "standard output", "ko": "표준 출력"}
+ERROR = {"en": "standard error", "ko": "표준 오류"}
 
 # Bytes in one write. A Windows console makes each at most one UTF-16 unit, of
 # two bytes, and writes up to 32766 bytes of those.
@@ -33,7 +38,7 @@ class _Stream(io.RawIOBase):
 
     def fileno(self):
         if self.raw is None:
-            raise io.UnsupportedOperation(f"{self.name} is no file")
+            raise io.UnsupportedOperation("this stream is no file")
         return self.raw.fileno()
 
     def isatty(self):
@@ -46,12 +51,13 @@ class _Stream(io.RawIOBase):
         except (OSError, ValueError):  # Windows selects sockets only
             time.sleep(PAUSE)
 
-    def failure(self, what, error):
-        return Failure(f"cannot {what} {self.name}: {reason(error)}")
+    def failure(self, text, error):
+        return Failure(say(text, name=self.name, reason=reason(error)))
 
 
 def closed():
-    return OSError(errno.EBADF, "it is closed")
+    return OSError(errno.EBADF, say({"en": "it is closed",
+                                     "ko": "닫혀 있습니다"}))
 
 
 class Output(_Stream):
@@ -76,7 +82,9 @@ class Output(_Stream):
             except OSError as error:
                 self.dropping = True
                 if self.strict:
-                    self.failed = self.failure("write", error)
+                    self.failed = self.failure({
+                        "en": "cannot write {name}: {reason}",
+                        "ko": "{name}에 쓸 수 없습니다: {reason}"}, error)
                     raise self.failed from None
         return len(data)
 
@@ -92,7 +100,8 @@ class Output(_Stream):
         if count is None:  # full and non-blocking
             self.wait([], [self.raw], [])
         elif count == 0:
-            raise OSError(errno.EIO, "it takes no more")
+            raise OSError(errno.EIO, say({
+                "en": "it takes no more", "ko": "더 받지 않습니다"}))
         return count or 0
 
 
@@ -120,7 +129,10 @@ class Input(_Stream):
             try:
                 count = self.read_some(buffer)
             except OSError as error:
-                raise self.failure("read", error) from None
+                raise self.failure({
+                    "en": "cannot read {name}: {reason}",
+                    "ko": "{name}을 읽을 수 없습니다: {reason}",
+                }, error) from None
             if count is not None:
                 return count
             self.wait([self.raw], [], [])
@@ -144,10 +156,10 @@ def open_all():
     """Replaces Python's streams. Returns those, to be put back later."""
     before = sys.stdin, sys.stdout, sys.stderr
     sys.stdin = io.TextIOWrapper(
-        io.BufferedReader(Input(sys.stdin, "standard input")),
+        io.BufferedReader(Input(sys.stdin, INPUT)),
         encoding(sys.stdin), errors=getattr(sys.stdin, "errors", None))
-    sys.stdout = open_output(Output(sys.stdout, "standard output"))
-    sys.stderr = open_output(Output(sys.stderr, "standard error", False))
+    sys.stdout = open_output(Output(sys.stdout, OUTPUT))
+    sys.stderr = open_output(Output(sys.stderr, ERROR, False))
     return before
 
 

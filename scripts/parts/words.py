@@ -8,6 +8,8 @@ import os
 import sys
 
 INTERRUPTED = 130  # the exit status after Ctrl+C
+INTERRUPTION = {"en": "interrupted", "ko": "중단되었습니다"}
+NO_MEMORY = {"en": "not enough memory", "ko": "메모리가 모자랍니다"}
 
 
 class Failure(Exception):
@@ -16,14 +18,20 @@ class Failure(Exception):
     status = 1
 
 
+class Chosen:
+    """The language, see language.py."""
+
+    language = "en"
+
+
 class Script:
     """The running script; `name` is None in a test that imports one."""
 
     name = None
-    interrupted = "interrupted"  # what it says at Ctrl+C; "": nothing
+    interrupted = True  # whether it says so at Ctrl+C
 
 
-def begin(name, interrupted=Script.interrupted):
+def begin(name, interrupted=True):
     """Call this before all other imports: Ctrl+C may come during them, and
     Python would print a traceback."""
     Script.name, Script.interrupted = name, interrupted
@@ -50,7 +58,7 @@ def one_line(message):
 def reason(error):
     """The system's words for an error, without the number in front."""
     if isinstance(error, MemoryError):
-        return "not enough memory"
+        return NO_MEMORY[Chosen.language]
     return getattr(error, "strerror", None) or str(error) or repr(error)
 
 
@@ -58,7 +66,8 @@ def tell(error, name=None):
     """Prints one line that says what ended the script. Returns the exit
     status; None if the script itself has a mistake."""
     if isinstance(error, KeyboardInterrupt):
-        status, text = INTERRUPTED, Script.interrupted
+        status = INTERRUPTED
+        text = INTERRUPTION[Chosen.language] if Script.interrupted else ""
     elif is_the_systems(error):
         status, text = getattr(error, "status", 1), reason(error)
         if getattr(error, "filename", None):

@@ -1,5 +1,5 @@
-"""The guides: their links lead somewhere, what they name exists, and their
-words are plain."""
+"""The guides: their links lead somewhere, what they name exists, their words
+are plain, and what one language has the other has too."""
 
 import os
 import pathlib
@@ -148,7 +148,8 @@ OPTION = re.compile(r"(?<!\S)--([a-z][\w-]*)")
 IDENTIFIER = re.compile(r"^[a-z]\w*_\w+$")
 MAKE = re.compile(r"(?<!n)make(?: [A-Z]+=(?:\"[^\"]*\"|\S+))* ([a-z][\w-]*)")
 NMAKE = re.compile(r"nmake /f NMakefile ([a-z]\w*)")
-LESSON = re.compile(r"(?:LESSON=|demo )([a-z]\w*)$")
+LESSON = re.compile(r"(?:LESSON=|demo )([a-z][\w-]*)$")
+PRESET = re.compile(r"#preset=([a-z]\w*)")
 
 
 def unknown_names(text, source):
@@ -161,7 +162,9 @@ def unknown_names(text, source):
         IDENTIFIER: lambda name: re.search(rf"\b{name}\b", source),
         MAKE: targets("Makefile").__contains__,
         NMAKE: targets("NMakefile").__contains__,
-        LESSON: demo.LESSONS.__contains__}
+        LESSON: demo.LESSONS.__contains__,
+        PRESET: lambda name: re.search(rf"^  {name}: \{{workers", read(
+            ROOT, "scripts/playground.html"), re.MULTILINE)}
     return sorted({name for piece in code(text) for kind in known
                    for name in kind.findall(piece) if not known[kind](name)})
 
@@ -181,8 +184,9 @@ def test_names(document):
     ("`make TESTS=\"-k x\" best`", ["best"]),
     ("    make ARCH=i686 teps", ["teps"]),
     ("`nmake /f NMakefile run PORT=9190` `nmake /f NMakefile ran`", ["ran"]),
-    ("`demo cycle` `demo bicycle` `make demo LESSON=none`",
-     ["bicycle", "none"])])
+    ("`demo cycle` `demo bicycle` `make demo LESSON=no-such`",
+     ["bicycle", "no-such"]),
+    ("`playground.html#preset=sync` `#preset=sink&predict`", ["sink"])])
 def test_unknown_names_are_found(piece, unknown):
     assert unknown_names(piece + "\n", sources()) == unknown
 
@@ -193,6 +197,89 @@ def test_options_are_those_of_the_server():
     told = re.findall(r"^  (-\w)? +(--[\w-]+)", run_server("--help").stdout,
                       re.MULTILINE)
     assert len(told) > 10 and shown == told
+
+
+# ------------------------------ both languages ------------------------------
+
+COMMAND = re.compile(r"^(?:(?:n?make|demo|mingw32-make|py|python3|winget) |"
+                     r"\S+\.(?:cmd|exe|py) |\S*#preset=)")
+FIGURE = re.compile(r"\**([\d.,-]+(?: msg/s| MB/s| /s)?)\**")
+
+
+def cells(row):
+    """Returns the cells of a table's row: figures, and "" for all others."""
+    found = [FIGURE.fullmatch(cell.strip())
+             for cell in SPAN.sub("", row).split("|")[1:-1]]
+    return [figure[1] if figure else "" for figure in found]
+
+
+def shape(text):
+    """Returns what must be the same in both languages, for each section: the
+    heading's level, the cells of tables, the items of lists, the folded parts,
+    the code without its comments, the commands in the prose."""
+    sections = []
+    for part in re.split(r"^(?=#+ )", FENCED.sub("", text),
+                         flags=re.MULTILINE)[1:]:
+        lines = part.split("\n")
+        blocks = [line for line in lines if INDENTED.match(line)]
+        sections.append({
+            "heading": lines[0].split(" ")[0],
+            "tables": [cells(x) for x in lines if x.startswith("|")],
+            "lists": re.findall(r"^ *(?:-|\d+\.)(?= )", part, re.MULTILINE),
+            "folded": part.count("<details>"),
+            "code": [re.split("  +", line.strip())[0] for line in blocks],
+            "commands": sorted({" ".join(span.split())
+                                for span in SPAN.findall(part)
+                                if COMMAND.match(span)})})
+    return sections
+
+
+def differences(text, other):
+    """Returns where the shapes of two texts differ; both, for each section."""
+    mine, others = shape(text), shape(other)
+    if len(mine) != len(others):
+        return [(len(mine), len(others))]
+    return [({key: one[key] for key in one if one[key] != two[key]},
+             {key: two[key] for key in one if one[key] != two[key]})
+            for one, two in zip(mine, others) if one != two]
+
+
+@pytest.mark.parametrize("guide", ["src/README", "scripts/README"])
+def test_both_languages_have_the_same(guide):
+    assert differences(read(ROOT, guide + ".md"),
+                       read(ROOT, guide + ".ko.md")) == []
+
+
+GUIDE = """# Head
+
+`make run` and `x`.
+
+| a | b |
+|---|---|
+| 1 | `c|d` |
+
+    make demo    list them
+
+1. One
+
+   <details>
+
+## Tail
+"""
+
+
+@pytest.mark.parametrize("old, new, same", [
+    ("# Head", "# 머리", True), ("## Tail", "### Tail", False),
+    ("\n## Tail\n", "", False), ("`x`", "`y`", True),
+    ("`make run`", "`make  run`", True), ("`make run`", "`make test`", False),
+    ("| 1 | `c|d` |\n", "", False), ("| 1 |", "| 1 | 2 |", False),
+    ("| 1 |", "| 2 |", False), ("| a |", "| 가 |", True),
+    ("list them", "목록 보기", True),
+    ("make demo ", "make demos ", False), ("1. One", "1. 하나", True),
+    ("1. One", "1. One\n2. Two", False), ("   <details>\n", "", False)])
+def test_differences_are_found(old, new, same):
+    assert old in GUIDE
+    assert (differences(GUIDE, GUIDE.replace(old, new)) == []) == same
 
 
 # ---------------------------------- words -----------------------------------

@@ -4,6 +4,7 @@ Tests of success run against the real server; those of failure need small
 scripted servers.
 """
 
+import ast
 import contextlib
 import importlib.util
 import json
@@ -20,6 +21,7 @@ import threading
 import pytest
 
 from support import IO_TIMEOUT, ROOT, WINDOWS, receive, reset
+from parts import language  # where support finds the scripts
 
 CLIENT = ROOT / "scripts" / "echo_client.py"
 PROMPT = b"Input message(Q to quit): "
@@ -36,10 +38,11 @@ def command(*args):
     return [sys.executable, str(CLIENT), *map(str, args)]
 
 
-def run_client(*args, input=None, timeout=60):
+def run_client(*args, input=None, timeout=60, **env):
     """Runs the client to its end. stdin is empty unless `input` is given."""
     return subprocess.run(command(*args), input=input or b"",
-                          capture_output=True, timeout=timeout)
+                          capture_output=True, timeout=timeout,
+                          env={**os.environ, **env})
 
 
 @contextlib.contextmanager
@@ -732,6 +735,131 @@ def test_load_notices_the_previous_message(scripted):
 
     result = run_client(scripted(script), "--load", "--connections", 1)
     assert_fails(result, "connection 1: message 2: not identical")
+
+
+# ---------------------------------------------------------------------------
+# Korean: what the client says itself. Prompts, keys of JSON and what the
+# server echoes stay. test_language.py compares the texts of the two languages.
+# ---------------------------------------------------------------------------
+
+KOREAN = {"LC_ALL": "ko_KR.UTF-8", "PYTHONIOENCODING": "utf-8"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("script, pattern", [
+    (close_in_the_middle,
+     "6바이트 중 3바이트가 돌아온 뒤에 서버가 연결을 닫았습니다"),
+    (reset_in_the_middle,
+     "6바이트 중 0바이트가 돌아온 뒤에 서버가 연결을 강제로 끊었습니다"),
+    (flip(4), r"보낸 것과 다릅니다. 처음 다른 곳은 오프셋 4입니다\(보낸 값 "
+     "0x[0-9a-f]+, 받은 값 0x[0-9a-f]+"),
+    (one_too_many, "보낸 것보다 많은 바이트가 돌아왔습니다"),
+    (stall_in_the_middle, "6바이트 중 3바이트가 돌아온 뒤에 서버가 "
+     f"{PATIENCE}초 동안 응답하지 않았습니다"),
+], ids=lambda value: getattr(value, "__name__", ""))
+def test_failing_server_in_korean(scripted, mode, script, pattern):
+    args, data = MODES[mode]
+    patience = PATIENCE if script is stall_in_the_middle else 25
+    result = run_client(scripted(script), "--timeout", patience, *args,
+                        input=data, **KOREAN)
+    assert_fails(result, "echo_client: "
+                 + ("연결 1번: .*" if mode == "load" else "") + pattern)
+
+
+def test_no_server_in_korean(closed_port):
+    result = run_client(closed_port, "--lang", "ko", **{
+        **KOREAN, "LC_ALL": "C.UTF-8"})
+    assert_fails(result, f"127.0.0.1:{closed_port}에서 기다리는 서버가 "
+                         "없습니다.* 서버를 먼저 실행하십시오")
+
+
+def test_prompts_are_the_book_s_in_korean_too(server):
+    result = run_client(server.port, input="하나\nQ\n".encode(), **KOREAN)
+    assert result.stdout == PROMPT + ANSWER + "하나\n".encode() + PROMPT
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_file_in_korean(server):
+    result = run_client(server.port, "--file", "-", input=b"12345", **KOREAN)
+    assert re.fullmatch(r"일치합니다: 5바이트가 \d+\.\d{3}초 만에 "
+                        r"돌아왔습니다\(\d+\.\d MB/s\)\n",
+                        result.stdout.decode()), result
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_load_in_korean(server):
+    load = server.port, "--load", "--connections", 5, "--messages", 2
+    result = run_client(*load, **KOREAN)
+    assert re.fullmatch(
+        r"연결         5개\n"
+        r"메시지       64바이트씩 10개, 모두 그대로 돌아왔습니다\n"
+        r"걸린 시간    \d+\.\d{3}초\n"
+        r"속도         초당 메시지 \d+개\n"
+        r"처리량       \d+\.\d MB/s\n"
+        r"지연 시간    p50 [\d.]+ [um]s, p99 [\d.]+ [um]s, "
+        r"최대 [\d.]+ [um]s\n", result.stdout.decode()), result
+    assert (result.returncode, result.stderr) == (0, b"")
+    result = run_client(*load, "--json", **KOREAN)
+    assert set(json.loads(result.stdout)) == KEYS
+
+
+def test_help_in_korean():
+    result = run_client("--help", **KOREAN)
+    assert (result.returncode, result.stderr) == (0, b"")
+    text = result.stdout.decode()
+    assert text.startswith("사용법: ")
+    assert "파일을 보내는 동시에 돌려받습니다" in text
+    examples = [line for line in text.splitlines()
+                if "echo_client.py 9190" in line]
+    assert len(examples) == 7
+    assert all(line.startswith("  ") for line in examples)  # not wrapped
+    assert all(key in text for key in KEYS)
+    assert max(map(language.width, text.splitlines())) < 80
+
+
+@pytest.mark.parametrize("args, said", [
+    (["0"], "'0' 값은 1에서 65535까지의 정수가 아닙니다"),
+    (["9190", "--timeout", "nan"], "0보다 크고 86400 이하인 초가 아닙니다"),
+    (["9190", "--json"], "--json 옵션은 --load와 함께 써야 합니다"),
+], ids=["port", "timeout", "json"])
+def test_wrong_command_line_in_korean(args, said):
+    result = run_client(*args, **KOREAN)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert said in result.stderr.decode().splitlines()[-1]
+
+
+def test_a_console_without_korean_gets_english(closed_port):
+    result = run_client(closed_port, **{**KOREAN,
+                                        "PYTHONIOENCODING": "cp437"})
+    assert_fails(result, "nothing listens on ")
+
+
+def test_a_console_of_korean_windows(server, closed_port):
+    """Its code page is not UTF-8. The echo stays as it was sent."""
+    korean = {**KOREAN, "PYTHONIOENCODING": "cp949"}
+    result = run_client(closed_port, **korean)
+    assert "기다리는 서버가 없습니다" in result.stderr.decode("cp949")
+    result = run_client(server.port, "--file", "-", input=b"x", **korean)
+    assert result.stdout.decode("cp949").startswith("일치합니다: 1바이트가")
+    result = run_client(server.port, input="하나\n".encode(), **korean)
+    assert ANSWER + "하나\n".encode() in result.stdout
+
+
+def test_all_that_the_client_says_is_in_both_languages():
+    """No text of several words is outside of a pair."""
+    def find(node):
+        if isinstance(node, ast.Dict):      # test_language.py compares these
+            return
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if re.search("[a-z] [a-z]", node.value):
+                yield node.lineno, node.value
+        for child in ast.iter_child_nodes(node):
+            is_docstring = isinstance(child, ast.Expr) and isinstance(
+                child.value, ast.Constant)
+            if not is_docstring:
+                yield from find(child)
+
+    assert not list(find(ast.parse(CLIENT.read_text(encoding="utf-8"))))
 
 
 # ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from support import IO_TIMEOUT, ROOT, WINDOWS
-from parts import language  # where support finds the scripts
+from parts import language, streams, words  # where support finds the scripts
 
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 HANGUL = re.compile("[\uac00-\ud7a3]")
@@ -60,9 +60,24 @@ def test_a_console_of_korean_windows():
     assert HANGUL.search(help_of("live.py", "--lang", "ko", encoding="cp949"))
 
 
+@pytest.mark.parametrize("script, arguments", [
+    ("demo.py", ["none"]), ("demo.py", ["cycle", "--server", "none.exe"]),
+    ("demo.py", ["calls", "--live"]), ("demo.py", ["--none"]),
+    ("launch.py", ["none.exe"]), ("live.py", ["--server", "none.exe"])])
+def test_what_goes_wrong_is_said_in_korean(script, arguments):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / script), *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=IO_TIMEOUT,
+        env={**os.environ, "LC_ALL": "ko_KR.UTF-8",
+             "PYTHONIOENCODING": "utf-8"})
+    assert done.returncode in (1, 2) and done.stdout == b""
+    lines = done.stderr.decode().splitlines()
+    assert HANGUL.search(lines[0]) and HANGUL.search(lines[-1])
+
+
 def test_both_languages_are_filled_in():
-    pair = {"en": "{n} of {what}", "ko": "{what} {n}"}
-    assert language.fill(pair, n=3, what={"en": "all", "ko": "모두"}) == {
+    pair = {"en": "{n} of {text}", "ko": "{text} {n}"}
+    assert language.fill(pair, n=3, text={"en": "all", "ko": "모두"}) == {
         "en": "3 of all", "ko": "모두 3"}
 
 
@@ -94,6 +109,17 @@ def test_both_languages_hold_the_same_placeholders(path):
         english, korean = map(ast.literal_eval, pair.values())
         assert placeholders(english) == placeholders(korean), line
         assert english.isascii(), line
+
+
+@pytest.mark.parametrize("error, said", [
+    (KeyboardInterrupt, "중단되었습니다"),
+    (MemoryError, "메모리가 모자랍니다"),
+    (streams.closed, "닫혀 있습니다")])
+def test_what_ends_any_script_is_told_in_korean(monkeypatch, capsys, error,
+                                                said):
+    monkeypatch.setattr(language.Chosen, "language", "ko")
+    words.tell(error(), "x")
+    assert capsys.readouterr().err == f"x: {said}\n"
 
 
 def test_argparse_speaks_korean(monkeypatch, capsys):

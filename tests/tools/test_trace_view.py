@@ -1,6 +1,7 @@
 """scripts/trace_view.py: from a trace to a page, and the page in a browser."""
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -149,11 +150,11 @@ def slow_trace(packets=100):
 
 # ------------------------------ the command -------------------------------
 
-def run(*arguments):
+def run(*arguments, **env):
     return subprocess.run([sys.executable, str(SCRIPT), *map(str, arguments)],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, encoding="utf-8",
-                          timeout=RUN_TIMEOUT)
+                          timeout=RUN_TIMEOUT, env={**os.environ, **env})
 
 
 def make_page(folder, text, *arguments):
@@ -226,6 +227,20 @@ def test_not_a_trace(tmp_path, content):
     assert len(done.stderr.splitlines()) == 1
     assert str(path) in done.stderr and "not a trace" in done.stderr
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_korean(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("[]", encoding="ascii")
+    done = run(path, "--lang", "ko", PYTHONIOENCODING="utf-8")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (f"trace_view.py: {path}: 서버의 트레이스가 "
+                           "아닙니다(이벤트가 하나도 없습니다)\n")
+    path.write_text(small_trace().text()[:-9], encoding="ascii")
+    done = run(path, "--lang=ko", PYTHONIOENCODING="utf-8")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert re.fullmatch("trace_view.py: 트레이스에 끝부분이 없습니다.*\n",
+                        done.stderr)
 
 
 def test_files_that_cannot_be_used(tmp_path):

@@ -146,6 +146,11 @@ class Running(Server):
         lines = [x.strip() for x in self.text().split("\n") if x.strip()]
         return ([""] + lines + [x for x in lines if not EVENT.match(x)])[-1]
 
+    def refused(self):
+        """Returns the line in which a step says that it has no room for a
+        client, or None."""
+        return next(iter(self.printed("refused ")), None)
+
     def how_it_is(self):
         """Returns the server's state, to be added to a client's message."""
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -164,6 +169,10 @@ class Running(Server):
 
     def memory(self):
         return self.ask(process_info.memory, process_info.family_memory)
+
+    def threads(self):
+        """Returns how many it has; None if it has several processes."""
+        return self.ask(process_info.threads, lambda _: None)
 
     def ask(self, of_process, of_family):
         several = self.target.kind in (NATIVE, "against")
@@ -307,6 +316,9 @@ def most_of_one_process():
 def collect(server, loaders, timeout):
     """Returns all answers. Raises what one of them reports."""
     answers = [loader.answer(timeout) for loader in loaders]
+    if any("error" in x or "unreached" in x for x in answers):
+        if server.refused():
+            raise Unreached(f"it has no room for them: {server.refused()}")
     for answer in answers:
         if "error" in answer:
             raise Failure(answer["error"] + server.how_it_is())
@@ -389,7 +401,8 @@ class Workload:
 class Ping(Workload):
     def measure(self, server, load, wineserver):
         load.connect(server, self.connections)
-        return load.run(server, wineserver, "ping", self.connections)
+        taken = load.run(server, wineserver, "ping", self.connections)
+        return {**taken, "threads": server.threads()}
 
 
 class Stream(Workload):
@@ -604,6 +617,7 @@ def summarize(workload, target, samples, plain):
             "load_busy": middle("load_busy"),
             "others_busy": middle("others_busy"),
             "wineserver_bytes": middle("wineserver_bytes"),
+            "threads": middle("threads"),
             "samples": samples}
 
 
@@ -616,6 +630,9 @@ def make_result(bench, options, machine):
             "name": workload.name, "title": workload.title,
             "unit": workload.unit, "better": workload.better,
             "per": workload.per, "connections": workload.connections,
+            "unreached": [target.name for target in bench.targets
+                          if (workload.name, target.name) in bench.left_out
+                          and not taken(target.name)],
             "servers": [summarize(workload, target, taken(target.name),
                                   taken(PLAIN))
                         for target in bench.targets if taken(target.name)]})
@@ -794,7 +811,7 @@ def make_targets(options):
         targets += [Target(path.stem.split("_")[0], "step",
                            launch.command(path.resolve(), 0),
                            f"{path.stem} 0")
-                    for path in sorted(options.steps.glob("*.exe"))]
+                    for path in sorted(options.steps.glob("step*.exe"))]
     for name, command in options.against:
         words = split(command)
         if not words:

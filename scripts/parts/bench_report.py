@@ -45,7 +45,8 @@ def columns(workload):
         every = [(workload["unit"], "median"), ("min", "low"),
                  ("max", "high"), ("ratio", "ratio"), ("p50", "p50_us"),
                  ("p99", "p99_us"), ("server", "server_cpu_us"),
-                 ("wine", "wineserver_cpu_us"), ("load", "load_cpu_us")]
+                 ("wine", "wineserver_cpu_us"), ("load", "load_cpu_us"),
+                 ("threads", "threads")]
     return [(heading, key) for heading, key in every
             if any(row[key] is not None for row in workload["servers"])]
 
@@ -55,9 +56,12 @@ def rows(workload):
     shown = columns(workload)
     return [["server", *(heading for heading, _ in shown)]] + [
         [row["name"], *("-" if row[key] is None else f"{row[key]:.2f}"
-                        if key == "ratio" else figure(row[key])
+                        if key == "ratio" else f"{row[key]:.0f}"
+                        if key == "threads" else figure(row[key])
                         for _, key in shown)]
-        for row in workload["servers"]]
+        for row in workload["servers"]] + [
+        [name, "can't", *"-" * (len(shown) - 1)]
+        for name in workload["unreached"]]
 
 
 def legend(workload):

@@ -1,14 +1,14 @@
 /*
- * stable_echo_client.c - the chapter's client, StableEchoCln_win, made correct.
+ * stable_echo_client.c - the chapter's client, StableEchoCln_win, corrected.
  *
  * What it shows: TCP delivers bytes, not messages. One send may come back in
  * several pieces, so the client receives until it has as many bytes as it has
  * sent. That is so with every server, blocking or not.
  *
  * What the listing gets wrong:
- * - It receives up to BUF_SIZE - 1 bytes at &message[readLen]: from the second
- *   piece on that reaches beyond the buffer's end. Here a receive asks for what
- *   is still missing.
+ * - It receives up to BUF_SIZE - 1 bytes at &message[readLen]: from the
+ *   second piece on that reaches beyond the buffer's end. Here a receive asks
+ *   for what is still missing.
  * - It adds what recv returns, without a look. Where the server has closed,
  *   recv returns 0, and the loop never ends. Where recv fails, it returns -1,
  *   and the count goes backwards.

@@ -41,12 +41,19 @@ BUILDS = [(support.PROGRAM, None)] if support.WINDOWS else [
 SDK_BUILD = BUILD / "msvc-sdk" / "iocp_echo_server.exe"
 MT = list(BUILD.glob("sdk/*/*/c/bin/*/x64/mt.exe"))
 BUILDS += [(path, X64) for path in [SDK_BUILD] if path.exists()]
-STEPS = [(path / name, machine)
+# The steps, and a call of the system that each makes.
+STEP_CALLS = {
+    "step1_threads": "recv", "step2_events": "WSAWaitForMultipleEvents",
+    "step3_completion_routine": "SleepEx",
+    "step4_iocp": "CreateIoCompletionPort",
+    "step5_end": "PostQueuedCompletionStatus", "step6_acceptex": "WSAIoctl",
+    "stable_echo_client": "connect"}
+STEPS = [(path / f"{name}.exe", machine)
          for path, machine in ([(support.STEPS, None)] if support.WINDOWS else
                                [(BUILD / "steps", X64),
                                 (BUILD / "i686" / "steps", X86),
                                 (BUILD / "msvc" / "steps", X64)])
-         for name in ("step3_completion_routine.exe", "step4_iocp.exe")]
+         for name in STEP_CALLS]
 
 
 class Executable:
@@ -269,7 +276,7 @@ def check(data, machine=None, function="CreateIoCompletionPort",
                if dll not in SYSTEM and not dll.startswith(RUNTIME)]
     assert foreign == []
     assert {"kernel32.dll", "ws2_32.dll"} <= set(imports)
-    assert function in imports["kernel32.dll"]
+    assert function in imports["kernel32.dll"] + imports["ws2_32.dll"]
     if resources:
         check_resources(exe)
     return imports
@@ -287,9 +294,8 @@ def test_headers(path, machine):
 def test_headers_of_steps(path, machine):
     assert path.exists(), f"{path} was not built"
     # clang's have none, because their tables hold no addresses.
-    check(path.read_bytes(), machine, "SleepEx" if "step3" in path.stem
-          else "CreateIoCompletionPort", relocations=machine == X86,
-          resources=False)
+    check(path.read_bytes(), machine, STEP_CALLS[path.stem],
+          relocations=machine == X86, resources=False)
 
 
 @pytest.mark.skipif(not (MT and SDK_BUILD.exists()),
@@ -325,8 +331,8 @@ def test_version_is_the_same_everywhere():
 @pytest.mark.skipif(support.WINDOWS, reason="cl itself would warn")
 @pytest.mark.parametrize("name, one", [
     ("iocp_echo_server", "beginthreadex"),
-    ("steps/step3_completion_routine", "calloc"),
-    ("steps/step4_iocp", "beginthreadex")])
+    *((f"steps/{name}", "malloc" if name != "stable_echo_client" else "fgets")
+      for name in STEP_CALLS)])
 def test_no_function_that_cl_warns_of(name, one):
     imports = Executable((BUILD / "msvc" / f"{name}.exe").read_bytes()
                          ).imports()

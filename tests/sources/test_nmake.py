@@ -23,6 +23,7 @@ ROOT = support.ROOT
 SCRIPT = pathlib.Path(nmake.__file__).resolve()
 BUILD_TIMEOUT = 100  # seconds
 SOURCES = {path.stem for path in (ROOT / "src").glob("*.c")}
+CLIENT = "stable_echo_client"
 STEPS = {path.stem for path in (ROOT / "src" / "steps").glob("*.c")}
 
 on_linux = pytest.mark.skipif(support.WINDOWS, reason="NMAKE itself is there")
@@ -201,7 +202,10 @@ def check_steps(tree, tools, *macros, directory="build/steps", mode="/O2"):
     assert compiled(shown) == STEPS
     assert tools_of(shown) == ["cl", "link"] * len(STEPS)
     check_flags(shown, mode)
-    assert {re.search(r"(\w+)\.obj", x)[1] for x in shown[1::2]} == STEPS
+    for compiling, linking in zip(shown[::2], shown[1::2]):
+        name = re.search(r"\\(\w+)\.c$", compiling)[1]
+        assert re.findall(r"\w+\.(?:obj|exe)", linking) == [
+            f"{name}.exe", f"{name}.obj"]
     assert {x.stem for x in (tree / directory).glob("*.exe")} == STEPS
 
 
@@ -253,6 +257,8 @@ def check_scripts(tree, tools):
                 (["bench", "BENCH=--quick"],
                  f"scripts\\bench.py --server {server} --steps {steps} --quick"
                  " SERVER= STEPS="),
+                (["steps-diff", "FROM=4"],
+                 "scripts\\parts\\steps_diff.py 4 SERVER= STEPS="),
                 (["test", "TESTS=-k stop"], "scripts\\parts\\run_tests.py "
                  f"-k stop SERVER={server} STEPS={steps}"),
                 (["test-all"], "scripts\\parts\\run_tests.py -q --durations=10"
@@ -318,7 +324,7 @@ def check_programs(tree, tools, program, steps, *macros):
     """The executable is as it should be, and it and the steps serve."""
     make(tree, tools, "all", "steps", *macros)
     test_executable.check((tree / program).read_bytes(), test_executable.X64)
-    for path in [program, *(f"{steps}/{x}.exe" for x in STEPS)]:
+    for path in [program, *(f"{steps}/{x}.exe" for x in STEPS - {CLIENT})]:
         server = support.Server(program=tree / path)
         server.check_serves()
         server.kill()
@@ -373,8 +379,10 @@ MISTAKES = [
     ("    @if not exist $(OBJDIR) mkdir $(OBJDIR)\n", "", "return code"),
     ("    @if not exist $(STEPDIR) mkdir $(STEPDIR)\n", "", "return code"),
     ("/out:$@", "/out:build\\server.exe", "was not made"),
-    ("steps: $(STEPDIR)\\step3_completion_routine.exe ", "steps: ", "set"),
-    (" $(STEPDIR)\\step4_iocp.exe\n", "\n", "set"),
+    ("    $(STEPDIR)\\step3_completion_routine.exe \\\n", "", "set"),
+    (" \\\n    $(STEPDIR)\\stable_echo_client.exe\n", "\n", "set"),
+    ("/out:$@ $*.obj", "/out:$*.exe $@", "exe"),
+    ("$(STEPS): NMakefile\n", "", "applies to nothing"),
     ("$@ $** $(LIBS)", "$@ $(LIBS)", "set|NoneType"),
     ("build\\msvc-debug\n", "build\\msvc\n", "set"),
     ("--server $(PROGRAM)", "--server build\\iocp_echo_server.exe", "python"),

@@ -102,13 +102,19 @@ def other(tmp_path):
     return make
 
 
+def directory_of(tmp_path, *steps):
+    """A directory with these steps in it, and with a program that is none."""
+    directory = tmp_path / "some steps"
+    directory.mkdir()
+    for name in (*steps, "stable_echo_client"):
+        shutil.copy(support.STEPS / f"{name}.exe", directory)
+    return directory
+
+
 @pytest.fixture
 def step_alone(tmp_path):
     """A directory with one step in it."""
-    directory = tmp_path / "one step"
-    directory.mkdir()
-    shutil.copy(support.STEPS / "step4_iocp.exe", directory)
-    return directory
+    return directory_of(tmp_path, "step4_iocp")
 
 
 # ------------------------------ a run that works ----------------------------
@@ -187,6 +193,31 @@ def test_quick(tmp_path, other, step_alone, mark):
     assert ("figures of Wine" in page) != WINDOWS
     for size in browser.SIZES if browser.BROWSER else []:
         browser.check_layout(tmp_path / "b.html", size)
+
+
+def test_a_step_without_room(tmp_path, mark):
+    """The table says so, and why; the other workloads are measured."""
+    result = run_bench(
+        "--quick", "--modes", "plain", "--server", PROGRAM, "--steps",
+        directory_of(tmp_path, "step1_threads", "step2_events"),
+        "--workloads", "ping-1,ping-64", "--json", tmp_path / "b.json",
+        mark=mark)
+    assert (result.returncode, result.stderr) == (0, "")
+    data = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
+    one, many = data["workloads"]
+    assert [x["name"] for x in one["servers"]] == [
+        "plain", "step1", "step2", "native"]
+    assert [x["name"] for x in many["servers"]] == [
+        "plain", "step1", "native"]
+    assert (one["unreached"], many["unreached"]) == ([], ["step2"])
+    assert [line.split()[:3] for line in result.stdout.splitlines()
+            if line.startswith("step2 ")][1] == ["step2", "can't", "-"]
+    (note,) = data["notes"]
+    assert note.startswith("step2, ping-64: it has no room for them: refused "
+                           "events=64 ")
+    if not WINDOWS:  # which adds threads of its own
+        threads = {x["name"]: x["threads"] for x in many["servers"]}
+        assert (threads["step1"], threads["native"]) == (65, None)
 
 
 @pytest.mark.thorough
@@ -476,7 +507,8 @@ def made_up_row(name, kind, value, **other):
             "high": value * 1.1, "ratio": value / 1000, "p50_us": 12.3,
             "p99_us": 45600.0, "server_cpu_us": 50.0,
             "wineserver_cpu_us": None, "load_cpu_us": 6.0, "load_busy": 0.5,
-            "others_busy": 0.3, "wineserver_bytes": None, **other}
+            "others_busy": 0.3, "wineserver_bytes": None, "threads": 3,
+            **other}
 
 
 def made_up(rows, wine=None):
@@ -489,7 +521,8 @@ def made_up(rows, wine=None):
                          "command": "a <&> b"} for row in rows],
             "workloads": [{"name": name, "title": name, "unit": "messages/s",
                            "better": "more", "per": "message",
-                           "connections": n, "servers": rows}
+                           "connections": n, "servers": rows,
+                          "unreached": ["small"]}
                           for name, n in (("ping-1", 1), ("scale-10", 10),
                                           ("scale-10000", 10000))],
             "costs": {"plain": {"calls": {"WSASend": 0.9, "free": 0.01},
@@ -510,7 +543,7 @@ def test_pages(wine):
     assert "A &lt;fast&gt; one" in page and "a &lt;&amp;&gt; b" in page
     assert "x &lt;y&gt;" in page and "z &lt;&amp;&gt;" in page
     text = bench_report.make_text(result)
-    for said in ("1000.0 times as fast as plain", "10,000",
+    for said in ("1000.0 times as fast as plain", "10,000", "small can't - ",
                  "0.3 CPUs", "not measured: x <y>", "plain other WSASend 0.9 "
                  "- all calls 0.9 - instructions 13 10,000"):
         assert said in " ".join(text.split())

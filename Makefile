@@ -37,7 +37,7 @@ make simulate ARGS="--count 20000"   many; --races, --faults
 make analyze            what tools find without running it; limits of size
 make analyze TOOLS=gcc  one of format, cppcheck, gcc, tidy, flake8, count
 make clean              remove what was built
-make distclean          remove Wine's prefix too
+make distclean          remove all of $(BUILD): Wine's prefix, puzzles, too
 endef
 
 ARCH  = x86_64
@@ -305,6 +305,7 @@ clean:
 	@$(call remove_directory,$(CHECKED_OBJDIR))
 	@$(call remove_directory,$(BUILD)/simulated)
 	@$(call remove_directory,$(BUILD)/steps)
+	@$(call remove_directory,$(BUILD)/dist)
 	@$(call remove_file,$(BUILD)/iocp_echo_server.exe)
 
 # Removes Wine's prefix too, which takes a while to make again.

@@ -75,7 +75,7 @@ class Work:
     def build(self):
         """Raises Failure after what the compiler has said."""
         line = (["cmd", "/d", "/c", r"scripts\build.cmd"] if launch.WINDOWS
-                else ["make", "--silent", "SETUP="])
+                else ["make", "--silent", f"-j{os.cpu_count()}", "SETUP="])
         # What the make that runs this was told is not meant for that one.
         env = {name: value for name, value in os.environ.items()
                if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}

@@ -72,7 +72,7 @@ def simulation():
     except ImportError:
         raise Failure(say({
             "en": "the simulated Windows is not in this package",
-            "ko": "이 배포판에는 시뮬레이션한 윈도우가 없습니다"})) from None
+            "ko": "이 배포 파일에는 시뮬레이션한 윈도우가 없습니다"})) from None
     return simulate
 
 

@@ -28,6 +28,7 @@ import zipfile
 import demo
 import launch
 from parts import program
+from parts.language import say
 from parts.words import Failure
 
 SCRIPTS = launch.ROOT / "scripts"
@@ -81,7 +82,7 @@ def lessons(directory):
         if page:
             pages[f"lessons/{name}.html"] = page[0]
         elif said:
-            raise Failure(f"lesson {name}: {said[0][1]['en']}")
+            raise Failure(f"lesson {name}: {say(said[0][1])}")
     return pages
 
 

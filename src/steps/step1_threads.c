@@ -6,10 +6,11 @@
  * and each client has a thread that waits in recv and send. Nothing is shared,
  * and the code of a client reads from top to bottom.
  *
- * Its problem: a client that does nothing costs a thread. That is a stack (a
- * megabyte or two of addresses, of which some pages are used), objects of the
- * kernel, and a switch of threads for each message. A process of 32 bits has
- * addresses for some two thousand; then the next client is closed. In
+ * Its problem: a client that does nothing costs a thread. That is a stack (by
+ * default 1 MB of addresses, 2 MB as MinGW links it), objects of the kernel,
+ * and a switch of threads for each message. In a process of 32 bits there are
+ * addresses for some two thousand, then the next client is closed. Under Wine
+ * 8 an idle client takes 1 MB of memory, in step 4 it takes 4 KB. In
  * step2_events.c one thread waits for many clients at once.
  *
  *   step1_threads PORT      0: the system chooses

@@ -206,15 +206,16 @@ static void Accept(SOCKET hServSock)
 int main(int argc, char *argv[])
 {
     SOCKET hServSock = Listen(argc, argv);
-    DWORD i, first;
+    DWORD i;
 
     hEvents[0] = WSACreateEvent();
     Check(hEvents[0] != WSA_INVALID_EVENT, "WSACreateEvent");
     Check(WSAEventSelect(hServSock, hEvents[0], FD_ACCEPT) == 0,
           "WSAEventSelect");
     for (;;) {
-        first = WSAWaitForMultipleEvents(count, hEvents, FALSE, INFINITE,
-                                         FALSE);
+        DWORD first = WSAWaitForMultipleEvents(count, hEvents, FALSE, INFINITE,
+                                               FALSE);
+
         Check(first != WSA_WAIT_FAILED, "WSAWaitForMultipleEvents");
         /* That is the first event that is set. Looks at those behind it, too,
          * or a busy client would keep them waiting. Backwards, because

@@ -154,7 +154,7 @@ static unsigned WINAPI EchoThreadMain(LPVOID pComPort)
 {
     for (;;) {
         DWORD bytesTrans;
-        LPPER_HANDLE_DATA handleInfo;
+        LPPER_HANDLE_DATA handleInfo = NULL;
         LPPER_IO_DATA ioInfo = NULL;
         BOOL ok = GetQueuedCompletionStatus(pComPort, &bytesTrans,
                                             (PULONG_PTR)&handleInfo,

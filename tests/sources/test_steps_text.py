@@ -95,7 +95,7 @@ def test_a_step_begins_with_a_problem_and_ends_with_the_next(number):
     if number < 5:
         assert f"{ROAD[number + 1]}.c" in about[problem.start():]
     else:
-        assert "src/ begins here" in about[problem.start():]
+        assert "server in src/ begins here" in about[problem.start():]
 
 
 def test_what_steps_share_is_the_same_text():

@@ -40,7 +40,7 @@ body { margin: 1rem; background: #FBFAF7; color: #1B1B1B;
 .about { display: flex; gap: 1rem; }
 .about pre { flex: 1; }
 pre, table.diff { font-family: Consolas, "DejaVu Sans Mono", monospace;
-  font-size: 0.9rem; }
+  font-size: clamp(9px, 0.9vw, 1.1rem); }
 table.diff { border-collapse: collapse; }
 table.diff td { padding: 0 0.4rem; vertical-align: top; }
 .diff_header { color: #57534B; text-align: right; }

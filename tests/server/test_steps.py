@@ -276,12 +276,13 @@ def refuses(server):
     return False
 
 
-def check_stopped(server, status=0):
-    assert server.wait_end(START_TIMEOUT) == status
+def check_stopped(server):
+    """It ends well, and with it the accepts that step 6 has pending."""
+    assert server.wait_end(START_TIMEOUT) == 0
     assert server.lines[-1] == "stopped" and server.errors == []
     ended = [x for x in server.matching("^failed ") if NO_PEER in x]
     step6 = any("step6" in x for x in server.line)
-    assert len(ended) == (ACCEPTS if step6 else 0)  # its pending accepts
+    assert len(ended) == (ACCEPTS if step6 else 0)
 
 
 @an_end
@@ -357,16 +358,16 @@ def test_a_second_ctrl_c_ends_it_at_once(program):
     assert server.matching("^stopped$") == []
 
 
-def build_checked(directory, name, old="", new=""):
+def build_checked(directory, name, changes=()):
     """Returns a step that records its calls (ASKED) and has calls fail
-    (FAULTS), with a change in its text."""
+    (FAULTS), with changes in its text: pairs of old and new."""
     sources = directory / "steps"
     sources.mkdir()
     text = (support.ROOT / "src/steps" / f"{name}.c").read_text("ascii")
-    assert text.count(old) >= 1
-    # Its own headers come first: checked.h replaces what they declare.
-    (sources / f"{name}.c").write_text(text.replace(old, new) if old else text,
-                                       encoding="ascii")
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (sources / f"{name}.c").write_text(text, encoding="ascii")
     checked = support.ROOT / "tests" / "checked"
     return support.build(directory, f"{name}.exe", "-DWIN32_LEAN_AND_MEAN",
                          sources=sources, forced=checked / "checked.h",
@@ -403,10 +404,57 @@ def test_the_order_of_the_end(tmp_path, name):
 @pytest.mark.own_build
 @pytest.mark.parametrize("name", ROAD[4:])
 def test_too_early_a_sentinel_is_noticed(tmp_path, name):
-    program = build_checked(tmp_path, name, "    while (clients != 0)\n"
-                            "        Sleep(10);\n", "")
+    program = build_checked(tmp_path, name, [
+        ("    while (clients != 0)\n        Sleep(10);\n", "")])
     with pytest.raises(AssertionError):
         check_order_of_the_end(program, Asked(tmp_path / "asked"))
+
+
+@pytest.mark.own_build
+@pytest.mark.parametrize("name", ROAD[4:])
+def test_posts_that_fail(tmp_path, name):
+    """Each ends its client, and no other; none is missing at the end."""
+    server = Server(program=build_checked(tmp_path, name), env={
+        "FAULTS": "WSARecv:/3:10055,WSASend:/5:10055"})
+    served = 0
+    for _ in range(60):
+        with server.connect() as client:
+            try:
+                served += echo(client, b"hello") == b"hello"
+            except (ConnectionError, AssertionError):
+                pass  # it was closed
+    server.wait_for("^(close|failed) ", count=60)
+    assert 0 < len(server.matching("^failed code=10055 ")) <= 60
+    assert served > 10
+    server.signal_stop()
+    check_stopped(server)
+
+
+@pytest.mark.own_build
+@pytest.mark.parametrize("name", ROAD[4:])
+def test_a_sentinel_that_can_not_be_posted(tmp_path, name):
+    server = Server(program=build_checked(tmp_path, name), env={
+        "FAULTS": "PostQueuedCompletionStatus:1:8"})
+    server.signal_stop()
+    assert server.wait_end(START_TIMEOUT) == 1
+    assert support.without_wines(server.errors) == [
+        f"{name}: PostQueuedCompletionStatus failed: code 8"]
+
+
+@pytest.mark.own_build
+def test_accepts_that_fail_at_once(tmp_path):
+    """Each third AcceptEx does. Main posts another, and no client notices."""
+    server = Server(program=build_checked(tmp_path, ROAD[5], [
+        ("static HANDLE hComPort;\n", "static HANDLE hComPort;\n"
+         "static LONG calls;\n"),
+        ("result = !lpfnAcceptEx(", "result = ++calls % 3 == 0 ? "
+         "(SetLastError(10055), 1) : !lpfnAcceptEx(")]))
+    for _ in range(100):
+        server.check_serves()
+    server.signal_stop()
+    assert server.wait_end(START_TIMEOUT) == 0
+    assert server.lines[-1] == "stopped" and server.errors == []
+    assert len(server.matching(f"^failed code=10055 {NO_PEER}$")) > 50
 
 
 @pytest.mark.own_build

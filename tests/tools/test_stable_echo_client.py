@@ -36,11 +36,11 @@ def serving(serve):
         assert not thread.is_alive()
 
 
-def run_client(*arguments, text=""):
+def run_client(*arguments, text="", program=CLIENT):
     """Runs it to its end. Returns status, output, and standard error."""
     for _ in range(launch.START_TRIES):
         process = start_process(
-            launch.command(CLIENT, *arguments), env=support.environment(),
+            launch.command(program, *arguments), env=support.environment(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, **TEXT)
         out, err = process.communicate(text, timeout=TIMEOUT)
@@ -148,3 +148,55 @@ def test_wrong_command_line(arguments):
     assert (status, out) == (2, "")
     assert re.fullmatch("stable_echo_client: (usage|no IPv4 address and port)"
                         ": .*\r?\n", err)
+
+
+# A receive that gives one byte, but first writes all that it was allowed to.
+WHOLE = """
+#define WIN32_LEAN_AND_MEAN
+#include <winsock2.h>
+#include <windows.h>
+int WSAAPI whole_recv(SOCKET sock, char *buffer, int size, int flags);
+"""
+WHOLE_RECV = """
+#include "whole.h"
+int WSAAPI whole_recv(SOCKET sock, char *buffer, int size, int flags)
+{
+    FillMemory(buffer, (SIZE_T)size, 'x');
+    return recv(sock, buffer, 1, flags);
+}
+"""
+
+
+def build_with_whole_receives(directory, old, new):
+    """Returns the client with such receives, and with a change."""
+    (directory / "sources").mkdir()
+    (directory / "whole.h").write_text(WHOLE, encoding="ascii")
+    (directory / "forced.h").write_text(
+        f'{WHOLE}#define recv whole_recv\n', encoding="ascii")
+    (directory / "whole.c").write_text(WHOLE_RECV, encoding="ascii")
+    text = (support.ROOT / "src/steps/stable_echo_client.c").read_text("ascii")
+    assert text.count(old) == 1
+    (directory / "sources" / "client.c").write_text(
+        text.replace(old, new), encoding="ascii")
+    return support.build(directory, "client.exe",
+                         sources=directory / "sources",
+                         forced=directory / "forced.h",
+                         extra=[directory / "whole.c"])
+
+
+@pytest.mark.own_build
+@pytest.mark.parametrize("size, overruns", [
+    ("strLen - readLen", False), ("BUF_SIZE - 1", True)],
+    ids=["ours", "the listing's"])
+def test_no_receive_reaches_beyond_the_buffer(tmp_path, size, overruns):
+    """The listing's overwrites what is behind the buffer: it crashes."""
+    client = build_with_whole_receives(
+        tmp_path, "strLen - readLen, 0);\n\n        Check(result >= 0",
+        f"{size}, 0);\n\n        Check(result >= 0")
+    server = Server()
+    line = "".join(chr(33 + i % 90) for i in range(BUF_SIZE - 2)) + "\n"
+    status, out, err = run_client("127.0.0.1", server.port, text=line + "Q\n",
+                                  program=client)
+    server.stop()
+    assert overruns == ((status, out, err) != (
+        0, f"{PROMPT}{ANSWER}{line}{PROMPT}", ""))

@@ -107,16 +107,21 @@ def test_what_does_not_compile(capsys):
 @pytest.mark.parametrize("number", [
     pytest.param(n, marks=[] if n == SAMPLE else pytest.mark.thorough)
     for n in NUMBERS])
-def test_a_broken_server_fails_its_check(number, capsys):
+def test_a_broken_server_fails_its_check(number, monkeypatch, capsys):
+    """Where the simulated Windows says so, the slower tests are left out."""
+    if number != SAMPLE and not simulate.why_not():
+        monkeypatch.setattr(puzzle, "BEHAVIOURS", [])
     assert puzzle.main([str(number), "--check"]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + len(puzzles.BEHAVIOURS)
-    assert not any(puzzles.PUZZLES[number - 1].mutant in x for x in lines)
+    changed, lives, *behaviours = capsys.readouterr().out.splitlines()
+    assert changed.startswith("does not hold: ")
+    assert len(behaviours) == len(puzzle.BEHAVIOURS)
     assert all(re.match("(holds|does not hold|not asked): ", line)
-               for line in lines), lines
+               for line in behaviours)
+    if number == SAMPLE:
+        assert [line.partition(":")[0] for line in behaviours] == [
+            "holds", "holds", "does not hold", "holds", "holds"]
     if not simulate.why_not():
-        # Whoever changes the line without mending it is not praised either.
-        assert lines[1].startswith("does not hold: ")
+        assert lives.startswith("does not hold: ")
         assert (work(number).path / "story.txt").stat().st_size > 500
 
 

@@ -36,14 +36,14 @@ def serving(serve):
         assert not thread.is_alive()
 
 
-def run_client(*arguments, text="", program=CLIENT):
+def run_client(*arguments, typed="", program=CLIENT):
     """Runs it to its end. Returns status, output, and standard error."""
     for _ in range(launch.START_TRIES):
         process = start_process(
             launch.command(program, *arguments), env=support.environment(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, **TEXT)
-        out, err = process.communicate(text, timeout=TIMEOUT)
+        out, err = process.communicate(typed, timeout=TIMEOUT)
         if not launch.never_started(process.returncode, out + err):
             break
     return process.returncode, out.replace("\r\n", "\n"), err
@@ -51,7 +51,7 @@ def run_client(*arguments, text="", program=CLIENT):
 
 def check(port, text, lines):
     """It shows each of these messages, asks for another, and ends well."""
-    assert run_client("127.0.0.1", port, text=text) == (0, PROMPT + "".join(
+    assert run_client("127.0.0.1", port, typed=text) == (0, PROMPT + "".join(
         ANSWER + line + PROMPT for line in lines), "")
 
 
@@ -102,7 +102,7 @@ def test_more_than_was_sent():
             connection.sendall(b"x" * 100_000)
             connection.recv(65536)
     with serving(serve) as port:
-        status, out, err = run_client("127.0.0.1", port, text="abc\nQ\n")
+        status, out, err = run_client("127.0.0.1", port, typed="abc\nQ\n")
     assert (status, out, err) == (0, f"{PROMPT}{ANSWER}xxxx{PROMPT}", "")
 
 
@@ -113,7 +113,7 @@ def test_a_server_that_closes_early(answered):
         data = connection.recv(65536)
         connection.sendall(data[:answered])
     with serving(serve) as port:
-        status, out, err = run_client("127.0.0.1", port, text="hello\nmore\n")
+        status, out, err = run_client("127.0.0.1", port, typed="hello\nmore\n")
     assert (status, out) == (1, PROMPT)
     assert err.splitlines() == ["stable_echo_client: the server closed the "
                                 f"connection after {answered} of 6 bytes"]
@@ -125,7 +125,7 @@ def test_a_server_that_resets():
         connection.recv(1)
         support.reset(connection)
     with serving(serve) as port:
-        status, out, err = run_client("127.0.0.1", port, text="hello\n")
+        status, out, err = run_client("127.0.0.1", port, typed="hello\n")
     assert (status, out) == (1, PROMPT)
     assert re.fullmatch(r"stable_echo_client: (recv failed: code \d+|the "
                         r"server closed .* after 0 of 6 bytes)\r?\n", err)
@@ -195,7 +195,7 @@ def test_no_receive_reaches_beyond_the_buffer(tmp_path, size, overruns):
         f"{size}, 0);\n\n        Check(result >= 0")
     server = Server()
     line = "".join(chr(33 + i % 90) for i in range(BUF_SIZE - 2)) + "\n"
-    status, out, err = run_client("127.0.0.1", server.port, text=line + "Q\n",
+    status, out, err = run_client("127.0.0.1", server.port, typed=line + "Q\n",
                                   program=client)
     server.stop()
     assert overruns == ((status, out, err) != (

@@ -382,7 +382,7 @@ MISTAKES = [
     ("    $(STEPDIR)\\step3_completion_routine.exe \\\n", "", "set"),
     (" \\\n    $(STEPDIR)\\stable_echo_client.exe\n", "\n", "set"),
     ("/out:$@ $*.obj", "/out:$*.exe $@", "exe"),
-    ("$(STEPS): NMakefile\n", "", "applies to nothing"),
+    ("$(STEP_PROGRAMS): NMakefile\n", "", "applies to nothing"),
     ("$@ $** $(LIBS)", "$@ $(LIBS)", "set|NoneType"),
     ("build\\msvc-debug\n", "build\\msvc\n", "set"),
     ("--server $(PROGRAM)", "--server build\\iocp_echo_server.exe", "python"),

@@ -292,8 +292,8 @@ class Copies(Counted):
 
 
 class SelectEcho(threading.Thread):
-    """An echo server with select. While all clients are there it counts its
-    calls, and the sockets that select has to look at."""
+    """An echo server with select. Counts the calls that its echoes take, and
+    the sockets that select has to look at for them."""
 
     def __init__(self, clients):
         super().__init__(daemon=True)
@@ -307,11 +307,13 @@ class SelectEcho(threading.Thread):
         with self.listener:
             sockets = [self.listener.accept()[0] for _ in range(self.clients)]
         while sockets:
-            if len(sockets) == self.clients:
+            ready = select.select(sockets, [], [])[0]
+            echoed = [self.echo(client) for client in ready]
+            if any(echoed):
                 self.calls["select"] += 1
                 self.calls["looked"] += len(sockets)
-            for client in select.select(sockets, [], [])[0]:
-                if not self.echo(client):
+            for client, data in zip(ready, echoed):
+                if not data:  # end of file
                     sockets.remove(client)
                     client.close()
 
@@ -377,7 +379,7 @@ class Calls(Counted):
         "ko": "Wine에서는 이 호출들이 대개 다른 프로세스에 묻기 때문에 더 "
               "오래 걸립니다. 호출의 수는 같습니다."}
     port_calls = ("WSARecv", "WSASend", "GetQueuedCompletionStatus")
-    few, more = 5, 20  # rounds; what the first ones cost is subtracted
+    few, more = 5, 20  # rounds; the port's first ones are subtracted
 
     def talk(self, connected, speaking, rounds):
         """All who speak send a message, then all receive theirs."""
@@ -410,12 +412,12 @@ class Calls(Counted):
                                         ("100", 100, 100), ("one", 100, 1)):
             port = costs.of_one(lambda rounds: self.with_port(
                 directory, clients, speaking, rounds), self.few, self.more)
-            loop = costs.of_one(lambda rounds: self.with_select(
-                clients, speaking, rounds), self.few, self.more)
+            loop = self.with_select(clients, speaking, self.more)
             looked = loop.pop("looked")
             for key, value in (
                     ("port", sum(port[call] for call in self.port_calls)),
-                    ("loop", sum(loop.values())), ("looked", looked)):
+                    ("loop", sum(loop.values()) / self.more),
+                    ("looked", looked / self.more)):
                 found[f"{key}_{name}"] = f"{value / speaking:.3g}"
         return found
 

@@ -49,6 +49,7 @@ from parts.words import Failure, one_line
 
 PROGRAM = launch.ROOT / "build" / "iocp_echo_server.exe"
 STEPS = launch.ROOT / "build" / "steps"
+SOURCES = launch.ROOT / "src" / "steps"
 LOAD = pathlib.Path(bench_load.__file__).resolve()
 
 PLAIN, NATIVE = "plain", "native"
@@ -811,7 +812,8 @@ def make_targets(options):
         targets += [Target(path.stem.split("_")[0], "step",
                            launch.command(path.resolve(), 0),
                            f"{path.stem} 0")
-                    for path in sorted(options.steps.glob("step*.exe"))]
+                    for path in sorted(options.steps.glob("step*.exe"))
+                    if (SOURCES / f"{path.stem}.c").exists()]  # or it is old
     for name, command in options.against:
         words = split(command)
         if not words:

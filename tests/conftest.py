@@ -18,7 +18,7 @@ TEST_TIMEOUT = int(os.environ.get("TEST_TIMEOUT", 120))
 
 # The tests of such a file share what takes a while to make.
 WHOLE_FILES = {"server/test_bad_input.py", "sources/test_nmake.py",
-               "sources/test_simulated.py",
+               "sources/test_dist.py", "sources/test_simulated.py",
                "tools/test_bad_servers.py", "tools/test_trace_view.py",
                "tools/test_windows_scripts.py"}
 

@@ -103,11 +103,13 @@ def other(tmp_path):
 
 
 def directory_of(tmp_path, *steps):
-    """A directory with these steps in it, and with a program that is none."""
+    """A directory with these steps in it, with a program that is none, and with
+    one whose source is gone."""
     directory = tmp_path / "some steps"
     directory.mkdir()
     for name in (*steps, "stable_echo_client"):
-        shutil.copy(support.STEPS / f"{name}.exe", directory)
+        program = shutil.copy(support.STEPS / f"{name}.exe", directory)
+    shutil.copy(program, directory / f"{steps[0]}_before.exe")
     return directory
 
 

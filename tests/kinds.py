@@ -99,6 +99,10 @@ STEPS = {
 }
 KINDS = {PLAIN: Kind(), **MODES, **STEPS}
 
+# `make test-all` asks these what `make test` asks the other steps: the
+# chapter's two, and the last, which has all that step 5 has.
+BETWEEN = {"step1", "step2", "step5"}
+
 takes_long = pytest.mark.not_for(
     "small-buffer", "batch", "inline",
     because="it takes a while, and only the other modes can go wrong here in "
@@ -106,11 +110,14 @@ takes_long = pytest.mark.not_for(
 
 
 def chosen(servers, exceptions):
-    """Returns the names in `servers` that no `not_for` excludes."""
+    """Returns the names in `servers` that no `not_for` excludes, as pytest's
+    parameters."""
     names = list(servers.args)
     for marker in exceptions:
         assert marker.kwargs["because"]
         for name in marker.args:
             assert name in names, f"no exception: {name} in {names}"
             names.remove(name)
-    return names
+    return [pytest.param(name, marks=pytest.mark.thorough)
+            if name in BETWEEN and "step4" in names else name
+            for name in names]

@@ -125,6 +125,7 @@ def test_a_broken_server_fails_its_check(number, monkeypatch, capsys):
         assert (work(number).path / "story.txt").stat().st_size > 500
 
 
+@pytest.mark.thorough
 @checks
 def test_the_right_source_passes(capsys):
     mine = work(12)

@@ -447,8 +447,8 @@ def test_accepts_that_fail_at_once(tmp_path):
     server = Server(program=build_checked(tmp_path, ROAD[5], [
         ("static HANDLE hComPort;\n", "static HANDLE hComPort;\n"
          "static LONG calls;\n"),
-        ("result = !lpfnAcceptEx(", "result = ++calls % 3 == 0 ? "
-         "(SetLastError(10055), 1) : !lpfnAcceptEx(")]))
+        ("|| !lpfnAcceptEx(", "|| (++calls % 3 == 0 && "
+         "(SetLastError(10055), TRUE)) || !lpfnAcceptEx(")]))
     for _ in range(100):
         server.check_serves()
     server.signal_stop()

@@ -245,10 +245,6 @@ static BOOL WINAPI OnControl(DWORD event)
     if ((event != CTRL_C_EVENT && event != CTRL_BREAK_EVENT)
         || InterlockedExchange(&stopping, TRUE))
         return FALSE;
-    AcquireSRWLockExclusive(&lock);
-    closesocket(hServSock);  /* its ACCEPTs end, each with its packet */
-    hServSock = INVALID_SOCKET;
-    ReleaseSRWLockExclusive(&lock);
     return TRUE;
 }
 
@@ -278,7 +274,10 @@ int main(int argc, char *argv[])
     for (; !InterlockedExchangeAdd(&stopping, 0); Sleep(100))
         for (i = (DWORD)InterlockedExchange(&missing, 0); i > 0; --i)
             PostAccept();
-
+    AcquireSRWLockExclusive(&lock);
+    closesocket(hServSock);  /* its ACCEPTs end, each with its packet */
+    hServSock = INVALID_SOCKET;
+    ReleaseSRWLockExclusive(&lock);
     printf("stopping\n");
     fflush(stdout);
     while (clients != 0)

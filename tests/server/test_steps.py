@@ -458,6 +458,22 @@ def test_accepts_that_fail_at_once(tmp_path):
 
 
 @pytest.mark.own_build
+def test_step_6_posts_after_the_close(tmp_path):
+    """A thread posts an ACCEPT when the listening socket is closed. Its number
+    may be the new socket's: nothing is pending on that, so the end comes."""
+    server = Server(program=build_checked(tmp_path, ROAD[5], [
+        ("    PostAccept();\n    PrintClient(",
+         "    while (!stopping) Sleep(1);\n    Sleep(500);\n"
+         "    PostAccept();\n    PrintClient(")]))
+    with server.connect() as client:
+        server.signal_stop()
+        server.wait_for("^stopping$")
+        assert echo(client, b"hello") == b"hello"
+    check_stopped(server)
+    assert len(server.matching(f"^failed code=10038 {NO_PEER}$")) == 1
+
+
+@pytest.mark.own_build
 def test_step_6_without_descriptors(tmp_path):
     """The first WSASocket is the listening socket's. Of the accepts only some
     can be posted, later none; main posts what is missing when it can."""

@@ -19,9 +19,7 @@
  * itself because an operation failed. Ctrl+C ends it as it ends any program:
  * at once, wherever it is. Exit status: 1 could not run, 2 wrong command line.
  */
-#define WIN32_LEAN_AND_MEAN
-#include <winsock2.h>
-#include <windows.h>
+#include <winsock2.h>  /* it includes windows.h */
 
 #include <process.h>
 #include <stdio.h>
@@ -37,16 +35,12 @@ typedef struct {  /* socket info: what its thread is given */
     SOCKADDR_IN clntAdr;
 } PER_HANDLE_DATA, *LPPER_HANDLE_DATA;
 
-static void PrintFailure(const char *call, DWORD code)
-{
-    fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call, code);
-}
-
 /* For what the server can't do without. */
 static void Check(BOOL ok, const char *call)
 {
     if (!ok) {
-        PrintFailure(call, GetLastError());  /* WSAGetLastError is the same */
+        fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call,
+                GetLastError());  /* WSAGetLastError is the same */
         ExitProcess(1);
     }
 }
@@ -74,9 +68,8 @@ static SOCKET Listen(int argc, char *argv[])
         fprintf(stderr, PROGRAM ": usage: " PROGRAM " PORT (0 to 65535)\n");
         ExitProcess(2);
     }
-    code = WSAStartup(MAKEWORD(2, 2), &wsaData);
-    SetLastError((DWORD)code);  /* this call alone does not set it */
-    Check(code == 0, "WSAStartup");
+    SetLastError((DWORD)WSAStartup(MAKEWORD(2, 2), &wsaData));
+    Check(GetLastError() == 0, "WSAStartup");  /* it alone does not set it */
     sock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
     Check(sock != INVALID_SOCKET, "WSASocket");
     code = setsockopt(sock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&on,
@@ -148,7 +141,7 @@ int main(int argc, char *argv[])
             StartClient(hClntSock, &clntAdr);
             continue;
         }
-        PrintFailure("accept", reason);  /* that client only */
+        fprintf(stderr, PROGRAM ": accept failed: code %lu\n", reason);
         if (reason == WSAEMFILE || reason == WSAENOBUFS)
             Sleep(100);  /* until there is room again */
     }

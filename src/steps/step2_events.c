@@ -19,9 +19,7 @@
  * itself because an operation failed. Ctrl+C ends it as it ends any program:
  * at once, wherever it is. Exit status: 1 could not run, 2 wrong command line.
  */
-#define WIN32_LEAN_AND_MEAN
-#include <winsock2.h>
-#include <windows.h>
+#include <winsock2.h>  /* it includes windows.h */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,16 +46,12 @@ static WSAEVENT hEvents[WSA_MAXIMUM_WAIT_EVENTS];
 static LPPER_IO_DATA clients[WSA_MAXIMUM_WAIT_EVENTS];
 static DWORD count = 1;
 
-static void PrintFailure(const char *call, DWORD code)
-{
-    fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call, code);
-}
-
 /* For what the server can't do without. */
 static void Check(BOOL ok, const char *call)
 {
     if (!ok) {
-        PrintFailure(call, GetLastError());  /* WSAGetLastError is the same */
+        fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call,
+                GetLastError());  /* WSAGetLastError is the same */
         ExitProcess(1);
     }
 }
@@ -85,9 +79,8 @@ static SOCKET Listen(int argc, char *argv[])
         fprintf(stderr, PROGRAM ": usage: " PROGRAM " PORT (0 to 65535)\n");
         ExitProcess(2);
     }
-    code = WSAStartup(MAKEWORD(2, 2), &wsaData);
-    SetLastError((DWORD)code);  /* this call alone does not set it */
-    Check(code == 0, "WSAStartup");
+    SetLastError((DWORD)WSAStartup(MAKEWORD(2, 2), &wsaData));
+    Check(GetLastError() == 0, "WSAStartup");  /* it alone does not set it */
     sock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
     Check(sock != INVALID_SOCKET, "WSASocket");
     code = setsockopt(sock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&on,
@@ -155,12 +148,10 @@ static void Echo(DWORD i)
     } else if (ioInfo->rwMode == READ) {
         ioInfo->wsaBuf.len = bytesTrans;
         Post(i, WRITE);
-    } else if (bytesTrans < ioInfo->wsaBuf.len) {
-        ioInfo->wsaBuf.buf += bytesTrans;  /* short: the rest first */
-        ioInfo->wsaBuf.len -= bytesTrans;
-        Post(i, WRITE);
     } else {
-        Post(i, READ);
+        ioInfo->wsaBuf.buf += bytesTrans;
+        ioInfo->wsaBuf.len -= bytesTrans;  /* short: the rest first */
+        Post(i, ioInfo->wsaBuf.len > 0 ? WRITE : READ);
     }
 }
 
@@ -199,7 +190,7 @@ static void Accept(SOCKET hServSock)
         WSAEventSelect(hClntSock, NULL, 0);
         StartClient(hClntSock, &clntAdr);
     } else if (GetLastError() != WSAEWOULDBLOCK) {
-        PrintFailure("accept", GetLastError());  /* that client only */
+        fprintf(stderr, PROGRAM ": accept failed: code %lu\n", GetLastError());
     }
 }
 

@@ -25,9 +25,7 @@
  * itself because an operation failed. Ctrl+C ends it as it ends any program:
  * at once, wherever it is. Exit status: 1 could not run, 2 wrong command line.
  */
-#define WIN32_LEAN_AND_MEAN
-#include <winsock2.h>
-#include <windows.h>
+#include <winsock2.h>  /* it includes windows.h */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,16 +45,12 @@ typedef struct {
 static void CALLBACK ReadCompRoutine(DWORD, DWORD, LPWSAOVERLAPPED, DWORD);
 static void CALLBACK WriteCompRoutine(DWORD, DWORD, LPWSAOVERLAPPED, DWORD);
 
-static void PrintFailure(const char *call, DWORD code)
-{
-    fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call, code);
-}
-
 /* For what the server can't do without. */
 static void Check(BOOL ok, const char *call)
 {
     if (!ok) {
-        PrintFailure(call, GetLastError());  /* WSAGetLastError is the same */
+        fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call,
+                GetLastError());  /* WSAGetLastError is the same */
         ExitProcess(1);
     }
 }
@@ -84,9 +78,8 @@ static SOCKET Listen(int argc, char *argv[])
         fprintf(stderr, PROGRAM ": usage: " PROGRAM " PORT (0 to 65535)\n");
         ExitProcess(2);
     }
-    code = WSAStartup(MAKEWORD(2, 2), &wsaData);
-    SetLastError((DWORD)code);  /* this call alone does not set it */
-    Check(code == 0, "WSAStartup");
+    SetLastError((DWORD)WSAStartup(MAKEWORD(2, 2), &wsaData));
+    Check(GetLastError() == 0, "WSAStartup");  /* it alone does not set it */
     sock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
     Check(sock != INVALID_SOCKET, "WSASocket");
     code = setsockopt(sock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&on,
@@ -211,6 +204,7 @@ int main(int argc, char *argv[])
         if (hClntSock != INVALID_SOCKET)
             StartClient(hClntSock, &clntAdr);
         else if (GetLastError() != WSAEWOULDBLOCK)
-            PrintFailure("accept", GetLastError());  /* that client only */
+            fprintf(stderr, PROGRAM ": accept failed: code %lu\n",
+                    GetLastError());
     }
 }

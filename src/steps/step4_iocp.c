@@ -26,9 +26,7 @@
  * itself because an operation failed. Exit status: 1 could not run, 2 wrong
  * command line.
  */
-#define WIN32_LEAN_AND_MEAN
-#include <winsock2.h>
-#include <windows.h>
+#include <winsock2.h>  /* it includes windows.h */
 
 #include <process.h>
 #include <stdio.h>
@@ -55,16 +53,12 @@ typedef struct {  /* buffer info: the operation */
 
 static HANDLE hComPort;
 
-static void PrintFailure(const char *call, DWORD code)
-{
-    fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call, code);
-}
-
 /* For what the server can't do without. */
 static void Check(BOOL ok, const char *call)
 {
     if (!ok) {
-        PrintFailure(call, GetLastError());  /* WSAGetLastError is the same */
+        fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call,
+                GetLastError());  /* WSAGetLastError is the same */
         ExitProcess(1);
     }
 }
@@ -92,9 +86,8 @@ static SOCKET Listen(int argc, char *argv[])
         fprintf(stderr, PROGRAM ": usage: " PROGRAM " PORT (0 to 65535)\n");
         ExitProcess(2);
     }
-    code = WSAStartup(MAKEWORD(2, 2), &wsaData);
-    SetLastError((DWORD)code);  /* this call alone does not set it */
-    Check(code == 0, "WSAStartup");
+    SetLastError((DWORD)WSAStartup(MAKEWORD(2, 2), &wsaData));
+    Check(GetLastError() == 0, "WSAStartup");  /* it alone does not set it */
     sock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
     Check(sock != INVALID_SOCKET, "WSASocket");
     code = setsockopt(sock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&on,
@@ -166,12 +159,10 @@ static unsigned WINAPI EchoThreadMain(LPVOID pComPort)
         } else if (ioInfo->rwMode == READ) {
             ioInfo->wsaBuf.len = bytesTrans;
             Post(handleInfo, ioInfo, WRITE);
-        } else if (bytesTrans < ioInfo->wsaBuf.len) {
-            ioInfo->wsaBuf.buf += bytesTrans;  /* short: the rest first */
-            ioInfo->wsaBuf.len -= bytesTrans;
-            Post(handleInfo, ioInfo, WRITE);
         } else {
-            Post(handleInfo, ioInfo, READ);
+            ioInfo->wsaBuf.buf += bytesTrans;
+            ioInfo->wsaBuf.len -= bytesTrans;  /* short: the rest first */
+            Post(handleInfo, ioInfo, ioInfo->wsaBuf.len > 0 ? WRITE : READ);
         }
     }
 }
@@ -180,16 +171,16 @@ static void StartClient(SOCKET hClntSock, const SOCKADDR_IN *clntAdr)
 {
     LPPER_IO_DATA ioInfo = (LPPER_IO_DATA)malloc(sizeof *ioInfo);
     LPPER_HANDLE_DATA handleInfo;
+    HANDLE hPort;
 
     handleInfo = (LPPER_HANDLE_DATA)malloc(sizeof *handleInfo);
     Check(handleInfo != NULL && ioInfo != NULL, "malloc");
     handleInfo->hClntSock = hClntSock;
     handleInfo->clntAdr = *clntAdr;
     PrintClient("accept", 0, clntAdr);
-    Check(CreateIoCompletionPort((HANDLE)hClntSock, hComPort,
-                                 (ULONG_PTR)handleInfo, 0)
-              != NULL,
-          "CreateIoCompletionPort");
+    hPort = CreateIoCompletionPort((HANDLE)hClntSock, hComPort,
+                                   (ULONG_PTR)handleInfo, 0);
+    Check(hPort != NULL, "CreateIoCompletionPort");
     Post(handleInfo, ioInfo, READ);
 }
 
@@ -219,7 +210,7 @@ int main(int argc, char *argv[])
             StartClient(hClntSock, &clntAdr);
             continue;
         }
-        PrintFailure("accept", reason);  /* that client only */
+        fprintf(stderr, PROGRAM ": accept failed: code %lu\n", reason);
         if (reason == WSAEMFILE || reason == WSAENOBUFS)
             Sleep(100);  /* until there is room again */
     }

@@ -27,9 +27,7 @@
  * itself because an operation failed. Exit status: 0 stopped, 1 could not run,
  * 2 wrong command line.
  */
-#define WIN32_LEAN_AND_MEAN
-#include <winsock2.h>
-#include <windows.h>
+#include <winsock2.h>  /* it includes windows.h */
 
 #include <process.h>
 #include <stdio.h>
@@ -58,16 +56,12 @@ static HANDLE hComPort;
 static SOCKET hServSock = INVALID_SOCKET;
 static volatile LONG clients, stopping;
 
-static void PrintFailure(const char *call, DWORD code)
-{
-    fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call, code);
-}
-
 /* For what the server can't do without. */
 static void Check(BOOL ok, const char *call)
 {
     if (!ok) {
-        PrintFailure(call, GetLastError());  /* WSAGetLastError is the same */
+        fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call,
+                GetLastError());  /* WSAGetLastError is the same */
         ExitProcess(1);
     }
 }
@@ -95,9 +89,8 @@ static SOCKET Listen(int argc, char *argv[])
         fprintf(stderr, PROGRAM ": usage: " PROGRAM " PORT (0 to 65535)\n");
         ExitProcess(2);
     }
-    code = WSAStartup(MAKEWORD(2, 2), &wsaData);
-    SetLastError((DWORD)code);  /* this call alone does not set it */
-    Check(code == 0, "WSAStartup");
+    SetLastError((DWORD)WSAStartup(MAKEWORD(2, 2), &wsaData));
+    Check(GetLastError() == 0, "WSAStartup");  /* it alone does not set it */
     sock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
     Check(sock != INVALID_SOCKET, "WSASocket");
     code = setsockopt(sock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&on,
@@ -170,12 +163,10 @@ static unsigned WINAPI EchoThreadMain(LPVOID pComPort)
         } else if (ioInfo->rwMode == READ) {
             ioInfo->wsaBuf.len = bytesTrans;
             Post(handleInfo, ioInfo, WRITE);
-        } else if (bytesTrans < ioInfo->wsaBuf.len) {
-            ioInfo->wsaBuf.buf += bytesTrans;  /* short: the rest first */
-            ioInfo->wsaBuf.len -= bytesTrans;
-            Post(handleInfo, ioInfo, WRITE);
         } else {
-            Post(handleInfo, ioInfo, READ);
+            ioInfo->wsaBuf.buf += bytesTrans;
+            ioInfo->wsaBuf.len -= bytesTrans;  /* short: the rest first */
+            Post(handleInfo, ioInfo, ioInfo->wsaBuf.len > 0 ? WRITE : READ);
         }
     }
 }
@@ -184,6 +175,7 @@ static void StartClient(SOCKET hClntSock, const SOCKADDR_IN *clntAdr)
 {
     LPPER_IO_DATA ioInfo = (LPPER_IO_DATA)malloc(sizeof *ioInfo);
     LPPER_HANDLE_DATA handleInfo;
+    HANDLE hPort;
 
     handleInfo = (LPPER_HANDLE_DATA)malloc(sizeof *handleInfo);
     Check(handleInfo != NULL && ioInfo != NULL, "malloc");
@@ -191,10 +183,9 @@ static void StartClient(SOCKET hClntSock, const SOCKADDR_IN *clntAdr)
     handleInfo->hClntSock = hClntSock;
     handleInfo->clntAdr = *clntAdr;
     PrintClient("accept", 0, clntAdr);
-    Check(CreateIoCompletionPort((HANDLE)hClntSock, hComPort,
-                                 (ULONG_PTR)handleInfo, 0)
-              != NULL,
-          "CreateIoCompletionPort");
+    hPort = CreateIoCompletionPort((HANDLE)hClntSock, hComPort,
+                                   (ULONG_PTR)handleInfo, 0);
+    Check(hPort != NULL, "CreateIoCompletionPort");
     Post(handleInfo, ioInfo, READ);
 }
 
@@ -236,7 +227,7 @@ int main(int argc, char *argv[])
             continue;
         }
         if (!stopping)
-            PrintFailure("accept", reason);  /* that client only */
+            fprintf(stderr, PROGRAM ": accept failed: code %lu\n", reason);
         if (reason == WSAEMFILE || reason == WSAENOBUFS)
             Sleep(100);  /* until there is room again */
     }

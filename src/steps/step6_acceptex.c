@@ -6,20 +6,22 @@
  * WSARecv starts a receive. ACCEPTS of them are pending, each with a socket
  * made in advance. When a client comes, some thread gets the packet, begins
  * the client and posts another ACCEPT. Main has nothing to do; it wakes ten
- * times a second, and posts again what could not be posted (WSAEMFILE).
+ * times a second and posts those that are missing: all in the beginning, later
+ * those that failed or could not be posted (WSAEMFILE).
  *
  * What differs from accept, by Microsoft's pages:
- * - AcceptEx is asked for at run time (WSAIoctl), as GetAcceptExSockaddrs is.
+ * - AcceptEx is asked for at run time (WSAIoctl).
  * - It would wait for the client's first bytes. With dwReceiveDataLength 0 it
  *   does not, or a client that sends nothing would use up an ACCEPT.
  * - Its packet has the listening socket's key, so ioInfo says whose it is.
  * - SO_UPDATE_ACCEPT_CONTEXT: without it shutdown and getpeername fail.
- * - A failed ACCEPT (its client is gone already) has its packet, too. Main
- *   posts the next one: at once it might fail again, over and over.
+ * - A failed ACCEPT (its client is gone already) has its packet, too. It is
+ *   missing until main wakes: at once it might fail again, over and over.
  *
  * The end is that of step 5. A pending ACCEPT counts among `clients`, and
- * closing the listening socket ends it: "failed", with no peer. The lock sees
- * to it that no ACCEPT is posted on a socket that has been closed.
+ * closing the listening socket ends it: "failed", with no peer. To post one
+ * after that fails, too: the lock sees to it that no thread still uses the
+ * closed socket's number, which may be that of a new socket by then.
  *
  * What it gains where each client connects, echoes once and closes: under Wine
  * 8, a connection costs 0.6 of step 5's CPU time, and there are 1.3 times as
@@ -36,9 +38,7 @@
  * itself because an operation failed. Exit status: 0 stopped, 1 could not run,
  * 2 wrong command line.
  */
-#define WIN32_LEAN_AND_MEAN
-#include <winsock2.h>
-#include <windows.h>
+#include <winsock2.h>  /* it includes windows.h */
 #include <mswsock.h>
 
 #include <process.h>
@@ -70,21 +70,16 @@ typedef struct {  /* buffer info: the operation */
 
 static HANDLE hComPort;
 static SOCKET hServSock = INVALID_SOCKET;
-static volatile LONG clients, accepts, stopping;
+static volatile LONG clients, stopping, missing = ACCEPTS;
 static SRWLOCK lock = SRWLOCK_INIT;  /* to post an ACCEPT, or end them */
 static LPFN_ACCEPTEX lpfnAcceptEx;
-static LPFN_GETACCEPTEXSOCKADDRS lpfnGetAcceptExSockaddrs;
-
-static void PrintFailure(const char *call, DWORD code)
-{
-    fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call, code);
-}
 
 /* For what the server can't do without. */
 static void Check(BOOL ok, const char *call)
 {
     if (!ok) {
-        PrintFailure(call, GetLastError());  /* WSAGetLastError is the same */
+        fprintf(stderr, PROGRAM ": %s failed: code %lu\n", call,
+                GetLastError());  /* WSAGetLastError is the same */
         ExitProcess(1);
     }
 }
@@ -112,9 +107,8 @@ static SOCKET Listen(int argc, char *argv[])
         fprintf(stderr, PROGRAM ": usage: " PROGRAM " PORT (0 to 65535)\n");
         ExitProcess(2);
     }
-    code = WSAStartup(MAKEWORD(2, 2), &wsaData);
-    SetLastError((DWORD)code);  /* this call alone does not set it */
-    Check(code == 0, "WSAStartup");
+    SetLastError((DWORD)WSAStartup(MAKEWORD(2, 2), &wsaData));
+    Check(GetLastError() == 0, "WSAStartup");  /* it alone does not set it */
     sock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0, WSA_FLAG_OVERLAPPED);
     Check(sock != INVALID_SOCKET, "WSASocket");
     code = setsockopt(sock, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&on,
@@ -136,7 +130,7 @@ static void CloseClient(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
                         DWORD code)
 {
     if (ioInfo->rwMode == ACCEPT)
-        InterlockedDecrement(&accepts);
+        InterlockedIncrement(&missing);
     PrintClient(code == 0 ? "close" : "failed", code, &handleInfo->clntAdr);
     closesocket(handleInfo->hClntSock);
     free(handleInfo);
@@ -161,9 +155,10 @@ static void Post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
         result = WSARecv(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL,
                          &flags, &ioInfo->overlapped, NULL);
     } else if (rwMode == ACCEPT) {
-        result = !lpfnAcceptEx(hServSock, handleInfo->hClntSock,
-                               ioInfo->buffer, 0, ADR_SIZE, ADR_SIZE, &bytes,
-                               &ioInfo->overlapped);
+        result = handleInfo->hClntSock == INVALID_SOCKET
+                 || !lpfnAcceptEx(hServSock, handleInfo->hClntSock,
+                                  ioInfo->buffer, 0, ADR_SIZE, ADR_SIZE,
+                                  &bytes, &ioInfo->overlapped);
     } else {
         result = WSASend(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL, 0,
                          &ioInfo->overlapped, NULL);
@@ -172,54 +167,43 @@ static void Post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
         CloseClient(handleInfo, ioInfo, GetLastError());
 }
 
-/* Has ACCEPTS wait for clients, or as many as can be. */
-static void PostAccepts(void)
+/* Has one more ACCEPT wait for a client. */
+static void PostAccept(void)
 {
-    LONG i;
+    LPPER_IO_DATA ioInfo = (LPPER_IO_DATA)malloc(sizeof *ioInfo);
+    LPPER_HANDLE_DATA handleInfo;
 
-    AcquireSRWLockExclusive(&lock);
-    for (i = accepts; i < ACCEPTS && !stopping; ++i) {
-        LPPER_IO_DATA ioInfo = (LPPER_IO_DATA)malloc(sizeof *ioInfo);
-        LPPER_HANDLE_DATA handleInfo;
-
-        handleInfo = (LPPER_HANDLE_DATA)calloc(1, sizeof *handleInfo);
-        Check(handleInfo != NULL && ioInfo != NULL, "malloc");
-        ioInfo->handleInfo = handleInfo;
-        ioInfo->rwMode = ACCEPT;
-        InterlockedIncrement(&clients);
-        InterlockedIncrement(&accepts);
-        handleInfo->hClntSock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0,
-                                           WSA_FLAG_OVERLAPPED);
-        if (handleInfo->hClntSock != INVALID_SOCKET)
-            Post(handleInfo, ioInfo, ACCEPT);
-        else
-            CloseClient(handleInfo, ioInfo, GetLastError());
-    }
-    ReleaseSRWLockExclusive(&lock);
+    handleInfo = (LPPER_HANDLE_DATA)calloc(1, sizeof *handleInfo);
+    Check(handleInfo != NULL && ioInfo != NULL, "malloc");
+    InterlockedIncrement(&clients);
+    ioInfo->handleInfo = handleInfo;
+    handleInfo->hClntSock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0,
+                                       WSA_FLAG_OVERLAPPED);
+    AcquireSRWLockShared(&lock);
+    Post(handleInfo, ioInfo, ACCEPT);
+    ReleaseSRWLockShared(&lock);
 }
 
-/* An ACCEPT is done: its client begins, and another ACCEPT. */
+/* An ACCEPT is done: another takes its place, and its client begins. */
 static void StartClient(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo)
 {
-    SOCKADDR *servAdr, *clntAdr;
-    int servAdrSz, clntAdrSz;
+    SOCKET hClntSock = handleInfo->hClntSock;
+    HANDLE hPort;
+    int size = sizeof handleInfo->clntAdr, code;
 
-    if (setsockopt(handleInfo->hClntSock, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT,
-                   (const char *)&hServSock, sizeof hServSock)
-        != 0) {
+    code = setsockopt(hClntSock, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT,
+                      (const char *)&hServSock, sizeof hServSock);
+    if (code == 0)
+        code = getpeername(hClntSock, (SOCKADDR *)&handleInfo->clntAdr, &size);
+    if (code != 0) {
         CloseClient(handleInfo, ioInfo, GetLastError());
         return;
     }
-    lpfnGetAcceptExSockaddrs(ioInfo->buffer, 0, ADR_SIZE, ADR_SIZE, &servAdr,
-                             &servAdrSz, &clntAdr, &clntAdrSz);
-    memcpy(&handleInfo->clntAdr, clntAdr, sizeof handleInfo->clntAdr);
-    InterlockedDecrement(&accepts);
-    PostAccepts();
+    PostAccept();
     PrintClient("accept", 0, &handleInfo->clntAdr);
-    Check(CreateIoCompletionPort((HANDLE)handleInfo->hClntSock, hComPort,
-                                 (ULONG_PTR)handleInfo, 0)
-              != NULL,
-          "CreateIoCompletionPort");
+    hPort = CreateIoCompletionPort((HANDLE)hClntSock, hComPort,
+                                   (ULONG_PTR)handleInfo, 0);
+    Check(hPort != NULL, "CreateIoCompletionPort");
     Post(handleInfo, ioInfo, READ);
 }
 
@@ -246,12 +230,10 @@ static unsigned WINAPI EchoThreadMain(LPVOID pComPort)
         } else if (ioInfo->rwMode == READ) {
             ioInfo->wsaBuf.len = bytesTrans;
             Post(handleInfo, ioInfo, WRITE);
-        } else if (bytesTrans < ioInfo->wsaBuf.len) {
-            ioInfo->wsaBuf.buf += bytesTrans;  /* short: the rest first */
-            ioInfo->wsaBuf.len -= bytesTrans;
-            Post(handleInfo, ioInfo, WRITE);
         } else {
-            Post(handleInfo, ioInfo, READ);
+            ioInfo->wsaBuf.buf += bytesTrans;
+            ioInfo->wsaBuf.len -= bytesTrans;  /* short: the rest first */
+            Post(handleInfo, ioInfo, ioInfo->wsaBuf.len > 0 ? WRITE : READ);
         }
     }
 }
@@ -266,27 +248,17 @@ static BOOL WINAPI OnControl(DWORD event)
     return TRUE;
 }
 
-static void Load(GUID guid, void *function)
-{
-    DWORD bytes;
-
-    Check(WSAIoctl(hServSock, SIO_GET_EXTENSION_FUNCTION_POINTER, &guid,
-                   sizeof guid, function, sizeof(FARPROC), &bytes, NULL, NULL)
-              == 0,
-          "WSAIoctl");
-}
-
 int main(int argc, char *argv[])
 {
     HANDLE hThreads[MAXIMUM_WAIT_OBJECTS];  /* GetSystemInfo counts 64 */
-    const GUID acceptEx = WSAID_ACCEPTEX;
-    const GUID getAcceptExSockaddrs = WSAID_GETACCEPTEXSOCKADDRS;
+    GUID acceptEx = WSAID_ACCEPTEX;
     SYSTEM_INFO sysInfo;
-    DWORD i;
+    DWORD i, bytes;
 
     Check(SetConsoleCtrlHandler(OnControl, TRUE), "SetConsoleCtrlHandler");
     hServSock = Listen(argc, argv);
-    hComPort = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 0);
+    /* A new port, which gets the packets of the listening socket. */
+    hComPort = CreateIoCompletionPort((HANDLE)hServSock, NULL, 0, 0);
     Check(hComPort != NULL, "CreateIoCompletionPort");
     GetSystemInfo(&sysInfo);
     for (i = 0; i < sysInfo.dwNumberOfProcessors; ++i) {
@@ -294,14 +266,17 @@ int main(int argc, char *argv[])
                                              0, NULL);
         Check(hThreads[i] != NULL, "_beginthreadex");
     }
-    Check(CreateIoCompletionPort((HANDLE)hServSock, hComPort, 0, 0) != NULL,
-          "CreateIoCompletionPort");
-    Load(acceptEx, &lpfnAcceptEx);
-    Load(getAcceptExSockaddrs, &lpfnGetAcceptExSockaddrs);
-    for (; !stopping; Sleep(100))
-        PostAccepts();  /* again, where it could not be done */
+    Check(WSAIoctl(hServSock, SIO_GET_EXTENSION_FUNCTION_POINTER, &acceptEx,
+                   sizeof acceptEx, &lpfnAcceptEx, sizeof lpfnAcceptEx, &bytes,
+                   NULL, NULL)
+              == 0,
+          "WSAIoctl");
+    for (; !InterlockedExchangeAdd(&stopping, 0); Sleep(100))
+        for (i = (DWORD)InterlockedExchange(&missing, 0); i > 0; --i)
+            PostAccept();
     AcquireSRWLockExclusive(&lock);
     closesocket(hServSock);  /* its ACCEPTs end, each with its packet */
+    hServSock = INVALID_SOCKET;
     ReleaseSRWLockExclusive(&lock);
     printf("stopping\n");
     fflush(stdout);

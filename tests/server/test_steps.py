@@ -447,14 +447,30 @@ def test_accepts_that_fail_at_once(tmp_path):
     server = Server(program=build_checked(tmp_path, ROAD[5], [
         ("static HANDLE hComPort;\n", "static HANDLE hComPort;\n"
          "static LONG calls;\n"),
-        ("result = !lpfnAcceptEx(", "result = ++calls % 3 == 0 ? "
-         "(SetLastError(10055), 1) : !lpfnAcceptEx(")]))
+        ("|| !lpfnAcceptEx(", "|| (++calls % 3 == 0 && "
+         "(SetLastError(10055), TRUE)) || !lpfnAcceptEx(")]))
     for _ in range(100):
         server.check_serves()
     server.signal_stop()
     assert server.wait_end(START_TIMEOUT) == 0
     assert server.lines[-1] == "stopped" and server.errors == []
     assert len(server.matching(f"^failed code=10055 {NO_PEER}$")) > 50
+
+
+@pytest.mark.own_build
+def test_step_6_posts_after_the_close(tmp_path):
+    """A thread posts an ACCEPT when the listening socket is closed. Its number
+    may be the new socket's: nothing is pending on that, so the end comes."""
+    server = Server(program=build_checked(tmp_path, ROAD[5], [
+        ("    PostAccept();\n    PrintClient(",
+         "    while (!stopping) Sleep(1);\n    Sleep(500);\n"
+         "    PostAccept();\n    PrintClient(")]))
+    with server.connect() as client:
+        server.signal_stop()
+        server.wait_for("^stopping$")
+        assert echo(client, b"hello") == b"hello"
+    check_stopped(server)
+    assert len(server.matching(f"^failed code=10038 {NO_PEER}$")) == 1
 
 
 @pytest.mark.own_build

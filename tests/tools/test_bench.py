@@ -103,8 +103,8 @@ def other(tmp_path):
 
 
 def directory_of(tmp_path, *steps):
-    """A directory with these steps in it, with a program that is none, and with
-    one whose source is gone."""
+    """A directory with these steps in it, with a program that is none, and
+    with one whose source is gone."""
     directory = tmp_path / "some steps"
     directory.mkdir()
     for name in (*steps, "stable_echo_client"):

@@ -155,10 +155,9 @@ static void Post(LPPER_HANDLE_DATA handleInfo, LPPER_IO_DATA ioInfo,
         result = WSARecv(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL,
                          &flags, &ioInfo->overlapped, NULL);
     } else if (rwMode == ACCEPT) {
-        result = handleInfo->hClntSock == INVALID_SOCKET
-                 || !lpfnAcceptEx(hServSock, handleInfo->hClntSock,
-                                  ioInfo->buffer, 0, ADR_SIZE, ADR_SIZE,
-                                  &bytes, &ioInfo->overlapped);
+        result = !lpfnAcceptEx(hServSock, handleInfo->hClntSock,
+                               ioInfo->buffer, 0, ADR_SIZE, ADR_SIZE, &bytes,
+                               &ioInfo->overlapped);
     } else {
         result = WSASend(handleInfo->hClntSock, &ioInfo->wsaBuf, 1, NULL, 0,
                          &ioInfo->overlapped, NULL);
@@ -177,10 +176,14 @@ static void PostAccept(void)
     Check(handleInfo != NULL && ioInfo != NULL, "malloc");
     InterlockedIncrement(&clients);
     ioInfo->handleInfo = handleInfo;
+    ioInfo->rwMode = ACCEPT;
     handleInfo->hClntSock = WSASocketW(AF_INET, SOCK_STREAM, 0, NULL, 0,
                                        WSA_FLAG_OVERLAPPED);
     AcquireSRWLockShared(&lock);
-    Post(handleInfo, ioInfo, ACCEPT);
+    if (handleInfo->hClntSock != INVALID_SOCKET)
+        Post(handleInfo, ioInfo, ACCEPT);
+    else
+        CloseClient(handleInfo, ioInfo, GetLastError());
     ReleaseSRWLockShared(&lock);
 }
 

@@ -20,10 +20,10 @@ CLIENT = "stable_echo_client"
 SHARED = {"Check", "PrintClient", "Listen"}  # by all steps
 
 # Lines of code. Step 6 has all of step 5 but main's accept, and AcceptEx.
-MOST_LINES = {**dict.fromkeys(ROAD + [CLIENT], 200), ROAD[5]: 216}
+MOST_LINES = {**dict.fromkeys(ROAD + [CLIENT], 200), ROAD[5]: 219}
 # Lines of code that are not in the step before.
 MOST_NEW = {ROAD[1]: 110, ROAD[2]: 75, ROAD[3]: 100, ROAD[4]: 35,
-            ROAD[5]: 70}
+            ROAD[5]: 72}
 
 
 def text_of(name):

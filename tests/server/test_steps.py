@@ -447,7 +447,7 @@ def test_accepts_that_fail_at_once(tmp_path):
     server = Server(program=build_checked(tmp_path, ROAD[5], [
         ("static HANDLE hComPort;\n", "static HANDLE hComPort;\n"
          "static LONG calls;\n"),
-        ("|| !lpfnAcceptEx(", "|| (++calls % 3 == 0 && "
+        ("= !lpfnAcceptEx(", "= (++calls % 3 == 0 && "
          "(SetLastError(10055), TRUE)) || !lpfnAcceptEx(")]))
     for _ in range(100):
         server.check_serves()

@@ -463,9 +463,11 @@ def test_step_6_posts_after_the_close(tmp_path):
     may be the new socket's: nothing is pending on that, so the end comes."""
     server = Server(program=build_checked(tmp_path, ROAD[5], [
         ("    PostAccept();\n    PrintClient(",
+         "    puts(\"taken\");\n    fflush(stdout);\n"
          "    while (!stopping) Sleep(1);\n    Sleep(500);\n"
          "    PostAccept();\n    PrintClient(")]))
     with server.connect() as client:
+        server.wait_for("^taken$")
         server.signal_stop()
         server.wait_for("^stopping$")
         assert echo(client, b"hello") == b"hello"

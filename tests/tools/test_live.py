@@ -633,7 +633,7 @@ def test_keys_and_slow_motion(page, window):
     assert wait_until(lambda: page.watchers.watchers)
     write(page, small_trace().text())
     window.get("const speed = document.querySelector('#speed'); "
-               "speed.value = 5; speed.dispatchEvent(new Event('change'))")
+               "speed.value = 1; speed.dispatchEvent(new Event('change'))")
     assert window.wait_for("see('#sentence').includes('connection 1 from')")
     window.get("type(' ')")  # live
     assert window.wait_for("see('#life').includes('worker 2 takes')")
